@@ -1,0 +1,139 @@
+"""Every error of the API is a problem document (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views import defaults
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.serializers import as_serializer_error
+from rest_framework.views import exception_handler
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Conflict(exceptions.APIException):
+    """A record with this value exists; EXISTING is its address where the caller may see it."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "unique"
+    default_detail = gettext_lazy("Such a record exists already.")
+
+    def __init__(self, errors: dict[str, Any] | None = None, existing: str | None = None) -> None:
+        super().__init__()
+        self.errors = errors or {}
+        self.existing = existing
+
+
+class Busy(exceptions.APIException):
+    """The database gave way to another change of the same rows."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "busy"
+    default_detail = gettext_lazy("Another change was being saved at the same time: send it again.")
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler."""
+    if isinstance(error, DjangoValidationError):
+        error = exceptions.ValidationError(as_serializer_error(error))
+    elif isinstance(error, OperationalError) and _gave_way(error):
+        error = Busy()
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    response.data = problem(response.status_code, error)
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "type": "about:blank",  # RFC 9457, 4.2.1: the status says what kind of problem it is
+        "title": HTTPStatus(code).phrase,
+        "status": code,
+    }
+    if isinstance(error, Conflict):
+        errors = list(flatten(error.errors))
+        detail = str(error.detail)
+    elif isinstance(error, exceptions.ValidationError):
+        errors = list(flatten(error.get_full_details()))
+        detail = _("The request has %(count)d error(s), listed under “errors”.") % {
+            "count": len(errors)
+        }
+    else:
+        detail = str(error.detail)
+        errors = [{"field": None, "code": error.get_codes(), "message": detail}]
+    body |= {"detail": detail, "errors": errors}
+    if isinstance(error, Conflict) and error.existing:
+        body["existing"] = error.existing
+    return body
+
+
+def flatten(details: Any, path: str = "") -> Any:
+    """DRF's nested error details as {field, code, message}, fields joined by dots."""
+    if isinstance(details, dict) and details.keys() == {"message", "code"}:
+        yield {
+            "field": path or None,
+            "code": details["code"],
+            "message": printable(str(details["message"])),
+        }
+    elif isinstance(details, dict):
+        for key, value in details.items():
+            name = "" if key == "non_field_errors" else printable(str(key))
+            yield from flatten(value, f"{path}.{name}".strip("."))
+    else:
+        for value in details:
+            yield from flatten(value, path)
+
+
+def printable(text: str) -> str:
+    """TEXT with lone surrogates escaped: a body may name them, but UTF-8 cannot."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _gave_way(error: OperationalError) -> bool:
+    # MySQL: 1205 lock wait timeout, 1213 deadlock; SQLite has no numbers.
+    return (error.args and error.args[0] in (1205, 1213)) or "locked" in str(error)
+
+
+# Django's own error pages, for what happens before or outside a view of the API.
+
+
+def _page(request: HttpRequest, error: type[exceptions.APIException], page: Any) -> HttpResponse:
+    if not request.path.startswith("/api/"):
+        return page()
+    body = problem(error.status_code, error())
+    return JsonResponse(body, status=error.status_code, content_type=CONTENT_TYPE)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _page(request, exceptions.ParseError, lambda: defaults.bad_request(request, exception))
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _page(
+        request,
+        exceptions.PermissionDenied,
+        lambda: defaults.permission_denied(request, exception),
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _page(
+        request, exceptions.NotFound, lambda: defaults.page_not_found(request, exception)
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _page(request, exceptions.APIException, lambda: defaults.server_error(request))

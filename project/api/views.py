@@ -1,0 +1,99 @@
+"""What every view of the API shares."""
+
+import difflib
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.serializers import BaseSerializer
+
+from .errors import Conflict
+from .throttling import rate_limit_headers
+
+
+class StrictMixin:
+    """Refuses query parameters that the view does not know, and tells what is left of its limit."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        known = self.known_parameters()
+        errors = {}
+        for name, values in request.query_params.lists():
+            if name not in known:
+                errors[name] = [ErrorDetail(_unknown_parameter(name, known), "unknown")]
+            elif len(values) > 1:
+                errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
+        if errors:
+            raise ValidationError(errors)
+
+    def known_parameters(self) -> set[str]:
+        if getattr(self, "action", None) != "list":
+            return set()
+        filters = self.filterset_class.base_filters  # type: ignore[attr-defined]
+        return {*filters, "ordering", *self.pagination_class.parameters}  # type: ignore[attr-defined]
+
+    def finalize_response(
+        self, request: HttpRequest, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        for name, value in rate_limit_headers(self.request).items():  # type: ignore[attr-defined]
+            response[name] = value
+        return response
+
+
+class RecordMixin(StrictMixin):
+    """Creating and changing records: a value that is taken is a 409, however close the race."""
+
+    def perform_create(self, serializer: BaseSerializer) -> None:
+        self.save_or_conflict(serializer)
+
+    def perform_update(self, serializer: BaseSerializer) -> None:
+        self.save_or_conflict(serializer)
+
+    def save_or_conflict(self, serializer: BaseSerializer) -> None:
+        try:
+            with transaction.atomic():
+                serializer.save()
+        except IntegrityError:
+            raise self._conflict(serializer) from None
+
+    def _conflict(self, serializer: BaseSerializer) -> Conflict:
+        model: type[Model] = serializer.Meta.model  # type: ignore[attr-defined]
+        errors: dict[str, Any] = {}
+        existing = None
+        for field in model._meta.fields:
+            if not field.unique or field.name not in serializer.validated_data:
+                continue
+            others = model._default_manager.filter(
+                **{field.name: serializer.validated_data[field.name]}
+            )
+            if serializer.instance is not None:
+                others = others.exclude(pk=serializer.instance.pk)
+            if (other := others.first()) is not None:
+                message = str(field.error_messages["unique"])
+                errors[field.name] = {"message": message, "code": "unique"}
+                existing = existing or self._address(other)
+        return Conflict(errors, existing)
+
+    def _address(self, record: Model) -> str | None:
+        request: Request = self.request  # type: ignore[attr-defined]
+        label = f"{record._meta.app_label}.view_{record._meta.model_name}"
+        if not (request.user.has_perm(label) or self.everyone_may_read()):
+            return None
+        name = f"{record._meta.model_name}-detail"
+        return reverse(name, args=[record.pk], request=request)
+
+    def everyone_may_read(self) -> bool:
+        return False
+
+
+def _unknown_parameter(name: str, known: set[str]) -> str:
+    if close := difflib.get_close_matches(name[:50], known, n=1):
+        return _("Unknown parameter. Do you mean %(name)s?") % {"name": close[0]}
+    return _("Unknown parameter.")

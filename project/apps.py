@@ -1,0 +1,20 @@
+from django.apps import AppConfig
+from django.contrib.admin import apps as admin
+from django.utils.translation import gettext_lazy as _
+from django_celery_results import apps as task_results
+
+
+class ProjectConfig(AppConfig):
+    name = "project"
+    verbose_name = _("Library desk")
+    default = True
+
+
+class LibraryAdminConfig(admin.AdminConfig):
+    default = False
+    default_site = "project.admin.LibraryAdminSite"
+
+
+class TaskResultsConfig(task_results.CeleryResultConfig):
+    default = False
+    verbose_name = _("Operations")

@@ -1,0 +1,108 @@
+"""The environment, read strictly: a wrong value ends the start with one line that names it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import environ
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+class WrongSetting(SystemExit):
+    """Ends the process: the message is all that the operator sees, without a traceback."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"Library desk cannot start: {name} {problem}")
+
+
+def text(name: str, default: str | None = None) -> str:
+    """NAME, or the content of the file that NAME_FILE names (docker secrets); empty is unset."""
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise WrongSetting(f"{name}_FILE", f"names a file that cannot be read: {error}") from None
+    else:
+        value = os.environ.get(name, "").strip()
+    if value:
+        return value
+    if default is None:
+        raise WrongSetting(name, "is not set.")
+    return default
+
+
+def flag(name: str, default: bool) -> bool:
+    value = text(name, str(default)).lower()
+    if value not in TRUE | FALSE:
+        raise WrongSetting(name, f"is {value!r}; write 1 or 0.")
+    return value in TRUE
+
+
+def number(name: str, default: int, lowest: int, highest: int) -> int:
+    value = text(name, str(default))
+    if not (value.isascii() and value.isdigit() and lowest <= int(value) <= highest):
+        raise WrongSetting(name, f"is {value!r}; write a number from {lowest} to {highest}.")
+    return int(value)
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def choice(name: str, default: str, allowed: Callable[[str], bool], hint: str) -> str:
+    value = text(name, default)
+    if not allowed(value):
+        raise WrongSetting(name, f"is {value!r}; {hint}")
+    return value
+
+
+def rate(name: str, default: str) -> str | None:
+    """A throttle such as 60/min; set but empty switches it off."""
+    if os.environ.get(name) is not None and not text(name, ""):
+        return None
+    value = text(name, default)
+    count, _, period = value.partition("/")
+    if not (count.isascii() and count.isdigit() and int(count) > 0) or period not in PERIODS:
+        raise WrongSetting(name, f"is {value!r}; write it as 60/min (s, min, h or d).")
+    return f"{count}/{PERIODS[period]}"
+
+
+PERIODS = {"s": "s", "sec": "s", "min": "m", "m": "m", "h": "h", "hour": "h", "d": "d", "day": "d"}
+
+
+def database(name: str, default: str) -> dict[str, Any]:
+    """Django's settings for mysql://user:password@host:port/name or sqlite:///path."""
+    return _url(name, default, ("mysql", "sqlite"), environ.Env.db_url_config)
+
+
+def mail(name: str, default: str) -> dict[str, Any]:
+    """Django's EMAIL_* settings for smtp://, smtp+tls://, smtp+ssl://, filemail:///folder, …"""
+    return _url(name, default, tuple(environ.Env.EMAIL_SCHEMES), environ.Env.email_url_config)
+
+
+def redis(name: str) -> str:
+    """A Redis address, or "" where none is set."""
+    return choice(
+        name,
+        "",
+        lambda url: not url or url.startswith(("redis://", "rediss://")),
+        "write redis://host:6379/0 or rediss://….",
+    )
+
+
+def _url(
+    name: str, default: str, schemes: tuple[str, ...], parse: Callable[[str], dict[str, Any]]
+) -> dict[str, Any]:
+    value = text(name, default)
+    # The value holds a password: the message may repeat its scheme, never the rest.
+    scheme, separator, _ = value.partition(":")
+    if not separator or scheme not in schemes:
+        raise WrongSetting(name, f"must begin with one of {', '.join(f'{s}://' for s in schemes)}.")
+    try:
+        return parse(value)
+    except (ValueError, environ.ImproperlyConfigured):
+        raise WrongSetting(name, f"is not a well-formed {scheme}:// address.") from None

@@ -1,0 +1,43 @@
+"""Text columns that compare alike on SQLite and MySQL."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class Collated(models.CharField):
+    """Text with a collation per database, which CharField.db_collation cannot say."""
+
+    collations: ClassVar[dict[str, str]]
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
+        return super().db_parameters(connection) | {
+            "collation": self.collations.get(connection.vendor)
+        }
+
+
+class CaseInsensitive(Collated):
+    """Kept as typed, compared without case; accents count (on MySQL they would not by default)."""
+
+    collations = {"mysql": "utf8mb4_0900_as_ci", "sqlite": "NOCASE"}
+
+
+class CaseInsensitiveCharField(CaseInsensitive):
+    pass
+
+
+class CaseInsensitiveEmailField(CaseInsensitive, models.EmailField):
+    pass
+
+
+class BinaryCharField(Collated):
+    """Compared code point by code point, as SQLite does anyway."""
+
+    collations = {"mysql": "utf8mb4_bin"}
+
+
+class AlphabeticCharField(Collated):
+    """Sorted and compared as people read: without case (on MySQL without accents too)."""
+
+    collations = {"sqlite": "NOCASE"}

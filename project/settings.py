@@ -1,0 +1,330 @@
+"""Settings of every role; only the environment tells machines apart (README lists the variables).
+
+Without DATABASE_URL this is the embedded run: SQLite, Celery's filesystem broker, mails as files,
+all under DATA_DIR.
+"""
+
+import os
+import secrets
+import zoneinfo
+from datetime import timedelta
+from pathlib import Path
+
+from celery.schedules import schedule
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+from project import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).absolute()
+EMBEDDED = not env.text("DATABASE_URL", "")
+
+
+def make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise env.WrongSetting(
+            "DATA_DIR", f"cannot be written: {error.strerror}: {error.filename}"
+        ) from None
+    return path
+
+
+def embedded_secret_key() -> str:
+    """The key that the first embedded run generated, readable by its owner alone."""
+    path = make_folder(DATA_DIR) / "secret-key"
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise env.WrongSetting("DATA_DIR", f"cannot be written: {error}") from None
+    return path.read_text()
+
+
+# --- Core ---
+DEBUG = env.flag("DEBUG", default=False)
+# No default where there is a real database: a missing secret must stop the start.
+SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret_key()
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+PORT = env.number("PORT", 8000, 1, 65535)
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Apps ---
+INSTALLED_APPS = [
+    "project",  # before jazzmin, of whose templates it replaces a few
+    "jazzmin",  # before the admin, whose templates it replaces
+    "project.apps.LibraryAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "knox",
+    "project.apps.TaskResultsConfig",
+    "library",
+    "members",
+]
+
+# --- Middleware ---
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Security ---
+# HTTPS=1 where a proxy ends TLS in front of us: a cookie marked secure is lost on plain HTTP.
+HTTPS = env.flag("HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+X_FRAME_OPTIONS = "DENY"
+
+# --- Database ---
+DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    if not DATABASES["default"]["NAME"].startswith(":"):
+        make_folder(Path(DATABASES["default"]["NAME"]).parent)
+    DATABASES["default"]["OPTIONS"] = {
+        # Readers never wait for the writer; writers queue at BEGIN instead of failing at COMMIT.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+        "PRAGMA cache_size=-65536; PRAGMA mmap_size=268435456",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
+else:
+    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+
+# --- Cache: throttles and the dashboard's numbers, shared by all web processes ---
+REDIS_URL = env.redis("REDIS_URL")
+if REDIS_URL:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": "cache",
+            "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+        }
+    }
+else:
+    # One web process with threads (see project/gunicorn.py), so its memory is shared enough.
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- Auth ---
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = reverse_lazy("admin:login")
+REST_KNOX = {"TOKEN_TTL": timedelta(days=30)}
+
+# --- I18n ---
+LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LANGUAGE_CODE = env.choice(
+    "LANGUAGE_CODE", "en", dict(LANGUAGES).__contains__, "choose one of en, ru."
+)
+TIME_ZONE = env.choice(
+    "TIME_ZONE", "UTC", zoneinfo.available_timezones().__contains__, "write it as Europe/Berlin."
+)
+USE_TZ = True
+
+# --- Static ---
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+# jazzmin 3.0.5 asks for the address of a folder, which no manifest holds
+# (farridav/django-jazzmin#684); strict, every page after the login would be a 500.
+WHITENOISE_MANIFEST_STRICT = False
+
+# --- E-mail ---
+vars().update(env.mail("EMAIL_URL", f"filemail://{DATA_DIR / 'mail'}"))
+EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
+
+# --- Celery ---
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_EXTENDED = True  # task name and arguments (ids only) for the admin
+CELERY_RESULT_EXPIRES = timedelta(days=30)
+CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
+CELERY_TASK_SOFT_TIME_LIMIT = 120
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "members.tasks.sweep_welcome_emails", "schedule": schedule(30)},
+}
+if REDIS_URL:
+    CELERY_BROKER_URL = REDIS_URL
+    # Publishing from a web request: a broker that refuses or is silent costs one second at most.
+    CELERY_TASK_PUBLISH_RETRY = False
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "socket_timeout": 1,
+        "socket_connect_timeout": 1,
+        "max_retries": 0,
+        "interval_start": 0,
+        "interval_step": 0,
+        "interval_max": 0,
+    }
+    # The same options reach a worker's blocking reads, which may take longer.
+    WORKER_TRANSPORT_OPTIONS = {
+        "socket_timeout": 30,
+        "socket_connect_timeout": 10,
+        "health_check_interval": 25,
+        "visibility_timeout": 3600,
+    }
+else:
+    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_TRANSPORT_OPTIONS = WORKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(make_folder(DATA_DIR / "broker" / "queue")),
+        "data_folder_out": str(DATA_DIR / "broker" / "queue"),
+        "control_folder": str(make_folder(DATA_DIR / "broker" / "control")),
+    }
+
+# --- API ---
+PUBLIC_CATALOGUE = env.flag("PUBLIC_CATALOGUE", default=True)
+PUBLIC_REGISTRATION = env.flag("PUBLIC_REGISTRATION", default=True)
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "project.api.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",  # "try it out" for staff
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["project.api.permissions.ModelPermissions"],
+    "DEFAULT_PARSER_CLASSES": ["project.api.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "project.api.filters.OrderingFilter",
+    ],
+    "DEFAULT_PAGINATION_CLASS": "project.api.pagination.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "project.api.schema.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["project.api.throttling.AccountThrottle"],
+    "DEFAULT_THROTTLE_RATES": {
+        "anon": env.rate("THROTTLE_ANON", "600/min"),
+        "account": env.rate("THROTTLE_ACCOUNT", "3000/min"),
+        "register": env.rate("THROTTLE_REGISTER", "60/min"),
+    },
+    "EXCEPTION_HANDLER": "project.api.errors.problem_response",
+    "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
+    "NUM_PROXIES": 0,  # the client's address is the connection's: gunicorn resolves trusted proxies
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Library desk",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "DESCRIPTION": (BASE_DIR / "project" / "api" / "description.md").read_text(encoding="utf-8"),
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "displayRequestDuration": True,
+        "filter": True,
+        "persistAuthorization": True,
+        "tryItOutEnabled": True,
+    },
+    "TAGS": [
+        {"name": "books", "description": "The catalogue."},
+        {"name": "members", "description": "Registration and the member register."},
+        {"name": "auth", "description": "Tokens for programs."},
+        {"name": "health", "description": "What load balancers and monitors ask."},
+    ],
+    "POSTPROCESSING_HOOKS": ["project.api.schema.document_problems"],
+}
+
+# --- Admin theme ---
+JAZZMIN_SETTINGS = {
+    "site_title": _("Library desk"),
+    "site_header": _("Library desk"),
+    "site_brand": _("Library desk"),
+    "site_logo": "project/logo.svg",
+    "site_logo_classes": "",
+    "site_icon": "project/favicon.png",
+    "welcome_sign": _("Sign in to the library desk"),
+    "copyright": "Library desk",
+    "use_google_fonts_cdn": False,
+    "topmenu_links": [
+        {"name": _("API documentation"), "url": "swagger-ui"},
+    ],
+    # Groups and their models: project.admin.LibraryAdminSite.
+    "icons": {
+        "catalogue": "fas fa-book-open",
+        "catalogue.book": "fas fa-book",
+        "membership": "fas fa-users",
+        "membership.member": "fas fa-id-card",
+        "operations": "fas fa-heartbeat",
+        "operations.welcomeemail": "fas fa-envelope",
+        "operations.taskresult": "fas fa-tasks",
+        "administration": "fas fa-cog",
+        "administration.user": "fas fa-user",
+        "administration.group": "fas fa-user-friends",
+        "administration.authtoken": "fas fa-key",
+    },
+    "custom_css": "project/admin.css",
+    "custom_js": "project/admin.js",
+    "changeform_format": "single",
+    "show_theme_chooser": True,
+    "language_chooser": True,
+}
+JAZZMIN_UI_TWEAKS = {
+    "default_theme_mode": "auto",
+    "navbar_fixed": True,
+    "sidebar_fixed": True,
+    "accent": "accent-teal",
+    "sidebar": "sidebar-dark-teal",
+    "brand_colour": "navbar-dark",
+}
+
+# --- Logging ---
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+}
