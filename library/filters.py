@@ -1,0 +1,66 @@
+from datetime import date
+
+import django_filters as filters
+from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
+
+from project.api.filters import TextField
+
+from .isbn import EXAMPLE, normalise
+from .models import Book, BookQuerySet
+
+
+class IsbnFormField(TextField):
+    def clean(self, value: str) -> str:
+        value = super().clean(value)
+        return normalise(value) if value else value
+
+
+class IsbnFilter(filters.CharFilter):
+    field_class = IsbnFormField
+
+
+class WordsFilter(filters.CharFilter):
+    field_class = TextField
+
+
+class YearField(forms.IntegerField):
+    default_validators = [MinValueValidator(1), MaxValueValidator(9999)]
+
+
+class YearFilter(filters.NumberFilter):
+    field_class = YearField
+
+
+class BookFilterSet(filters.FilterSet):
+    search = WordsFilter(
+        method="by_search",
+        label="An ISBN in any spelling, or words of title and author (the last may be a beginning). "
+        "Best matches come first unless `ordering` is given.",
+    )
+    title = WordsFilter(method="by_title", label="Every given word occurs in the title.")
+    author = WordsFilter(method="by_author", label="Every given word occurs in the author.")
+    isbn = IsbnFilter(label=f"The book with this ISBN, in any spelling, such as {EXAMPLE}.")
+    publication_year = YearFilter(label="Published in this year.")
+    publication_year_min = YearFilter(
+        "publication_year", "gte", label="Published in this year or later."
+    )
+    publication_year_max = YearFilter(
+        "publication_year", "lte", label="Published in this year or earlier."
+    )
+    updated_since = filters.IsoDateTimeFilter(
+        "updated_at", "gte", label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z."
+    )
+
+    class Meta:
+        model = Book
+        fields: list[str] = []
+
+    def by_search(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
+        return books.search(value)
+
+    def by_title(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
+        return books.with_title_words(value)
+
+    def by_author(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
+        return books.with_author_words(value)

@@ -1,0 +1,141 @@
+"""ISBN as in ISO 2108: any spelling in, 13 digits stored, hyphenated for people."""
+
+import re
+import unicodedata
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from stdnum import ean, isbn
+
+LABEL = re.compile(r"isbn(?:[-\u2010-\u2015 ]?1[03](?=[:\s]))?\s*:?\s*", re.IGNORECASE)
+EXAMPLE = "978-3-16-148410-0"
+
+
+def normalise(text: str) -> str:
+    """The 13 digits of an ISBN in any spelling; a ValidationError says what is wrong with it.
+
+    Accepts ISBN-10 and ISBN-13, a leading "ISBN", blanks and dashes of every kind, and a small x.
+    """
+    text = text.strip()
+    if label := LABEL.match(text):
+        text = text[label.end() :]
+    number = "".join(c for c in text if not _separates(c))
+    for position, character in enumerate(number):
+        is_check_x = character in "xX" and position == 9 and len(number) == 10
+        if character not in "0123456789" and not is_check_x:
+            raise ValidationError(_strange(character), code="invalid_isbn")
+    if len(number) == 10:
+        return _from_isbn10(number.upper())
+    if len(number) != 13:
+        raise ValidationError(
+            ngettext(
+                "An ISBN has 10 or 13 digits; this one has %(count)d.",
+                "An ISBN has 10 or 13 digits; this one has %(count)d.",
+                len(number),
+            )
+            % {"count": len(number)},
+            code="invalid_isbn",
+        )
+    if not number.startswith(("978", "979")):
+        raise ValidationError(
+            _("An ISBN of 13 digits begins with 978 or 979."), code="invalid_isbn"
+        )
+    expected = ean.calc_check_digit(number[:-1])
+    if number[-1] != expected:
+        raise _wrong_check_digit(expected, number[-1])
+    return number
+
+
+def hyphenated(number: str) -> str:
+    """978-3-16-148410-0 for 9783161484100, by the ranges of the International ISBN Agency."""
+    return isbn.format(number)
+
+
+def looks_like_isbn(text: str) -> bool:
+    """Whether somebody who types TEXT in a search box means an ISBN, be it right or wrong."""
+    text = text.strip()
+    if label := LABEL.match(text):
+        rest = "".join(c for c in text[label.end() :] if not _separates(c))
+        return bool(re.fullmatch(r"[0-9]{4,}[0-9xX]", rest))
+    if re.fullmatch(r"[0-9]{9}[0-9xX]", text):
+        return True
+    number = "".join(c for c in text if not _separates(c))
+    if re.fullmatch(r"97[89][0-9]{10}", number):
+        return True
+    # Ten digits with blanks may be years ("1914 1918 45"); with three dashes they are an ISBN.
+    dashes = sum(unicodedata.category(c) == "Pd" for c in text)
+    return dashes == 3 and bool(re.fullmatch(r"[0-9]{9}[0-9xX]", number))
+
+
+def _separates(character: str) -> bool:
+    # Pd: dashes of every kind; Zs: blanks; Cf: the soft hyphen and other invisible marks.
+    return unicodedata.category(character) in ("Pd", "Zs", "Cf") or character in "\t\u2212"
+
+
+def _strange(character: str) -> str:
+    if character.isprintable() and not character.isspace():
+        shown = f"“{character}”"
+    else:
+        shown = f"U+{ord(character):04X}"
+    if character.isdigit():
+        return _("Write an ISBN with the digits 0 to 9; %(character)s is another sign.") % {
+            "character": shown
+        }
+    return _("An ISBN has only digits, and X as the last of ten; found %(character)s.") % {
+        "character": shown
+    }
+
+
+def _from_isbn10(number: str) -> str:
+    if isbn.is_valid(number):
+        return isbn.to_isbn13(number)
+    for prefix in ("978", "979"):
+        if number.isdigit() and ean.is_valid(prefix + number):
+            raise ValidationError(
+                _("These are the last ten of 13 digits: write %(isbn)s.")
+                % {"isbn": hyphenated(prefix + number)},
+                code="invalid_isbn",
+            )
+    expected = next(d for d in "0123456789X" if isbn.is_valid(number[:-1] + d))
+    raise _wrong_check_digit(expected, number[-1])
+
+
+def _wrong_check_digit(expected: str, found: str) -> ValidationError:
+    return ValidationError(
+        _("The check digit should be %(expected)s, not %(found)s: is a digit mistyped?")
+        % {"expected": expected, "found": found},
+        code="invalid_isbn",
+    )
+
+
+class IsbnField(models.CharField):
+    """13 digits; every path into the column and every exact look-up accepts any spelling."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["max_length"] = 13
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["max_length"]
+        return name, path, args, kwargs
+
+    def to_python(self, value: Any) -> Any:
+        value = super().to_python(value)
+        return normalise(value) if value else value
+
+    def get_prep_value(self, value: Any) -> Any:
+        return self.to_python(super().get_prep_value(value))
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = self.to_python(super().pre_save(model_instance, add))
+        setattr(model_instance, self.attname, value)
+        return value
+
+    def formfield(self, **kwargs: Any) -> forms.Field | None:
+        # Room for every spelling, not only for what is stored.
+        return super().formfield(**{"max_length": 40, **kwargs})

@@ -1,0 +1,43 @@
+from django.conf import settings
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework.viewsets import ModelViewSet
+
+from project.api.permissions import ModelPermissions, PublicCatalogue
+from project.api.views import RecordMixin
+
+from .filters import BookFilterSet
+from .models import Book
+from .serializers import BookSerializer
+
+BOOK = {
+    "title": "The Master and Margarita",
+    "author": "Mikhail Bulgakov",
+    "publication_year": 1967,
+    "isbn": "978-0-679-76080-1",
+}
+EXAMPLES = [OpenApiExample("A book", value=BOOK, request_only=True)]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="Search the catalogue"),
+    retrieve=extend_schema(summary="Read a book"),
+    create=extend_schema(summary="Add a book", examples=EXAMPLES),
+    update=extend_schema(summary="Replace a book", examples=EXAMPLES),
+    partial_update=extend_schema(
+        summary="Change some fields of a book",
+        examples=[OpenApiExample("Another year", {"publication_year": 1966}, request_only=True)],
+    ),
+    destroy=extend_schema(summary="Remove a book"),
+)
+@extend_schema(tags=["books"])
+class BookViewSet(RecordMixin, ModelViewSet):
+    queryset = Book.objects.all()
+    serializer_class = BookSerializer
+    permission_classes = [PublicCatalogue | ModelPermissions]
+    filterset_class = BookFilterSet
+    ordering_fields = ["title", "author", "publication_year", "created_at", "id"]
+    default_ordering = "title"
+    lookup_value_regex = "[0-9]+"
+
+    def everyone_may_read(self) -> bool:
+        return settings.PUBLIC_CATALOGUE
