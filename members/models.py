@@ -1,0 +1,208 @@
+import uuid
+from datetime import datetime, timedelta
+from email.utils import parseaddr
+
+from django.conf import settings
+from django.core.validators import MinLengthValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Length
+from django.db.models.lookups import GreaterThanOrEqual
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
+
+
+class Member(models.Model):
+    """A reader of the library: a record, not a login, so it has no password."""
+
+    username = CaseInsensitiveCharField(
+        _("username"),
+        max_length=150,
+        unique=True,
+        validators=[
+            MinLengthValidator(3),
+            # A name that is an address or a link would turn the welcome e-mail into spam.
+            RegexValidator(
+                r"\A[A-Za-z0-9_.-]+\Z", _("Use the letters A to Z, digits and _ . - only.")
+            ),
+        ],
+        help_text=_("3 to 150 of the letters A to Z, digits and _ . -"),
+        error_messages={"unique": _("A member with this username is registered already.")},
+    )
+    email = CaseInsensitiveEmailField(
+        _("e-mail address"),
+        unique=True,
+        error_messages={"unique": _("A member with this e-mail address is registered already.")},
+    )
+    registered_at = models.DateTimeField(_("registered"), auto_now_add=True, db_index=True)
+
+    class Meta:
+        verbose_name = _("member")
+        verbose_name_plural = _("members")
+        ordering = ["username", "pk"]
+        constraints = [
+            models.CheckConstraint(
+                name="members_member_username_length",
+                condition=GreaterThanOrEqual(Length("username"), 3),
+                violation_error_message=_("A username has 3 to 150 characters."),
+            ),
+            models.CheckConstraint(
+                name="members_member_email_not_empty",
+                condition=~Q(email=""),
+                violation_error_message=_("A member has an e-mail address."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+
+def new_message_id() -> str:
+    """A Message-ID (RFC 5322, 3.6.4) under the sender's domain."""
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    return f"<welcome.{uuid.uuid4().hex}@{domain}>"
+
+
+class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
+    # Longer than any attempt lasts: CELERY_TASK_SOFT_TIME_LIMIT ends one after two minutes.
+    CLAIM_LASTS = timedelta(minutes=5)
+    # A hint that no worker has followed by then counts as lost.
+    HINT_LASTS = timedelta(minutes=2)
+
+    def claim(self, pk: int, task_id: str | None) -> "WelcomeEmail | None":
+        """Take the row for one attempt: of several workers exactly one gets it."""
+        now = timezone.now()
+        due = self.filter(pk=pk, state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now)
+        claimed = due.update(
+            state=WelcomeEmail.State.SENDING,
+            attempts=F("attempts") + 1,
+            claimed_at=now,
+            task_id=task_id,
+        )
+        return self.select_related("member").get(pk=pk) if claimed else None
+
+    def requeue_stuck(self) -> int:
+        """Give rows back whose worker died while it was sending."""
+        started = timezone.now() - self.CLAIM_LASTS
+        stuck = self.filter(state=WelcomeEmail.State.SENDING, claimed_at__lte=started)
+        return stuck.update(
+            state=WelcomeEmail.State.QUEUED, next_attempt_at=timezone.now(), hinted_at=None
+        )
+
+    def take_due(self, most: int = 500) -> list[int]:
+        """Ids of due rows of which no fresh hint is on its way, marked as hinted."""
+        now = timezone.now()
+        due = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now).filter(
+            Q(hinted_at=None) | Q(hinted_at__lte=now - self.HINT_LASTS)
+        )
+        ids = list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:most])
+        self.filter(pk__in=ids).update(hinted_at=now)
+        return ids
+
+    def send_again(self) -> int:
+        """Put failed and sent rows back at the beginning of their timetable."""
+        ended = self.filter(state__in=[WelcomeEmail.State.FAILED, WelcomeEmail.State.SENT])
+        now = timezone.now()
+        return ended.update(
+            state=WelcomeEmail.State.QUEUED,
+            attempts=0,
+            queued_at=now,
+            next_attempt_at=now,
+            hinted_at=None,
+            last_error="",
+            last_error_code="",
+        )
+
+
+class WelcomeEmail(models.Model):
+    """The outbox and the journal of the one e-mail that a member is owed.
+
+    The row is the truth; a message in the broker is only a hint to look at it.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("waiting")
+        SENDING = "sending", _("being sent")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("failed")
+        HELD = "held", _("on hold")
+        CANCELLED = "cancelled", _("cancelled")
+
+    member = models.OneToOneField(
+        Member, models.CASCADE, related_name="welcome_email", verbose_name=_("member")
+    )
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.QUEUED
+    )
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    queued_at = models.DateTimeField(_("queued"), default=timezone.now)
+    next_attempt_at = models.DateTimeField(_("next attempt"), default=timezone.now)
+    hinted_at = models.DateTimeField(_("handed to the queue"), null=True, default=timezone.now)
+    claimed_at = models.DateTimeField(_("last attempt"), null=True)
+    sent_at = models.DateTimeField(_("sent"), null=True)
+    last_error = models.CharField(_("last error"), max_length=500, blank=True)
+    last_error_code = models.CharField(_("error code"), max_length=40, blank=True)
+    task_id = models.CharField(_("task"), max_length=255, null=True, db_index=True)  # noqa: DJ001
+    message_id = models.CharField(_("Message-ID"), max_length=255, default=new_message_id)
+
+    objects = WelcomeEmailQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("welcome e-mail")
+        verbose_name_plural = _("welcome e-mails")
+        ordering = ["-pk"]
+        indexes = [
+            # What the sweeper asks every 30 seconds, and the filter of the admin.
+            models.Index(fields=["state", "next_attempt_at"], name="members_welcome_due"),
+            models.Index(fields=["state", "claimed_at"], name="members_welcome_claimed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.pk}"
+
+    # 10 s, 30 s, 1, 5, 15, 60 minutes, then hourly until a day after the queueing.
+    WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, 3600)]
+    GIVE_UP_AFTER = timedelta(hours=24)
+
+    def record_sent(self) -> None:
+        self._record(state=self.State.SENT, sent_at=timezone.now(), last_error="", last_error_code="")
+
+    def record_failed(self, reason: str, code: str) -> None:
+        self._record(state=self.State.FAILED, last_error=reason[:500], last_error_code=code)
+
+    def record_retry(self, reason: str, code: str) -> datetime | None:
+        """Wait for the next place in the timetable; None where there is none and it has failed."""
+        wait = self.WAITS[min(self.attempts, len(self.WAITS)) - 1]
+        at = timezone.now() + wait
+        if at > self.queued_at + self.GIVE_UP_AFTER:
+            self.record_failed(reason, code)
+            return None
+        self._requeue(at, reason, code)
+        return at
+
+    def record_not_tried(self, reason: str, code: str, wait: timedelta) -> datetime:
+        """The fault was ours, not the mail's: no attempt is counted."""
+        at = timezone.now() + wait
+        self._requeue(at, reason, code, attempts=F("attempts") - 1)
+        return at
+
+    def _requeue(self, at: datetime, reason: str, code: str, **columns: object) -> None:
+        self._record(
+            state=self.State.QUEUED,
+            next_attempt_at=at,
+            hinted_at=None,
+            last_error=reason[:500],
+            last_error_code=code,
+            **columns,
+        )
+
+    def _record(self, **columns: object) -> None:
+        # Only while this attempt still owns the row: the sweeper may have given it to another.
+        mine = WelcomeEmail.objects.filter(
+            pk=self.pk, state=self.State.SENDING, claimed_at=self.claimed_at
+        )
+        mine.update(**columns)
+        for name, value in columns.items():
+            setattr(self, name, value)

@@ -1,0 +1,63 @@
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from project.api.permissions import ModelPermissions, PublicRegistration
+from project.api.throttling import RegisterThrottle
+from project.api.views import RecordMixin
+
+from .filters import MemberFilterSet
+from .models import Member
+from .serializers import MemberSerializer, RegistrationSerializer
+
+EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
+
+
+@extend_schema_view(
+    list=extend_schema(summary="Search the members"),
+    retrieve=extend_schema(summary="Read a member"),
+    partial_update=extend_schema(
+        summary="Change a member",
+        examples=[OpenApiExample("A new address", {"email": EXAMPLE["email"]}, request_only=True)],
+    ),
+    destroy=extend_schema(summary="Remove a member and everything about it"),
+    register=extend_schema(
+        summary="Register a member",
+        description="The welcome e-mail is sent soon afterwards, by a task in the background.",
+        examples=[OpenApiExample("A member", EXAMPLE, request_only=True)],
+        request=RegistrationSerializer,
+        responses={201: RegistrationSerializer},
+    ),
+)
+@extend_schema(tags=["members"])
+class MemberViewSet(
+    RecordMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    mixins.DestroyModelMixin,
+    mixins.ListModelMixin,
+    GenericViewSet,
+):
+    queryset = Member.objects.select_related("welcome_email")
+    serializer_class = MemberSerializer
+    filterset_class = MemberFilterSet
+    ordering_fields = ["username", "email", "registered_at", "id"]
+    default_ordering = "username"
+    lookup_value_regex = "[0-9]+"
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+
+    @action(
+        detail=False,
+        methods=["post"],
+        serializer_class=RegistrationSerializer,
+        permission_classes=[PublicRegistration | ModelPermissions],
+        throttle_classes=[RegisterThrottle],
+    )
+    def register(self, request: Request) -> Response:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        self.save_or_conflict(serializer)
+        return Response(serializer.data, status=status.HTTP_201_CREATED)
