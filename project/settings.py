@@ -177,7 +177,7 @@ STORAGES = {
 WHITENOISE_MANIFEST_STRICT = False
 
 # --- E-mail ---
-vars().update(env.mail("EMAIL_URL", f"filemail://{DATA_DIR / 'mail'}"))
+vars().update(env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}"))
 EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 

@@ -1,0 +1,46 @@
+# make run    the whole tool on this machine, until Ctrl-C
+# make test   the suite that needs no server
+# make check  lint, types, migrations, schema, translations
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PORT DATA_DIR
+
+.PHONY: run test check messages clean
+.DEFAULT_GOAL := run
+
+run: staticfiles/staticfiles.json
+	@exec $(BIN)/python manage.py run
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+	HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Library desk needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make run PYTHON=python3.13"; exit 1; }
+	@touch .writable 2>/dev/null && rm .writable || { echo "Library desk cannot write to $(CURDIR)."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); echo "$(PYTHON) has no venv module: install it (Debian: apt install python3-venv)."; exit 1; }
+
+# The MySQL driver is compiled, so only where its headers stand.
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	@echo "Installing packages …"
+	@if pkg-config --exists mysqlclient 2>/dev/null || pkg-config --exists libmariadb 2>/dev/null; then cat requirements.txt; else grep -v '^mysqlclient' requirements.txt; fi > $(VENV)/requirements.txt
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+staticfiles/staticfiles.json: $(VENV)/.installed $(shell find project/static -type f)
+	@echo "Collecting static files …"
+	@$(BIN)/python manage.py collectstatic --noinput --clear --verbosity 0
+	@touch $@

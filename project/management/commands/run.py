@@ -1,0 +1,130 @@
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from io import StringIO
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+PROCESSES = {
+    "web": ["-m", "gunicorn", "--config", "python:project.gunicorn", "--log-level", "warning"],
+    "worker": [
+        *("-m", "celery", "--app", "project", "--quiet", "worker", "--concurrency", "1"),
+        *("--without-gossip", "--without-mingle", "--loglevel", "info"),
+    ],
+    "beat": ["-m", "celery", "--app", "project", "--quiet", "beat", "--loglevel", "warning"],
+}
+PATIENCE = 15  # seconds that a process has to end by itself
+
+
+class Command(BaseCommand):
+    help = (
+        "Run the whole tool on this machine, with nothing else installed: web, worker and beat "
+        "on SQLite and folders under DATA_DIR, until Ctrl-C."
+    )
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.EMBEDDED:
+            raise CommandError(
+                "DATABASE_URL is set: this command is for the embedded run on SQLite. "
+                "Unset it, or start the roles one by one (entrypoint.sh)."
+            )
+        self.stopping = False
+        lock = self.lock()
+        self.check_port()
+        report = StringIO()
+        call_command("prepare", sample_data=True, verbosity=0, stdout=report)
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, self.stop)
+        # Each holds the lock: where this process is killed, the next start sees its orphans.
+        self.running = {name: self.start(name, lock) for name in PROCESSES}
+        self.wait_for_web()
+        if not self.stopping:
+            self.announce(report.getvalue())
+        self.watch(lock)
+
+    def lock(self) -> IO[str]:
+        file = open(settings.DATA_DIR / "run.lock", "a+")  # noqa: SIM115: held until we end
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise CommandError(
+                f"Library desk already runs on {settings.DATA_DIR} (process {file.read().strip()})."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        return file
+
+    def check_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", settings.PORT))
+            except OSError as error:
+                raise CommandError(
+                    f"Port {settings.PORT} cannot be used ({error.strerror}). "
+                    f"Choose another: make run PORT={settings.PORT % 65535 + 1}"
+                ) from None
+
+    def start(self, name: str, lock: IO[str]) -> subprocess.Popen[bytes]:
+        # A session of its own, so that Ctrl-C reaches us alone and we end them in order.
+        return subprocess.Popen(
+            [sys.executable, *PROCESSES[name]], start_new_session=True, pass_fds=[lock.fileno()]
+        )
+
+    def wait_for_web(self) -> None:
+        while not self.stopping and self.running["web"].poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", settings.PORT), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+
+    def announce(self, report: str) -> None:
+        address = f"http://127.0.0.1:{settings.PORT}"
+        lines = [
+            "",
+            "Library desk is running. Ctrl-C ends it.",
+            f"  Staff         {address}/admin/",
+            f"  API           {address}/api/docs/",
+            f"  E-mails       {settings.DATA_DIR / 'mail'}",
+            *(f"  {line}" for line in report.splitlines()),
+            "",
+        ]
+        self.stdout.write("\n".join(lines))
+        self.stdout.flush()
+
+    def watch(self, lock: IO[str]) -> None:
+        """Start again what dies, until we are told to stop."""
+        while not self.stopping:
+            time.sleep(0.5)
+            for name, process in self.running.items():
+                if process.poll() is not None and not self.stopping:
+                    self.stderr.write(f"{name} ended ({process.returncode}); starting it again")
+                    time.sleep(1)
+                    self.running[name] = self.start(name, lock)
+        self.end()
+
+    def stop(self, *args: Any) -> None:
+        self.stopping = True
+
+    def end(self) -> None:
+        for process in self.running.values():
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + PATIENCE
+        for process in self.running.values():
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
