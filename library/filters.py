@@ -49,7 +49,9 @@ class BookFilterSet(filters.FilterSet):
         "publication_year", "lte", label="Published in this year or earlier."
     )
     updated_since = filters.IsoDateTimeFilter(
-        "updated_at", "gte", label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z."
+        "updated_at",
+        "gte",
+        label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",
     )
 
     class Meta:

@@ -1,4 +1,3 @@
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, TypeVar
@@ -6,9 +5,9 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, router, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Length
-from django.db.models.lookups import LessThanOrEqual
+from django.db.models.lookups import Exact, Range
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
@@ -46,16 +45,16 @@ class WordQuerySet(models.QuerySet["Word"]):
 
     def ids_of(self, texts: Collection[str]) -> dict[str, int]:
         """The id of each text, adding the words that are new."""
-        known = self._known(texts)
+        known = self.known(texts)
         if missing := sorted(set(texts) - known.keys()):  # one order for all: no deadlocks
             self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)
-            known |= self._known(missing)
+            known |= self.known(missing)
         return known
 
-    def _known(self, texts: Collection[str]) -> dict[str, int]:
+    def known(self, texts: Collection[str]) -> dict[str, int]:
         return {
             text: pk
-            for batch in batches(sorted(texts), 900)
+            for batch in batches(sorted(set(texts)), 900)
             for text, pk in self.filter(text__in=batch).values_list("text", "pk")
         }
 
@@ -64,7 +63,7 @@ class WordQuerySet(models.QuerySet["Word"]):
 
         The last word counts as a beginning where the catalogue does not know it as a whole.
         """
-        known = self._known(set(words))
+        known = self.known(words)
         meant = [[known[word]] if word in known else [] for word in words]
         if words and not meant[-1]:
             meant[-1] = self.beginning_with(words[-1])
@@ -90,49 +89,79 @@ class Word(models.Model):
 
 
 class BookQuerySet(models.QuerySet["Book"]):
-    def search(self, text: str) -> "BookQuerySet":
+    MOST_WORDS = 40
+    FEW = 3000  # so many ids are named one by one
+
+    def search(self, text: str, ranked: bool = True) -> "BookQuerySet":
         """The book with this ISBN, else the books with all these words, best matches first.
 
-        Raises ValidationError for an ISBN with a mistake in it and for TooManyWords.
+        RANKED=False finds the same books for a list that is sorted in another way.
+        Raises ValidationError for an ISBN with a mistake in it, and for TooManyWords.
         """
         if looks_like_isbn(text):
             return self.filter(isbn=normalise(text))
-        terms = Word.objects.meant_by(words_of(text))
+        terms = Word.objects.meant_by(self._words(text))
         if not terms or not all(terms):
             return self.none()
-        rarest = BookWord.objects.rarest(terms)
-        books = self.annotate(_word=F("words__word_id"), _rank=F("words__rank")).filter(
-            _word__in=rarest
-        )
-        if len(rarest) == 1:
-            repeated = Q(word_id=rarest[0], rank__lt=OuterRef("_rank"))
-        else:
-            repeated = Q(word_id__in=rarest) & (
-                Q(word_id__lt=OuterRef("_word"))
-                | Q(word_id=OuterRef("_word"), rank__lt=OuterRef("_rank"))
-            )
-        books = books.filter(~Exists(BookWord.objects.filter(repeated, book=OuterRef("pk"))))
-        others = [term for term in terms if term is not rarest]
-        return books._with(others).order_by("_word", "_rank", "pk")
+        return self._ranked(terms) if ranked else self._with_all(terms)
 
     def with_title_words(self, text: str) -> "BookQuerySet":
-        return self._with_all(text, rank__lt=BookWord.AUTHOR)
+        return self._with_words(text, rank__lt=BookWord.AUTHOR)
 
     def with_author_words(self, text: str) -> "BookQuerySet":
-        return self._with_all(text, rank=BookWord.AUTHOR)
+        return self._with_words(text, rank=BookWord.AUTHOR)
 
-    def _with_all(self, text: str, **place: int) -> "BookQuerySet":
-        words = words_of(text)
-        known = Word.objects._known(set(words))
-        if not words or not all(word in known for word in words):
+    def _with_words(self, text: str, **place: int) -> "BookQuerySet":
+        words = self._words(text)
+        known = Word.objects.known(words)
+        if not words or len(known) < len(words):
             return self.none()
-        return self._with([[known[word]] for word in words], **place)
+        return self._with_all([[known[word]] for word in words], **place)
 
-    def _with(self, terms: Iterable[Collection[int]], **place: int) -> "BookQuerySet":
+    def _words(self, text: str) -> list[str]:
+        words = list(dict.fromkeys(words_of(text)))
+        if len(words) > self.MOST_WORDS:
+            raise ValidationError(
+                _("Search for at most %(most)d words."),
+                code="too_long",
+                params={"most": self.MOST_WORDS},
+            )
+        return words
+
+    def _ranked(self, terms: list[list[int]]) -> "BookQuerySet":
+        """Along the primary key of the rarest word's rows, which is the order of relevance."""
+        rarest, *others = BookWord.objects.rarest_first(terms)
+        books = self.filter(words__word__in=rarest).annotate(
+            _word=F("words__word_id"), _rank=F("words__rank")
+        )
+        better = Q(word__in=rarest, rank__lt=OuterRef("_rank"))
+        if len(rarest) > 1:
+            better = Q(word__in=rarest) & (
+                Q(word__lt=OuterRef("_word"))
+                | Q(word=OuterRef("_word"), rank__lt=OuterRef("_rank"))
+            )
+        books = books.filter(tested(BookWord.objects.filter(better, book=OuterRef("pk")), False))
+        for term in others:
+            books = books.filter(
+                tested(BookWord.objects.filter(word__in=term, book=OuterRef("pk")))
+            )
+        return books.order_by("_word", "_rank", "pk")
+
+    def _with_all(self, terms: list[list[int]], **place: int) -> "BookQuerySet":
+        """For any ordering: few books are named by their ids, to be sorted; where there are
+        many, a page of them is soon met on the way along the ordering's own index."""
+        rarest, *others = BookWord.objects.rarest_first(terms, **place)
+        hits = BookWord.objects.filter(word__in=rarest, **place)
+        for term in others:
+            same_book = BookWord.objects.filter(word__in=term, book=OuterRef("book"), **place)
+            hits = hits.filter(tested(same_book))
+        ids = hits.values_list("book", flat=True)[: self.FEW + 1]
+        if len(ids) <= self.FEW:
+            return self.filter(pk__in=set(ids))
         books = self
-        for ids in terms:
-            hits = BookWord.objects.filter(book=OuterRef("pk"), word_id__in=ids, **place)
-            books = books.filter(Exists(hits))
+        for term in [rarest, *others]:
+            same_book = BookWord.objects.filter(word__in=term, book=OuterRef("pk"), **place)
+            books = books.filter(tested(same_book))
         return books
 
     def in_batches(self, size: int = 1000) -> Iterator[list["Book"]]:
@@ -148,12 +177,15 @@ class BookQuerySet(models.QuerySet["Book"]):
     def bulk_create(self, objs: Iterable["Book"], *args: Any, **kwargs: Any) -> list["Book"]:
         with transaction.atomic(using=self.db):
             books = super().bulk_create(objs, *args, **kwargs)
-            if any(book.pk is None for book in books):  # MySQL does not return the ids
-                isbns = [book.isbn for book in books]
-                ids = dict(self.model.objects.filter(isbn__in=isbns).values_list("isbn", "pk"))
-                for book in books:
-                    book.pk = ids[book.isbn]
-            BookWord.objects.index(books)
+            ids: dict[str, int] = {}
+            # Read again: MySQL does not return the ids, and on a conflict the stored title may
+            # be another one than that of the object.
+            for batch in batches([book.isbn for book in books], 900):
+                stored = list(self.model.objects.filter(isbn__in=batch))
+                BookWord.objects.index(stored)
+                ids |= {book.isbn: book.pk for book in stored}
+            for book in books:
+                book.pk = ids[book.isbn]
         return books
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -210,12 +242,12 @@ class Book(models.Model):
             ),
             models.CheckConstraint(
                 name="library_book_title_length",
-                condition=~Q(title="") & LessThanOrEqual(Length("title"), 500),
+                condition=Range(Length("title"), (1, 500)),
                 violation_error_message=_("A title has 1 to 500 characters."),
             ),
             models.CheckConstraint(
                 name="library_book_author_length",
-                condition=~Q(author="") & LessThanOrEqual(Length("author"), 500),
+                condition=Range(Length("author"), (1, 500)),
                 violation_error_message=_("An author has 1 to 500 characters."),
             ),
             models.CheckConstraint(
@@ -228,13 +260,13 @@ class Book(models.Model):
     def __str__(self) -> str:
         return self.title
 
-    @property
-    def hyphenated_isbn(self) -> str:
-        return hyphenated(self.isbn)
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic(using=kwargs.get("using") or router.db_for_write(Book)):
             super().save(*args, **kwargs)  # with its words: index_words
+
+    @property
+    def hyphenated_isbn(self) -> str:
+        return hyphenated(self.isbn)
 
 
 @receiver(post_save, sender=Book)
@@ -250,31 +282,25 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """Make the words of these saved books those of their present titles and authors."""
         wanted = {book.pk: BookWord.places(book) for book in books}
         ids = Word.objects.ids_of({text for places in wanted.values() for text, _ in places})
-        due = {
-            (ids[text], rank, book) for book, places in wanted.items() for text, rank in places
-        }
+        due = {(ids[text], rank, book) for book, places in wanted.items() for text, rank in places}
         held = {
             row
             for batch in batches(list(wanted), 900)
             for row in self.filter(book__in=batch).values_list("word_id", "rank", "book_id")
         }
-        obsolete: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for word, rank, book in held - due:
-            obsolete[book].append((word, rank))
-        for book, places in obsolete.items():
-            gone = Q()
-            for word, rank in places:
-                gone |= Q(word=word, rank=rank)
-            self.filter(gone, book=book).delete()
-        self.bulk_create(
-            [BookWord(word_id=w, rank=r, book_id=b) for w, r, b in sorted(due - held)]
-        )
+        for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000
+            self.filter(pk__in=batch).delete()
+        self.bulk_create([BookWord(word_id=w, rank=r, book_id=b) for w, r, b in sorted(due - held)])
 
-    def rarest(self, terms: Sequence[list[int]]) -> list[int]:
-        """The term with the fewest rows, counted no further than it matters."""
+    def rarest_first(self, terms: list[list[int]], **place: int) -> list[list[int]]:
+        """TERMS by the number of their rows, counted no further than it matters."""
         if len(terms) == 1:
-            return terms[0]
-        return min(terms, key=lambda ids: self.filter(word__in=ids)[: self.CLOSE_ENOUGH].count())
+            return terms
+        for limit in (1_000, 30_000):
+            counts = [self.filter(word__in=ids, **place)[:limit].count() for ids in terms]
+            if min(counts) < limit:
+                break
+        return [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)]
 
 
 class BookWord(models.Model):
@@ -295,7 +321,11 @@ class BookWord(models.Model):
     objects = BookWordQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["book", "word"], name="library_bookword_book_word")]
+        # With the rank for SQLite; InnoDB would add it anyway.
+        indexes = [models.Index(fields=["book", "word", "rank"], name="library_bookword_book_word")]
+
+    def __str__(self) -> str:
+        return f"{self.word_id}/{self.rank}/{self.book_id}"
 
     @classmethod
     def places(cls, book: Book) -> set[tuple[str, int]]:
@@ -304,6 +334,14 @@ class BookWord(models.Model):
         return {(word, rank) for word in title} | {
             (word, cls.AUTHOR) for word in words_of(book.author)
         }
+
+
+def tested(rows: BookWordQuerySet, exist: bool = True) -> Exact:
+    """Whether ROWS exist, tested book by book.
+
+    As a bare EXISTS it may become a join, in an order that MySQL and SQLite guess wrongly.
+    """
+    return Exact(Exists(rows), Value(exist))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
