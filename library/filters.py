@@ -59,7 +59,7 @@ class BookFilterSet(filters.FilterSet):
         fields: list[str] = []
 
     def by_search(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        return books.search(value)
+        return books.search(value, ranked="ordering" not in self.data)
 
     def by_title(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
         return books.with_title_words(value)

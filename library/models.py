@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Length
 from django.db.models.lookups import Exact, Range
@@ -132,20 +132,20 @@ class BookQuerySet(models.QuerySet["Book"]):
         """Along the primary key of the rarest word's rows, which is the order of relevance."""
         rarest, *others = BookWord.objects.rarest_first(terms)
         books = self.filter(words__word__in=rarest).annotate(
-            _word=F("words__word_id"), _rank=F("words__rank")
+            _word=F("words__word"), _rank=F("words__rank"), _id=F("words__book")
         )
-        better = Q(word__in=rarest, rank__lt=OuterRef("_rank"))
+        # Once per book, though the word may stand in its title and be its author's name.
+        better = Q(word__in=rarest[:1], rank__lt=OuterRef("_rank"))
         if len(rarest) > 1:
             better = Q(word__in=rarest) & (
                 Q(word__lt=OuterRef("_word"))
                 | Q(word=OuterRef("_word"), rank__lt=OuterRef("_rank"))
             )
-        books = books.filter(tested(BookWord.objects.filter(better, book=OuterRef("pk")), False))
+        places = BookWord.objects.filter(book=OuterRef("_id"))
+        books = books.filter(tested(places.filter(better), exist=False))
         for term in others:
-            books = books.filter(
-                tested(BookWord.objects.filter(word__in=term, book=OuterRef("pk")))
-            )
-        return books.order_by("_word", "_rank", "pk")
+            books = books.filter(tested(places.filter(word__in=term)))
+        return books.order_by("_word", "_rank", "_id")
 
     def _with_all(self, terms: list[list[int]], **place: int) -> "BookQuerySet":
         """For any ordering: few books are named by their ids, to be sorted; where there are
@@ -155,6 +155,8 @@ class BookQuerySet(models.QuerySet["Book"]):
         for term in others:
             same_book = BookWord.objects.filter(word__in=term, book=OuterRef("book"), **place)
             hits = hits.filter(tested(same_book))
+        # From the long titles: where there are many hits, they are met sooner there.
+        hits = hits.order_by("-word", "-rank", "-book")
         ids = hits.values_list("book", flat=True)[: self.FEW + 1]
         if len(ids) <= self.FEW:
             return self.filter(pk__in=set(ids))
@@ -290,7 +292,17 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         }
         for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000
             self.filter(pk__in=batch).delete()
-        self.bulk_create([BookWord(word_id=w, rank=r, book_id=b) for w, r, b in sorted(due - held)])
+        self._insert(sorted(due - held))
+
+    def _insert(self, rows: list[tuple[int, int, int]]) -> None:
+        # Not bulk_create(): eight small rows per book are most of the work of an import.
+        database = connections[self.db]
+        names = [self.model._meta.get_field(name).column for name in ("word", "rank", "book")]
+        table, *columns = map(database.ops.quote_name, (self.model._meta.db_table, *names))
+        with database.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)", rows
+            )
 
     def rarest_first(self, terms: list[list[int]], **place: int) -> list[list[int]]:
         """TERMS by the number of their rows, counted no further than it matters."""
