@@ -123,11 +123,11 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
     assert rare is not None
     some = Book.objects.order_by("pk")[deep]
     yield "first page", {}
-    yield "the page at nine tenths, by cursor", {"cursor": cursor_at(deep)}
     for name in ("title", "author", "publication_year", "created_at", "id"):
         for sign in ("", "-"):
-            yield f"ordered by {sign}{name}", {"ordering": sign + name}
-    yield "ordered by author, title", {"ordering": "author,title"}
+            ordering = {"ordering": sign + name}
+            yield f"ordered by {sign}{name}", ordering
+            yield f"ordered by {sign}{name}, page at nine tenths", at(deep, ordering)
     yield f"title has “{frequent}”", {"title": frequent}
     yield f"title has “{middle}”", {"title": middle}
     yield f"title has “{frequent} {second}”", {"title": f"{frequent} {second}"}
@@ -160,6 +160,10 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
         "an unknown word": "qwxzqwxz",
         "words never together": f"{rare} {Word.objects.get(pk=rare.pk + 7)}",
     }
+    for name, text in list(searches.items())[:2]:
+        found = {"search": text}
+        position = Book.objects.search(text).count() // 2
+        yield f"search {name}, page in the middle", at(position, found)
     for name, text in searches.items():
         yield f"search {name}", {"search": text}
         for ordering in ("title", "-publication_year"):
@@ -177,13 +181,20 @@ def by_frequency() -> list[str]:
     return sorted(counts, key=lambda text: -counts[text])
 
 
-def cursor_at(position: int) -> str:
+def at(position: int, parameters: dict[str, str]) -> dict[str, str]:
+    """PARAMETERS with the cursor of the page that follows the book at POSITION."""
     books = Book.objects.all()
+    if "search" in parameters:
+        books = books.search(parameters["search"])
+    if "ordering" in parameters:
+        books = books.order_by(parameters["ordering"])
+    ordering = total_ordering(books)
     paginator = KeysetPagination()
-    paginator.request = Request(APIRequestFactory().get("/api/v1/books/", headers=HOST))
-    paginator.ordering = total_ordering(books)
-    address = urlsplit(paginator._link(books[position], backwards=False))
-    return dict(parse_qsl(address.query))["cursor"]
+    paginator.request = Request(APIRequestFactory().get("/api/v1/books/", parameters, headers=HOST))
+    paginator.ordering = ordering
+    row = books.order_by(*ordering)[position]
+    address = urlsplit(paginator._link(row, backwards=False))
+    return parameters | {"cursor": dict(parse_qsl(address.query))["cursor"]}
 
 
 class Stopwatch:

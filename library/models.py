@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connections, models, router, transaction
-from django.db.models import Exists, F, OuterRef, Q, Value
+from django.db.models import Exists, F, Max, OuterRef, Q, Value
 from django.db.models.functions import Length
 from django.db.models.lookups import Exact, Range
 from django.db.models.signals import post_save
@@ -130,38 +130,35 @@ class BookQuerySet(models.QuerySet["Book"]):
 
     def _ranked(self, terms: list[list[int]]) -> "BookQuerySet":
         """Along the primary key of the rarest word's rows, which is the order of relevance."""
-        rarest, *others = BookWord.objects.rarest_first(terms)
+        (rarest, *others), _many = BookWord.objects.survey(terms)
+        # Named by the word: a cursor must not go on in the order of another one, should that
+        # have become the rarest meanwhile.
+        word = f"_word{rarest[0]}"
         books = self.filter(words__word__in=rarest).annotate(
-            _word=F("words__word"), _rank=F("words__rank"), _id=F("words__book")
+            **{word: F("words__word"), "_rank": F("words__rank"), "_id": F("words__book")}
         )
         # Once per book, though the word may stand in its title and be its author's name.
         better = Q(word__in=rarest[:1], rank__lt=OuterRef("_rank"))
         if len(rarest) > 1:
             better = Q(word__in=rarest) & (
-                Q(word__lt=OuterRef("_word"))
-                | Q(word=OuterRef("_word"), rank__lt=OuterRef("_rank"))
+                Q(word__lt=OuterRef(word)) | Q(word=OuterRef(word), rank__lt=OuterRef("_rank"))
             )
         places = BookWord.objects.filter(book=OuterRef("_id"))
         books = books.filter(tested(places.filter(better), exist=False))
         for term in others:
             books = books.filter(tested(places.filter(word__in=term)))
-        return books.order_by("_word", "_rank", "_id")
+        return books.order_by(word, "_rank", "_id")
 
     def _with_all(self, terms: list[list[int]], **place: int) -> "BookQuerySet":
         """For any ordering: few books are named by their ids, to be sorted; where there are
         many, a page of them is soon met on the way along the ordering's own index."""
-        rarest, *others = BookWord.objects.rarest_first(terms, **place)
-        hits = BookWord.objects.filter(word__in=rarest, **place)
-        for term in others:
-            same_book = BookWord.objects.filter(word__in=term, book=OuterRef("book"), **place)
-            hits = hits.filter(tested(same_book))
-        # From the long titles: where there are many hits, they are met sooner there.
-        hits = hits.order_by("-word", "-rank", "-book")
-        ids = hits.values_list("book", flat=True)[: self.FEW + 1]
-        if len(ids) <= self.FEW:
-            return self.filter(pk__in=set(ids))
+        terms, many = BookWord.objects.survey(terms, **place)
+        if not many:
+            ids = BookWord.objects.books_with(terms, **place)[: self.FEW + 1]
+            if len(ids) <= self.FEW:
+                return self.filter(pk__in=set(ids))
         books = self
-        for term in [rarest, *others]:
+        for term in terms:
             same_book = BookWord.objects.filter(word__in=term, book=OuterRef("pk"), **place)
             books = books.filter(tested(same_book))
         return books
@@ -278,7 +275,8 @@ def index_words(instance: Book, **kwargs: Any) -> None:
 
 
 class BookWordQuerySet(models.QuerySet["BookWord"]):
-    CLOSE_ENOUGH = 2000
+    RARE = 1000
+    SAMPLE = 1000
 
     def index(self, books: Iterable[Book]) -> None:
         """Make the words of these saved books those of their present titles and authors."""
@@ -304,15 +302,33 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
                 f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)", rows
             )
 
-    def rarest_first(self, terms: list[list[int]], **place: int) -> list[list[int]]:
-        """TERMS by the number of their rows, counted no further than it matters."""
+    def books_with(self, terms: list[list[int]], **place: int) -> models.QuerySet[Any, int]:
+        """The ids of books with all TERMS, of which the first is the rarest."""
+        rarest, *others = terms
+        hits = self.filter(word__in=rarest, **place)
+        for term in others:
+            hits = hits.filter(tested(self.filter(word__in=term, book=OuterRef("book"), **place)))
+        # From the long titles: where there are many hits, they are met sooner there.
+        return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
+
+    def survey(self, terms: list[list[int]], **place: int) -> tuple[list[list[int]], bool]:
+        """TERMS from the rarest on, and whether it is plain that many books have them all.
+
+        The rows of rare words are counted, those of frequent ones only in the newest books.
+        """
         if len(terms) == 1:
-            return terms
-        for limit in (1_000, 30_000):
-            counts = [self.filter(word__in=ids, **place)[:limit].count() for ids in terms]
-            if min(counts) < limit:
-                break
-        return [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)]
+            return terms, False
+        counts = [self.filter(word__in=ids, **place)[: self.RARE].count() for ids in terms]
+        many = min(counts) == self.RARE
+        if many:
+            newest = self.aggregate(Max("book"))["book__max"]
+            words = {word for ids in terms for word in ids}
+            sample = self.filter(book__gt=newest - self.SAMPLE, word__in=words, **place)
+            rows = list(sample.values_list("book", "word"))
+            found = [{book for book, word in rows if word in ids} for ids in terms]
+            counts = [len(books) for books in found]
+            many = len(set.intersection(*found)) * 100 >= self.SAMPLE
+        return [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)], many
 
 
 class BookWord(models.Model):

@@ -415,6 +415,16 @@ def test_ranked_search_pages_in_both_directions(api):
     assert sum(reversed(walk(api, last, "previous")), []) == ranked
 
 
+def test_a_search_whose_order_has_changed_meanwhile_refuses_the_cursor(api):
+    for n in range(3):
+        add(title=f"Sea sky {n}")
+    add(title="sea")
+    link = api.get(f"{BOOKS}?search=sea+sky&page_size=1").json()["next"]  # in the order of sky
+    add(title="sky")
+    add(title="sky")
+    problem(api.get(link), 400, "cursor")
+
+
 def test_a_book_added_or_removed_meanwhile_shifts_no_page(api):
     books = [add(title=f"T{n}") for n in range(6)]
     page = api.get(f"{BOOKS}?page_size=3").json()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from library.models import Book, BookQuerySet, BookWord, TooManyWords, Word
+from library.models import Book, BookQuerySet, BookWord, BookWordQuerySet, TooManyWords, Word
 from library.words import words_of
 
 from .books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
@@ -202,9 +202,10 @@ def test_filters_look_in_their_own_field():
     assert not Book.objects.with_author_words("jan")
 
 
-@pytest.mark.parametrize("few", [0, 3000])
-def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, few):
+@pytest.mark.parametrize(("few", "rare"), [(0, 1), (0, 1000), (3000, 1), (3000, 1000)])
+def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, few, rare):
     monkeypatch.setattr(BookQuerySet, "FEW", few)
+    monkeypatch.setattr(BookWordQuerySet, "RARE", rare)
     for n in range(9):
         add(title=f"{'red' if n % 2 else 'blue'} {'sea' if n % 3 else 'sky'} {n}", author="Red Ink")
     found = Book.objects.search("red sea", ranked=False).order_by("-title")
