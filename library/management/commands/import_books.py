@@ -158,7 +158,7 @@ class RefusedRows:
             self.file.write(self.table.delimiter.join([str(entry.row), BAD_QUOTES, raw]))
         else:
             cells = self.original(entry.original)
-            self.writer.writerow([entry.row, "; ".join(reasons), *cells])
+            self.writer.writerow([entry.row, " | ".join(reasons), *cells])
 
     def original(self, cells: list[str]) -> list[str]:
         return [cell for place, cell in enumerate(cells) if place not in self.own]
