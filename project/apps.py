@@ -2,6 +2,7 @@ from django.apps import AppConfig
 from django.contrib.admin import apps as admin
 from django.utils.translation import gettext_lazy as _
 from django_celery_results import apps as task_results
+from knox import apps as knox
 
 
 class ProjectConfig(AppConfig):
@@ -12,9 +13,14 @@ class ProjectConfig(AppConfig):
 
 class LibraryAdminConfig(admin.AdminConfig):
     default = False
-    default_site = "project.admin.LibraryAdminSite"
+    default_site = "project.site.LibraryAdminSite"
 
 
 class TaskResultsConfig(task_results.CeleryResultConfig):
     default = False
     verbose_name = _("Operations")
+
+
+class TokensConfig(knox.KnoxConfig):
+    default = False
+    verbose_name = _("Administration")
