@@ -228,13 +228,13 @@ class Book(models.Model):
     def __str__(self) -> str:
         return self.title
 
-    @property
-    def hyphenated_isbn(self) -> str:
-        return hyphenated(self.isbn)
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic(using=kwargs.get("using") or router.db_for_write(Book)):
             super().save(*args, **kwargs)  # with its words: index_words
+
+    @property
+    def hyphenated_isbn(self) -> str:
+        return hyphenated(self.isbn)
 
 
 @receiver(post_save, sender=Book)
@@ -292,6 +292,9 @@ class BookWord(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["book", "word"], name="library_bookword_book_word")]
+
+    def __str__(self) -> str:
+        return f"{self.word_id} {self.rank} {self.book_id}"
 
     @classmethod
     def places(cls, book: Book) -> set[tuple[str, int]]:

@@ -16,9 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django_celery_results import admin as results_admin  # noqa: F401: likewise
+from django_celery_results import admin as results_admin  # noqa: F401
 from django_celery_results.models import GroupResult, TaskResult
-from knox import admin as knox_admin  # noqa: F401: registers what is replaced below
+from knox import admin as knox_admin  # noqa: F401
 from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
@@ -27,6 +27,7 @@ from members.models import WelcomeEmail
 from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge
 
 # --- Task results ---
+# (the package's admin modules are imported so that theirs can be unregistered)
 
 TASKS = {
     "members.tasks.send_welcome_email": gettext_lazy("Send a welcome e-mail"),

@@ -2,7 +2,6 @@ from django.apps import AppConfig
 from django.contrib.admin import apps as admin
 from django.utils.translation import gettext_lazy as _
 from django_celery_results import apps as task_results
-from knox import apps as knox
 
 
 class ProjectConfig(AppConfig):
@@ -21,6 +20,6 @@ class TaskResultsConfig(task_results.CeleryResultConfig):
     verbose_name = _("Operations")
 
 
-class TokensConfig(knox.KnoxConfig):
-    default = False
+class TokensConfig(AppConfig):
+    name = "knox"
     verbose_name = _("Administration")
