@@ -109,13 +109,3 @@ class BookAdmin(DeskAdmin):
         if ORDER_VAR in request.GET:  # a column was clicked: that order, not the best match first
             found = found.order_by(*queryset.query.order_by)
         return found, False
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        # Django would list the rows of the word index, which mean nothing to anybody.
-        allowed = self.has_delete_permission(request)
-        return (
-            [str(book) for book in objs],
-            {Book._meta.verbose_name_plural: len(objs)},
-            set() if allowed else {Book._meta.verbose_name},
-            [],
-        )

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from project.desk import DeskAdmin, Preset, ReadOnlyAdmin, SincePreset, badge
+from project.desk import DeskAdmin, Preset, ReadOnlyAdmin, SincePreset, badge, moment
 
 from .models import Member, WelcomeEmail
 from .registration import register_member
@@ -130,8 +130,8 @@ class MemberAdmin(SendAgain, DeskAdmin):
         return state_badge(getattr(member, "welcome_email", None))
 
     @admin.display(description=_("sent"))
-    def welcome_sent(self, member: Member) -> datetime | None:
-        return member.welcome_email.sent_at
+    def welcome_sent(self, member: Member) -> str:
+        return moment(member.welcome_email.sent_at)
 
     @admin.display(description=_("last error"))
     def welcome_error(self, member: Member) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -24,7 +24,7 @@ from knox.settings import CONSTANTS, knox_settings
 
 from members.models import WelcomeEmail
 
-from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge
+from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge, moment
 
 # --- Task results ---
 # (the package's admin modules are imported so that theirs can be unregistered)
@@ -161,12 +161,12 @@ class TaskResultAdmin(ReadOnlyAdmin):
     # The package's own columns carry its help texts, made for programmers.
 
     @admin.display(description=gettext_lazy("created"), ordering="date_created")
-    def created(self, result: TaskResult) -> datetime:
-        return result.date_created
+    def created(self, result: TaskResult) -> str:
+        return moment(result.date_created)
 
     @admin.display(description=gettext_lazy("started"))
-    def started(self, result: TaskResult) -> datetime | None:
-        return result.date_started
+    def started(self, result: TaskResult) -> str:
+        return moment(result.date_started)
 
     @admin.display(description=gettext_lazy("worker"))
     def ran_on(self, result: TaskResult) -> str:
@@ -177,9 +177,9 @@ class TaskResultAdmin(ReadOnlyAdmin):
         return result.task_id
 
     @admin.display(description=gettext_lazy("finished"))
-    def finished(self, result: TaskResult) -> datetime | None:
+    def finished(self, result: TaskResult) -> str:
         # django-celery-results sets date_done when a task starts, too.
-        return result.date_done if result.status in ENDED else None
+        return moment(result.date_done if result.status in ENDED else None)
 
     @admin.display(description=gettext_lazy("duration"))
     def duration(self, result: TaskResult) -> str:

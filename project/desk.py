@@ -1,18 +1,17 @@
 """What the admin's pages share: lists that stay quick at any size, badges, presets of filters."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import IntegrityError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -57,6 +56,16 @@ class DeskAdmin(admin.ModelAdmin):
             # Somebody saved the same value between our check and our write. Now the check sees it.
             return super().changeform_view(request, *args, **kwargs)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name the rows alone: what goes along (search words, a welcome e-mail) is part of them."""
+        allowed = self.has_delete_permission(request)
+        return (
+            [str(row) for row in objs],
+            {self.opts.verbose_name_plural: len(objs)},
+            set() if allowed else {self.opts.verbose_name},
+            [],
+        )
+
     def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
         everything = request.POST.get("select_across") not in (None, "", "0")
         if everything and CappedPaginator(queryset, 1).capped:
@@ -80,10 +89,8 @@ class DeskChangeList(ChangeList):
     def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet:
         try:
             return super().get_queryset(request, **kwargs)
-        except IncorrectLookupParameters as error:
-            if not isinstance(cause := error.args and error.args[0], ValidationError):
-                raise
-            messages.warning(request, " ".join(cause.messages))
+        except ValidationError as error:  # a search that can be explained, such as a mistyped ISBN
+            messages.warning(request, " ".join(error.messages))
             return self.root_queryset.none()
 
 
@@ -131,3 +138,10 @@ class ReadOnlyAdmin(DeskAdmin):
 def badge(text: str, colour: str) -> SafeString:
     """COLOUR is one of Bootstrap's: success, danger, warning, info, secondary."""
     return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
+
+
+def moment(value: datetime | None) -> str:
+    """For read-only fields of forms, which Django does not format."""
+    if value is None:
+        return "–"
+    return formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")
