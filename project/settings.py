@@ -217,7 +217,7 @@ if REDIS_URL:
         "visibility_timeout": 3600,
     }
 else:
-    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_URL = "filesystem://localhost"
     CELERY_BROKER_TRANSPORT_OPTIONS = WORKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(make_folder(DATA_DIR / "broker" / "queue")),
         "data_folder_out": str(DATA_DIR / "broker" / "queue"),

@@ -118,6 +118,7 @@ class Command(BaseCommand):
         self.stopping = True
 
     def end(self) -> None:
+        self.stdout.write("\nEnding; the worker finishes what it has in hand …")
         for process in self.running.values():
             if process.poll() is None:
                 process.terminate()
