@@ -84,6 +84,8 @@ def welcome_id(result: TaskResult) -> int | None:
 
 
 admin.site.unregister([TaskResult, GroupResult])
+TaskResult._meta.verbose_name = gettext_lazy("task result")
+TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
 
 
 @admin.register(TaskResult)
