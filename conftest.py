@@ -1,47 +1,44 @@
-"""Fixtures that the tests of all apps share."""
+"""Fixtures of every app's tests."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.db import connection
 from rest_framework.test import APIClient
 
 
 @pytest.fixture(autouse=True)
-def quick(settings: Any) -> Iterator[None]:
-    """Static files as they are, weak password hashes, no throttle state of another test."""
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
+def quick_and_plain(settings) -> Iterator[None]:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
     yield
-    cache.clear()
+    cache.clear()  # where the throttles count
 
 
 @pytest.fixture
 def api() -> APIClient:
+    """Nobody in particular."""
     return APIClient()
 
 
 @pytest.fixture
-def staff(django_user_model: Any, db: None) -> Any:
-    return django_user_model.objects.create_superuser("staff", "staff@example.org", "staff-password")
+def staff(db) -> User:
+    return User.objects.create_superuser("staff", password="staff")
 
 
 @pytest.fixture
-def staff_api(staff: Any) -> APIClient:
+def staff_api(staff) -> APIClient:
     client = APIClient()
     client.force_authenticate(staff)
     return client
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    from django.db import connection
-
     if connection.vendor != "mysql":
-        skip = pytest.mark.skip(reason="needs MySQL in DATABASE_URL")
         for item in items:
             if "mysql" in item.keywords:
-                item.add_marker(skip)
+                item.add_marker(pytest.mark.skip(reason="needs MySQL in DATABASE_URL"))

@@ -7,14 +7,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 
-from .isbn import EXAMPLE, normalise
+from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
-
-
-class IsbnFormField(forms.CharField):
-    def clean(self, value: str) -> str:
-        value = super().clean(value)
-        return normalise(value) if value else value
 
 
 class IsbnFilter(filters.CharFilter):

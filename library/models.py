@@ -353,7 +353,7 @@ class BookWord(models.Model):
         indexes = [models.Index(fields=["book", "word", "rank"], name="library_bookword_book_word")]
 
     def __str__(self) -> str:
-        return f"{self.word_id}/{self.rank}/{self.book_id}"
+        return f"{self.word_id} {self.rank} {self.book_id}"
 
     @classmethod
     def places(cls, book: Book) -> set[tuple[str, int]]:
