@@ -66,14 +66,14 @@ def write(books: list[Book], word_ids: dict[str, int]) -> None:
     Word.objects.bulk_create([Word(text=text) for text in sorted(new)])
     word_ids |= Word.objects.ids_of(new)
     insert(Book, [[getattr(book, f.attname) for f in Book._meta.fields] for book in books])
-    BookWord.objects._insert(
+    BookWord.objects.insert(
         sorted((word_ids[text], rank, pk) for pk, found in places.items() for text, rank in found)
     )
 
 
 def insert(model: type[Book], rows: list[list[Any]]) -> None:
     quote = connection.ops.quote_name
-    columns = ", ".join(quote(field.column) for field in model._meta.fields)
+    columns = ", ".join(quote(str(field.column)) for field in model._meta.fields)
     marks = ", ".join(["%s"] * len(model._meta.fields))
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -161,14 +161,13 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
         "words never together": f"{rare} {Word.objects.get(pk=rare.pk + 7)}",
     }
     for name, text in list(searches.items())[:2]:
-        found = {"search": text}
         position = Book.objects.search(text).count() // 2
-        yield f"search {name}, page in the middle", at(position, found)
+        yield f"search {name}, page in the middle", at(position, {"search": text})
     for name, text in searches.items():
         yield f"search {name}", {"search": text}
-        for ordering in ("title", "-publication_year"):
+        for order in ("title", "-publication_year"):
             if "word" in name:
-                yield f"search {name}, by {ordering}", {"search": text, "ordering": ordering}
+                yield f"search {name}, by {order}", {"search": text, "ordering": order}
 
 
 def by_frequency() -> list[str]:
@@ -257,8 +256,11 @@ def main() -> None:
     measuring.add_argument("--runs", type=int, default=7)
     measuring.add_argument("--slow", type=float, default=50, help="explain what takes longer (ms)")
     measuring.add_argument("--only", default="", help="pages whose name has this text")
-    options = vars(parser.parse_args())
-    {"fill": fill, "measure": measure}[options.pop("command")](**options)
+    options = parser.parse_args()
+    if options.command == "fill":
+        fill(options.source, options.count)
+    else:
+        measure(options.runs, options.slow, options.only)
 
 
 if __name__ == "__main__":

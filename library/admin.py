@@ -100,7 +100,7 @@ class BookAdmin(DeskAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
         return super().get_fieldsets(request, obj) if obj else self.fieldsets[:1]
 
-    def get_search_results(
+    def get_search_results(  # type: ignore[override]
         self, request: HttpRequest, queryset: BookQuerySet, search_term: str
     ) -> tuple[QuerySet[Book], bool]:
         if not search_term.strip():

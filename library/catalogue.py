@@ -220,7 +220,7 @@ def _chosen_columns(header: list[str], given: Mapping[str, Sequence[str]]) -> di
 
 
 def _label(name: str) -> str:
-    return str(Book._meta.get_field(name).verbose_name)
+    return str(Book._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
 
 
 # --- From an entry to a book ---

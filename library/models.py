@@ -47,7 +47,7 @@ class WordQuerySet(models.QuerySet["Word"]):
         """The id of each text, adding the words that are new."""
         known = self.known(texts)
         if missing := sorted(set(texts) - known.keys()):  # one order for all: no deadlocks
-            self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)
+            self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)  # type: ignore[misc]
             known |= self.known(missing)
         return known
 
@@ -165,7 +165,7 @@ class BookQuerySet(models.QuerySet["Book"]):
 
     def in_batches(self, size: int = 1000) -> Iterator[list["Book"]]:
         """All books by id, in memory of one batch (a MySQL cursor would hold all of them)."""
-        books = self.order_by("pk")
+        books: BookQuerySet = self.order_by("pk")
         last = 0
         while batch := list(books.filter(pk__gt=last)[:size]):
             yield batch
@@ -173,9 +173,11 @@ class BookQuerySet(models.QuerySet["Book"]):
 
     # Every way to write books keeps their words, in one transaction.
 
-    def bulk_create(self, objs: Iterable["Book"], *args: Any, **kwargs: Any) -> list["Book"]:
+    def bulk_create(  # type: ignore[override]
+        self, objs: Iterable["Book"], *args: Any, **kwargs: Any
+    ) -> list["Book"]:
         with transaction.atomic(using=self.db):
-            books = super().bulk_create(objs, *args, **kwargs)
+            books = super().bulk_create(objs, *args, **kwargs)  # type: ignore[arg-type]
             ids: dict[str, int] = {}
             # Read again: MySQL does not return the ids, and on a conflict the stored title may
             # be another one than that of the object.
@@ -185,7 +187,7 @@ class BookQuerySet(models.QuerySet["Book"]):
                 ids |= {book.isbn: book.pk for book in stored}
             for book in books:
                 book.pk = ids[book.isbn]
-        return books
+        return books  # type: ignore[return-value]
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
 
@@ -290,13 +292,14 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         }
         for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000
             self.filter(pk__in=batch).delete()
-        self._insert(sorted(due - held))
+        self.insert(sorted(due - held))
 
-    def _insert(self, rows: list[tuple[int, int, int]]) -> None:
+    def insert(self, rows: list[tuple[int, int, int]]) -> None:
+        """Add rows of word, rank and book."""
         # Not bulk_create(): eight small rows per book are most of the work of an import.
         database = connections[self.db]
-        names = [self.model._meta.get_field(name).column for name in ("word", "rank", "book")]
-        table, *columns = map(database.ops.quote_name, (self.model._meta.db_table, *names))
+        names = [str(field.column) for field in self.model._meta.concrete_fields]
+        table, *columns = map(database.ops.quote_name, [self.model._meta.db_table, *names])
         with database.cursor() as cursor:
             cursor.executemany(
                 f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)", rows
