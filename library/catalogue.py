@@ -6,6 +6,7 @@ A format is a function that yields entries (read_csv); all that follows is the s
 import csv
 import re
 import sqlite3
+import textwrap
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,11 @@ class CsvFile:
             self.header = [name.strip() for name in next(self.records)]
         except csv.Error as error:
             raise UnreadableFile(f"The first row is no CSV header: {error}.") from None
+        if any(map(_undecoded, self.header)):
+            raise UnreadableFile(
+                f"The first row is not {self.encoding_name}: give the right --encoding, such as "
+                "cp1251, if this is a CSV file."
+            )
         self.columns = _chosen_columns(self.header, columns)
 
     def __iter__(self) -> Iterator[Entry]:
@@ -126,7 +132,7 @@ class CsvFile:
         if len(cells) != len(self.header):
             problem = f"it has {len(cells)} cells, the header has {len(self.header)}"
             return Entry(row, cells, problem=problem)
-        if any("\udc80" <= c <= "\udcff" for cell in cells if not cell.isascii() for c in cell):
+        if any(map(_undecoded, cells)):
             return Entry(row, cells, problem=f"it has bytes that are not {self.encoding_name}")
         texts = {
             name: [cells[position] for position in places] for name, places in self.columns.items()
@@ -136,6 +142,10 @@ class CsvFile:
     @property
     def encoding_name(self) -> str:
         return self.encoding.removesuffix("-sig").upper()
+
+
+def _undecoded(cell: str) -> bool:
+    return not cell.isascii() and any("\udc80" <= c <= "\udcff" for c in cell)
 
 
 class _Lines:
@@ -195,22 +205,21 @@ def _chosen_columns(header: list[str], given: Mapping[str, Sequence[str]]) -> di
     """Where the texts of each field stand: in the columns given, else in those that its
     synonyms name."""
     plain = [_plain(name) for name in header]
+    present = textwrap.shorten(", ".join(header), 300)
     chosen = {}
     for name in FIELDS:
         wanted = [_plain(column) for column in given.get(name, ())]
         if absent := [
             c for c, w in zip(given.get(name, ()), wanted, strict=True) if w not in plain
         ]:
-            raise UnreadableFile(
-                f"There is no column “{absent[0]}”; the file has: {', '.join(header)}."
-            )
+            raise UnreadableFile(f"There is no column “{absent[0]}”; the file has: {present}.")
         if not wanted:
             wanted = [synonym for synonym in SYNONYMS[name] if synonym in plain]
             wanted = wanted if name == "isbn" else wanted[:1]
         if not wanted:
             raise UnreadableFile(
                 f"No column is known as the {_label(name)}: name it by --column {name}=COLUMN. "
-                f"The file has: {', '.join(header)}."
+                f"The file has: {present}."
             )
         for column in wanted:
             if plain.count(column) > 1:

@@ -373,6 +373,13 @@ def test_what_stops_the_import_is_said_in_one_line(header, options, says):
     assert not Book.objects.exists()
 
 
+def test_a_header_in_another_encoding_asks_for_it():
+    name = write("Название,Автор,Год,ISBN", ROW, encoding="cp1251")
+    with pytest.raises(CommandError, match="The first row is not UTF-8: give the right --encoding"):
+        run(name)
+    assert counts(run(name, encoding="cp1251"))["new"] == 1
+
+
 def test_a_file_that_cannot_be_opened_is_said(folder):
     for name, says in {"absent.csv": "No such file", ".": "Is a directory"}.items():
         with pytest.raises(CommandError, match=says):
