@@ -82,7 +82,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "project.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -135,7 +135,7 @@ if REDIS_URL:
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URL,
             "KEY_PREFIX": "cache",
-            "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+            "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
         }
     }
 else:
@@ -193,15 +193,21 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "members.tasks.sweep_welcome_emails", "schedule": schedule(30)},
+    "sweep": {
+        "task": "members.tasks.sweep_welcome_emails",
+        "schedule": schedule(30),
+        # Behind a backlog it would see hints as lost that only wait, and double them.
+        "options": {"expires": 60},
+    },
 }
 if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
-    # Publishing from a web request: a broker that refuses or is silent costs one second at most.
+    # Publishing from a web request: a broker that refuses or is silent costs, with the cache's
+    # limit above, one second at most.
     CELERY_TASK_PUBLISH_RETRY = False
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "socket_timeout": 1,
-        "socket_connect_timeout": 1,
+        "socket_timeout": 0.75,
+        "socket_connect_timeout": 0.75,
         "max_retries": 0,
         "interval_start": 0,
         "interval_step": 0,
@@ -244,10 +250,13 @@ REST_FRAMEWORK = {
         "anon": env.rate("THROTTLE_ANON", "600/min"),
         "account": env.rate("THROTTLE_ACCOUNT", "3000/min"),
         "register": env.rate("THROTTLE_REGISTER", "60/min"),
+        "login": env.rate("THROTTLE_LOGIN", "20/min"),
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
-    "NUM_PROXIES": 0,  # the client's address is the connection's: gunicorn resolves trusted proxies
+    # Each proxy in front of us adds an address to X-Forwarded-For; what stands before those is
+    # the client's own invention. With none, the client's address is the connection's.
+    "NUM_PROXIES": env.number("TRUSTED_PROXIES", 0, 0, 9),
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {

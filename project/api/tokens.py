@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth import authenticate
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from knox.models import AuthToken
@@ -14,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from .serializers import StrictSerializer
+from .throttling import LoginThrottle
 from .views import StrictMixin
 
 
@@ -46,6 +48,9 @@ class TokenView(StrictMixin, APIView):
     def get_permissions(self) -> list[Any]:
         return [] if self.request.method == "POST" else [IsAuthenticated()]
 
+    def get_throttles(self) -> list[Any]:
+        return [LoginThrottle()] if self.request.method == "POST" else super().get_throttles()
+
     @extend_schema(
         operation_id="auth_token_create",
         summary="Get a token",
@@ -60,6 +65,7 @@ class TokenView(StrictMixin, APIView):
         user = authenticate(request._request, **serializer.validated_data)
         if user is None:
             raise AuthenticationFailed(_("Username and password do not match."))
+        user.auth_token_set.filter(expiry__lte=timezone.now()).delete()
         token, secret = AuthToken.objects.create(user)
         return Response({"token": secret, "expiry": token.expiry})
 
