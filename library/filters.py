@@ -4,13 +4,13 @@ import django_filters as filters
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 
-from project.api.filters import TextField
+from project.api.filters import TimeFilter
 
 from .isbn import EXAMPLE, normalise
 from .models import Book, BookQuerySet
 
 
-class IsbnFormField(TextField):
+class IsbnFormField(forms.CharField):
     def clean(self, value: str) -> str:
         value = super().clean(value)
         return normalise(value) if value else value
@@ -18,10 +18,6 @@ class IsbnFormField(TextField):
 
 class IsbnFilter(filters.CharFilter):
     field_class = IsbnFormField
-
-
-class WordsFilter(filters.CharFilter):
-    field_class = TextField
 
 
 class YearField(forms.IntegerField):
@@ -33,13 +29,13 @@ class YearFilter(filters.NumberFilter):
 
 
 class BookFilterSet(filters.FilterSet):
-    search = WordsFilter(
+    search = filters.CharFilter(
         method="by_search",
         label="An ISBN in any spelling, or words of title and author (the last may be a beginning). "
         "Best matches come first unless `ordering` is given.",
     )
-    title = WordsFilter(method="by_title", label="Every given word occurs in the title.")
-    author = WordsFilter(method="by_author", label="Every given word occurs in the author.")
+    title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
+    author = filters.CharFilter(method="by_author", label="Every given word occurs in the author.")
     isbn = IsbnFilter(label=f"The book with this ISBN, in any spelling, such as {EXAMPLE}.")
     publication_year = YearFilter(label="Published in this year.")
     publication_year_min = YearFilter(
@@ -48,8 +44,10 @@ class BookFilterSet(filters.FilterSet):
     publication_year_max = YearFilter(
         "publication_year", "lte", label="Published in this year or earlier."
     )
-    updated_since = filters.IsoDateTimeFilter(
-        "updated_at", "gte", label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z."
+    updated_since = TimeFilter(
+        "updated_at",
+        "gte",
+        label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",
     )
 
     class Meta:

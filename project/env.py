@@ -24,7 +24,9 @@ def text(name: str, default: str | None = None) -> str:
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise WrongSetting(f"{name}_FILE", f"names a file that cannot be read: {error}") from None
+            raise WrongSetting(
+                f"{name}_FILE", f"names a file that cannot be read: {error}"
+            ) from None
     else:
         value = os.environ.get(name, "").strip()
     if value:
