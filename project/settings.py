@@ -49,8 +49,8 @@ def embedded_secret_key() -> str:
 DEBUG = env.flag("DEBUG", default=False)
 # No default where there is a real database: a missing secret must stop the start.
 SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret_key()
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 PORT = env.number("PORT", 8000, 1, 65535)
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
@@ -119,6 +119,11 @@ CONTENT_SECURITY_POLICY = {
             SELF,
             # jazzmin's inline scripts. Where an upgrade or a setting of the theme changes one,
             # project/tests/test_csp.py fails and prints its new hash.
+            "'sha256-oufyiLq9heVNX0RFs532lnKzrs2pHgVyLVsyRlTCfQg='",  # every page: light or dark
+            "'sha256-buUBs3t6s1E0ZYk13Vv1G24JzjBRIOuOWucgKaifN7k='",  # every page: the theme
+            "'sha256-F7GVayJMLy0KHikNUhjbBcBE0ax/V4knxuE9lJsuA6A='",  # lists: width of the filters
+            "'sha256-DT/ci/z/ofx36DBKYq8ZBDQ2sgAnvO+SmuKGfcZ95UU='",  # own password
+            "'sha256-OQlLsGYyiAVVwdHnkEraaS+8yfFm7rTeYMfelN7RwuE='",  # a user's password
         ],
         "style-src": [SELF, UNSAFE_INLINE],  # jazzmin, Select2, Swagger UI and ReDoc set styles
         "img-src": [SELF, "data:"],
@@ -197,7 +202,7 @@ WHITENOISE_MANIFEST_STRICT = False
 # --- E-mail ---
 vars().update(env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}"))
 EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
-DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
+DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
 CELERY_RESULT_BACKEND = "django-db"
