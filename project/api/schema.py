@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 from drf_spectacular import openapi
+from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 from rest_framework.permissions import OR
 
@@ -57,6 +58,22 @@ class TokenScheme(KnoxTokenScheme):
     target_class = "project.api.authentication.TokenAuthentication"
     name = "token"
     priority = 1
+
+    def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
+        return super().get_security_definition(auto_schema) | {
+            "description": "The word `Token`, a blank, and the token."
+        }
+
+
+class CookieScheme(SessionScheme):
+    name = "session"
+    priority = 1
+
+    def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
+        return super().get_security_definition(auto_schema) | {
+            "description": "Of staff who are logged in to the admin: the browser sends it by itself. "
+            "What writes needs the header `X-CSRFToken` too, which this page adds."
+        }
 
 
 class AutoSchema(openapi.AutoSchema):
