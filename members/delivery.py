@@ -94,12 +94,14 @@ def classify(error: Exception) -> DeliveryError:
         case smtplib.SMTPNotSupportedError():
             reason = _("The mail server does not offer the login or encryption of our settings.")
             return ConfigurationFault(reason, "not-supported")
+        case smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
+            return _too_slow()
         case smtplib.SMTPServerDisconnected():
             return TryAgain(_("The mail server hung up."), "disconnected")
         case ssl.SSLCertVerificationError():
             return ConfigurationFault(_("The mail server's certificate is not valid."), "tls")
         case TimeoutError() | SoftTimeLimitExceeded():
-            return TryAgain(_("The mail server did not answer in time."), "timeout")
+            return _too_slow()
         case OSError():
             return TryAgain(_("The mail server cannot be reached."), "unreachable")
         case ImproperlyConfigured():
@@ -107,6 +109,10 @@ def classify(error: Exception) -> DeliveryError:
         case _:
             reason = _("Sending broke off: %(error)s.") % {"error": type(error).__name__}
             return TryAgain(reason, "unknown")
+
+
+def _too_slow() -> TryAgain:
+    return TryAgain(_("The mail server did not answer in time."), "timeout")
 
 
 LOGIN_WANTED = {530, 534, 535, 538}
