@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth import authenticate
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from knox.models import AuthToken
 from rest_framework import serializers, status
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
@@ -58,6 +58,11 @@ class TokenView(StrictMixin, APIView):
         responses={200: TokenSerializer},
         auth=[],
         tags=["auth"],
+        examples=[
+            OpenApiExample(
+                "An account", {"username": "catalogue-sync", "password": "…"}, request_only=True
+            )
+        ],
     )
     def post(self, request: Request) -> Response:
         serializer = CredentialsSerializer(data=request.data)
