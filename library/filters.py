@@ -6,14 +6,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 
 from project.api.filters import TimeFilter
 
-from .isbn import EXAMPLE, normalise
+from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
-
-
-class IsbnFormField(forms.CharField):
-    def clean(self, value: str) -> str:
-        value = super().clean(value)
-        return normalise(value) if value else value
 
 
 class IsbnFilter(filters.CharFilter):

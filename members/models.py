@@ -112,11 +112,12 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         self.filter(pk__in=ids).update(hinted_at=now)
         return ids
 
-    def send_again(self) -> int:
-        """Put failed and sent rows back at the beginning of their timetable."""
-        ended = self.filter(state__in=[WelcomeEmail.State.FAILED, WelcomeEmail.State.SENT])
+    def send_again(self) -> list[int]:
+        """Put these back at the beginning of their timetable; the ids of those that could be."""
+        states = [WelcomeEmail.State.QUEUED, WelcomeEmail.State.FAILED, WelcomeEmail.State.SENT]
         now = timezone.now()
-        return ended.update(
+        ids = list(self.filter(state__in=states).values_list("pk", flat=True))
+        WelcomeEmail.objects.filter(pk__in=ids, state__in=states).update(
             state=WelcomeEmail.State.QUEUED,
             attempts=0,
             queued_at=now,
@@ -125,6 +126,7 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
             last_error="",
             last_error_code="",
         )
+        return ids
 
 
 class WelcomeEmail(models.Model):

@@ -53,7 +53,9 @@ class ReadyView(HealthView):
     )
     def get(self, request: Request) -> Response:
         database, broker = database_state(), broker_state()
-        status = "down" if database != "ok" else "ok" if broker == "ok" else "degraded"
+        status = "ok" if broker == "ok" else "degraded"
+        if database != "ok":
+            status = "down"
         return Response(
             {"status": status, "database": database, "broker": broker},
             status=503 if status == "down" else 200,
