@@ -9,7 +9,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Length
 from django.db.models.lookups import GreaterThanOrEqual
 from django.utils import timezone
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
@@ -99,7 +99,7 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         stuck = self.filter(state=WelcomeEmail.State.SENDING, claimed_at__lte=started)
         rows = list(stuck.order_by("claimed_at")[:most])
         for welcome in rows:
-            welcome.record_retry(_now("The worker died while it was sending."), "worker-lost")
+            welcome.record_retry(gettext("The worker died while it was sending."), "worker-lost")
         return len(rows)
 
     def take_due(self, most: int = 2000) -> list[int]:

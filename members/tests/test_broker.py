@@ -11,6 +11,9 @@ import subprocess
 import sys
 
 import pytest
+from redis import Redis
+
+from .conftest import redis_database
 
 WEB = """
 import json, time
@@ -78,14 +81,9 @@ def test_a_silent_broker_costs_a_second_once(tmp_path):
 @pytest.mark.redis
 @pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="REDIS_URL is not set")
 def test_a_broker_that_answers_gets_the_hints(tmp_path):
-    from redis import Redis
-
-    url = os.environ["REDIS_URL"].rpartition("/")[0] + "/15"  # not the queue of a real worker
-    with Redis.from_url(url) as redis:
-        redis.flushdb()
+    with redis_database() as url, Redis.from_url(url) as redis:
         statuses, seconds, left = register_three(url, tmp_path)
         assert statuses == [201] * 3
         assert left == 0
         assert redis.llen("celery") == 3
         assert b"example.org" not in b"".join(redis.lrange("celery", 0, -1))
-        redis.flushdb()

@@ -158,9 +158,9 @@ def test_a_failed_attempt_shows_no_trace_of_what_caused_it(owed):
 
 
 def test_sending_again_starts_the_timetable_anew(owed):
-    owed("bob", state=State.FAILED, attempts=29, last_error="Never.", last_error_code="550")
+    bob = owed("bob", state=State.FAILED, attempts=29, last_error="Never.", last_error_code="550")
     owed("cat", state=State.HELD)
-    assert WelcomeEmail.objects.send_again() == 1
-    welcome = WelcomeEmail.objects.get(member__username="bob")
-    assert (welcome.state, welcome.attempts, welcome.last_error) == (State.QUEUED, 0, "")
-    assert WelcomeEmail.objects.take_due() == [welcome.pk]
+    assert WelcomeEmail.objects.send_again() == [bob.pk]
+    bob.refresh_from_db()
+    assert (bob.state, bob.attempts, bob.last_error) == (State.QUEUED, 0, "")
+    assert WelcomeEmail.objects.take_due() == [bob.pk]

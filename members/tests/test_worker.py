@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from .conftest import redis_database
 from .mail_server import MailServer, mail_server
 
 pytestmark = pytest.mark.worker
@@ -129,23 +130,12 @@ def mysql_database(url: str) -> Iterator[str]:
         server.close()
 
 
-@contextmanager
-def redis_database(url: str) -> Iterator[str]:
-    from redis import Redis
-
-    url = urlsplit(url)._replace(path="/14").geturl()  # not the queue of a real worker
-    with Redis.from_url(url) as redis:
-        redis.flushdb()
-        yield url
-        redis.flushdb()
-
-
 @pytest.fixture
 def places() -> Iterator[dict[str, str]]:
     if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
         with (
             mysql_database(os.environ["DATABASE_URL"]) as database,
-            redis_database(os.environ["REDIS_URL"]) as redis,
+            redis_database() as redis,
         ):
             yield {"DATABASE_URL": database, "REDIS_URL": redis}
     else:

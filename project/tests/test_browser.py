@@ -1,4 +1,4 @@
-"""Swagger UI and ReDoc in a real browser, under the real Content-Security-Policy."""
+"""Pages in a real browser, under the real Content-Security-Policy."""
 
 import json
 import os
@@ -105,3 +105,23 @@ def test_try_it_out_with_a_token(page, staff, settings):
     answer = register(page, "bob")
     assert answer.request.headers["authorization"] == f"Token {token}"
     assert answer.status == 201
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "admin:login",
+        "admin:index",
+        "admin:library_book_changelist",
+        "admin:library_book_add",
+        "admin:members_member_changelist",
+        "admin:members_member_add",
+        "admin:auth_user_add",
+    ],
+)
+def test_the_admin_asks_nobody_else_and_its_scripts_run(page, staff, live_server, name):
+    if name != "admin:login":
+        log_in(page, staff, live_server.url)
+    page.goto(reverse(name), wait_until="networkidle")
+    assert page.foreign == []
+    assert page.complaints == []
