@@ -9,6 +9,7 @@ import secrets
 import zoneinfo
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from celery.schedules import schedule
 from csp.constants import NONE, SELF, UNSAFE_INLINE
@@ -207,7 +208,9 @@ EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker 
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
-CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_BACKEND = "project.results.ResultBackend"
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True
+CELERY_RESULT_BACKEND_MAX_RETRIES = 10  # about 20 seconds in all
 CELERY_RESULT_EXTENDED = True  # task name and arguments (ids only) for the admin
 CELERY_RESULT_EXPIRES = timedelta(days=30)
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
@@ -230,7 +233,7 @@ if REDIS_URL:
     # Publishing from a web request: a broker that refuses or is silent costs, with the cache's
     # limit above, one second at most.
     CELERY_TASK_PUBLISH_RETRY = False
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
         "socket_timeout": 0.75,
         "socket_connect_timeout": 0.75,
         "max_retries": 0,
@@ -239,7 +242,7 @@ if REDIS_URL:
         "interval_max": 0,
     }
     # The same options reach a worker's blocking reads, which may take longer.
-    WORKER_TRANSPORT_OPTIONS = {
+    WORKER_TRANSPORT_OPTIONS: dict[str, Any] = {
         "socket_timeout": 30,
         "socket_connect_timeout": 10,
         "health_check_interval": 25,

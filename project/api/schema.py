@@ -85,7 +85,7 @@ class AutoSchema(openapi.AutoSchema):
         nobody = SimpleNamespace(method=self.method, user=AnonymousUser())
         permissions = self.view.get_permissions()
         public = all(
-            isinstance(permission, OR) and permission.op1.has_permission(nobody, self.view)
+            isinstance(permission, OR) and permission.op1.has_permission(nobody, self.view)  # type: ignore[attr-defined]
             for permission in permissions
         )
         return super().get_auth() + ([{}] if permissions and public else [])

@@ -31,7 +31,7 @@ class RateThrottle(BaseThrottle):
         rate = api_settings.DEFAULT_THROTTLE_RATES[scope]
         if rate is None:
             return True
-        limit, period = rate.split("/")
+        limit, period = str(rate).split("/")
         self.limit, self.window = int(limit), SECONDS[period]
         now = time.time()
         number = int(now // self.window)

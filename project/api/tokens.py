@@ -70,7 +70,7 @@ class TokenView(StrictMixin, APIView):
         user = authenticate(request._request, **serializer.validated_data)
         if user is None:
             raise AuthenticationFailed(_("Username and password do not match."))
-        user.auth_token_set.filter(expiry__lte=timezone.now()).delete()
+        AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
         token, secret = AuthToken.objects.create(user)
         return Response({"token": secret, "expiry": token.expiry})
 
