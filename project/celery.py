@@ -1,6 +1,8 @@
 import os
+from typing import Any
 
 from celery import Celery, signals
+from celery.app.utils import Settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -10,7 +12,7 @@ app.autodiscover_tasks()
 
 
 @signals.celeryd_init.connect
-def wait_for_the_broker(conf, **kwargs) -> None:
+def wait_for_the_broker(conf: Settings, **kwargs: Any) -> None:
     """A worker may wait for its broker; settings hold the web's limits, which only publishes."""
     from django.conf import settings
 
