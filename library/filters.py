@@ -1,7 +1,10 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 import django_filters as filters
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from project.api.filters import TimeFilter
@@ -49,10 +52,22 @@ class BookFilterSet(filters.FilterSet):
         fields: list[str] = []
 
     def by_search(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        return books.search(value)
+        with naming(name):
+            return books.search(value, ranked="ordering" not in self.data)
 
     def by_title(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        return books.with_title_words(value)
+        with naming(name):
+            return books.with_title_words(value)
 
     def by_author(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        return books.with_author_words(value)
+        with naming(name):
+            return books.with_author_words(value)
+
+
+@contextmanager
+def naming(parameter: str) -> Iterator[None]:
+    """Errors of a query set are about this parameter."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ValidationError({parameter: error}) from None

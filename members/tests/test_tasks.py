@@ -155,6 +155,7 @@ def test_a_failed_attempt_shows_no_trace_of_what_caused_it(owed):
     assert isinstance(result.result, AttemptFailed)
     assert "ann@" not in result.traceback + str(result.result)
     assert "OSError" not in result.traceback
+    assert "TryAgain" not in result.traceback
 
 
 def test_sending_again_starts_the_timetable_anew(owed):
