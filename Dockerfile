@@ -15,7 +15,8 @@ ENV PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends libmariadb3 \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --user-group --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app \
+ && groupadd --system --gid 10001 app \
+ && useradd --system --gid 10001 --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app \
  && install -d -o app -g app -m 700 /var/lib/library-desk
 WORKDIR /app
 

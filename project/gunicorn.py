@@ -1,6 +1,8 @@
 """gunicorn's configuration; the master reads the settings first, so a wrong one stops the start."""
 
+import logging
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -25,5 +27,13 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no disk in
 # project.proxies takes the client's address and scheme from trusted proxies, for gunicorn knows
 # neither their names nor X-Forwarded-For. Two judges might disagree, so gunicorn trusts nobody.
 forwarded_allow_ips = ""
+control_socket_disable = True  # signals suffice
 accesslog = None if settings.EMBEDDED else "-"
 access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms %({x-request-id}o)s "%(a)s"'
+
+
+def when_ready(server: Any) -> None:
+    """Leave the questions of health checks out of the access log, as long as the answer is good."""
+    logging.getLogger("gunicorn.access").addFilter(
+        lambda record: not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
+    )

@@ -17,8 +17,10 @@ BROKER_DOWN = FOLDER / "broker-down"
 TOLD_TO_END = FOLDER / "told-to-end"
 
 LATE = 60  # seconds without a heartbeat (one is sent every 15) after which a role is unhealthy
-DEAF = 120  # and after which a worker is told to end,
-LAST_WORDS = 75  # with so much time to do it (CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT) before SIGKILL
+# And after which a worker is told to end,
+DEAF = int(os.environ.get("WORKER_DEAF_AFTER") or 120)
+# with so much time to do it before SIGKILL.
+LAST_WORDS = int(os.environ.get("WORKER_GRACEFUL_TIMEOUT") or 60) + 5
 
 
 def age(path: Path) -> float:
