@@ -114,7 +114,7 @@ def mysql_options(database: dict[str, Any]) -> dict[str, Any]:
     if authority := text("DATABASE_CA", ""):
         if not os.access(authority, os.R_OK):
             raise WrongSetting("DATABASE_CA", f"names a file that cannot be read: {authority}")
-        options |= {"ssl": {"ca": authority}, "ssl_mode": options.get("ssl_mode", "VERIFY_CA")}
+        options |= {"ssl": {"ca": authority}, "ssl_mode": options.get("ssl_mode", "VERIFY_IDENTITY")}
     # Whatever the server's defaults: strict, and CURRENT_TIMESTAMP in UTC as Django writes it.
     session = "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"
     return {"init_command": session, "connect_timeout": 5} | options

@@ -75,9 +75,9 @@ def end_if_deaf(process: int) -> None:
 
 
 def broker_answers() -> bool:
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # here, celery.py is our own
     import redis
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from project import env
 
     try:
