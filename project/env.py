@@ -24,7 +24,9 @@ def text(name: str, default: str | None = None) -> str:
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise WrongSetting(f"{name}_FILE", f"names a file that cannot be read: {error}") from None
+            raise WrongSetting(
+                f"{name}_FILE", f"names a file that cannot be read: {error}"
+            ) from None
     else:
         value = os.environ.get(name, "").strip()
     if value:
@@ -114,7 +116,10 @@ def mysql_options(database: dict[str, Any]) -> dict[str, Any]:
     if authority := text("DATABASE_CA", ""):
         if not os.access(authority, os.R_OK):
             raise WrongSetting("DATABASE_CA", f"names a file that cannot be read: {authority}")
-        options |= {"ssl": {"ca": authority}, "ssl_mode": options.get("ssl_mode", "VERIFY_IDENTITY")}
+        options |= {
+            "ssl": {"ca": authority},
+            "ssl_mode": options.get("ssl_mode", "VERIFY_IDENTITY"),
+        }
     # Whatever the server's defaults: strict, and CURRENT_TIMESTAMP in UTC as Django writes it.
     session = "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"
     return {"init_command": session, "connect_timeout": 5} | options

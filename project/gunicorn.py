@@ -34,6 +34,8 @@ access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms %({x-request-id}o)
 
 def when_ready(server: Any) -> None:
     """Leave the questions of health checks out of the access log, as long as the answer is good."""
-    logging.getLogger("gunicorn.access").addFilter(
-        lambda record: not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
-    )
+
+    def worth_a_line(record: Any) -> bool:
+        return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
+
+    logging.getLogger("gunicorn.access").addFilter(worth_a_line)

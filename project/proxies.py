@@ -43,9 +43,10 @@ class TrustedProxies:
 
 def resolve(name: str) -> set[Address]:
     try:
-        return {parse(str(found[4][0])) for found in socket.getaddrinfo(name, None)} - {None}
+        found = socket.getaddrinfo(name, None)
     except OSError:
         return set()  # no such proxy runs now
+    return {address for entry in found if (address := parse(str(entry[4][0])))}
 
 
 def parse(text: str) -> Address | None:

@@ -52,7 +52,7 @@ class Heartbeat(bootsteps.StartStopStep):
         limits = {"socket_timeout": 2, "socket_connect_timeout": 2}
         try:
             with consumer.app.connection_for_write(transport_options=limits) as connection:
-                tasks.heartbeat.apply_async(
+                tasks.heartbeat.apply_async(  # type: ignore[call-arg]
                     queue=queue_name(consumer.hostname),
                     expires=INTERVAL * 4,
                     connection=connection,
