@@ -1,5 +1,6 @@
 # make run    the whole tool on this machine, until Ctrl-C
 # make test   the suite that needs no server
+# make messages  collects the strings for translation and compiles them
 # make check  lint, types, migrations, schema, translations
 # make backup / make restore FILE=…  the compose stack's database
 
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT DATA_DIR
 
-.PHONY: run test check messages clean backup restore
+.PHONY: run test check messages backup restore
 .DEFAULT_GOAL := run
 
 run: staticfiles/staticfiles.json
@@ -24,6 +25,12 @@ check: $(VENV)/.dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# Collects the strings (needs gettext), then compiles what locale/ holds; both are committed.
+messages: $(VENV)/.dev
+	@for app in project library members; do \
+		(cd $$app && ../$(BIN)/django-admin makemessages --locale ru --no-location --no-obsolete --no-wrap && \
+		../$(BIN)/django-admin compilemessages --locale ru) || exit 1; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Library desk needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make run PYTHON=python3.13"; exit 1; }

@@ -6,14 +6,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 
 from project.api.filters import TextField
 
-from .isbn import EXAMPLE, normalise
+from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
-
-
-class IsbnFormField(TextField):
-    def clean(self, value: str) -> str:
-        value = super().clean(value)
-        return normalise(value) if value else value
 
 
 class IsbnFilter(filters.CharFilter):
@@ -49,7 +43,9 @@ class BookFilterSet(filters.FilterSet):
         "publication_year", "lte", label="Published in this year or earlier."
     )
     updated_since = filters.IsoDateTimeFilter(
-        "updated_at", "gte", label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z."
+        "updated_at",
+        "gte",
+        label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",
     )
 
     class Meta:

@@ -112,6 +112,17 @@ def _wrong_check_digit(expected: str, found: str) -> ValidationError:
     )
 
 
+class IsbnFormField(forms.CharField):
+    """Any spelling in, shown hyphenated."""
+
+    def to_python(self, value: Any) -> str:
+        value = super().to_python(value)
+        return normalise(value) if value else value
+
+    def prepare_value(self, value: Any) -> Any:
+        return hyphenated(value) if value and isbn.is_valid(value) else value
+
+
 class IsbnField(models.CharField):
     """13 digits; every path into the column and every exact look-up accepts any spelling."""
 
@@ -138,4 +149,4 @@ class IsbnField(models.CharField):
 
     def formfield(self, **kwargs: Any) -> forms.Field | None:
         # Room for every spelling, not only for what is stored.
-        return super().formfield(**{"max_length": 40, **kwargs})
+        return super().formfield(**{"form_class": IsbnFormField, **kwargs, "max_length": 40})

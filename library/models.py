@@ -228,13 +228,13 @@ class Book(models.Model):
     def __str__(self) -> str:
         return self.title
 
-    @property
-    def hyphenated_isbn(self) -> str:
-        return hyphenated(self.isbn)
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic(using=kwargs.get("using") or router.db_for_write(Book)):
             super().save(*args, **kwargs)  # with its words: index_words
+
+    @property
+    def hyphenated_isbn(self) -> str:
+        return hyphenated(self.isbn)
 
 
 @receiver(post_save, sender=Book)
@@ -250,9 +250,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """Make the words of these saved books those of their present titles and authors."""
         wanted = {book.pk: BookWord.places(book) for book in books}
         ids = Word.objects.ids_of({text for places in wanted.values() for text, _ in places})
-        due = {
-            (ids[text], rank, book) for book, places in wanted.items() for text, rank in places
-        }
+        due = {(ids[text], rank, book) for book, places in wanted.items() for text, rank in places}
         held = {
             row
             for batch in batches(list(wanted), 900)
@@ -266,9 +264,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             for word, rank in places:
                 gone |= Q(word=word, rank=rank)
             self.filter(gone, book=book).delete()
-        self.bulk_create(
-            [BookWord(word_id=w, rank=r, book_id=b) for w, r, b in sorted(due - held)]
-        )
+        self.bulk_create([BookWord(word_id=w, rank=r, book_id=b) for w, r, b in sorted(due - held)])
 
     def rarest(self, terms: Sequence[list[int]]) -> list[int]:
         """The term with the fewest rows, counted no further than it matters."""
@@ -296,6 +292,9 @@ class BookWord(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["book", "word"], name="library_bookword_book_word")]
+
+    def __str__(self) -> str:
+        return f"{self.word_id} {self.rank} {self.book_id}"
 
     @classmethod
     def places(cls, book: Book) -> set[tuple[str, int]]:

@@ -6,14 +6,15 @@ from project.api.permissions import ModelPermissions, PublicCatalogue
 from project.api.views import RecordMixin
 
 from .filters import BookFilterSet
+from .isbn import EXAMPLE
 from .models import Book
 from .serializers import BookSerializer
 
 BOOK = {
-    "title": "The Master and Margarita",
-    "author": "Mikhail Bulgakov",
-    "publication_year": 1967,
-    "isbn": "978-0-679-76080-1",
+    "title": "A Book of Ours",
+    "author": "Ann Reader",
+    "publication_year": 2026,
+    "isbn": EXAMPLE,
 }
 EXAMPLES = [OpenApiExample("A book", value=BOOK, request_only=True)]
 

@@ -5,7 +5,9 @@ import unicodedata
 
 LONGEST = 64
 # Han and kana are written without blanks: there each sign is a word of its own.
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
+WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+"
+)
 APOSTROPHES = re.compile("['’ʼ`´]")
 
 

@@ -101,11 +101,12 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         self.filter(pk__in=ids).update(hinted_at=now)
         return ids
 
-    def send_again(self) -> int:
-        """Put failed and sent rows back at the beginning of their timetable."""
-        ended = self.filter(state__in=[WelcomeEmail.State.FAILED, WelcomeEmail.State.SENT])
+    def send_again(self) -> list[int]:
+        """Put these back at the beginning of their timetable; the ids of those that could be."""
+        states = [WelcomeEmail.State.QUEUED, WelcomeEmail.State.FAILED, WelcomeEmail.State.SENT]
         now = timezone.now()
-        return ended.update(
+        ids = list(self.filter(state__in=states).values_list("pk", flat=True))
+        WelcomeEmail.objects.filter(pk__in=ids, state__in=states).update(
             state=WelcomeEmail.State.QUEUED,
             attempts=0,
             queued_at=now,
@@ -114,6 +115,7 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
             last_error="",
             last_error_code="",
         )
+        return ids
 
 
 class WelcomeEmail(models.Model):
@@ -133,9 +135,7 @@ class WelcomeEmail(models.Model):
     member = models.OneToOneField(
         Member, models.CASCADE, related_name="welcome_email", verbose_name=_("member")
     )
-    state = models.CharField(
-        _("state"), max_length=10, choices=State.choices, default=State.QUEUED
-    )
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     queued_at = models.DateTimeField(_("queued"), default=timezone.now)
     next_attempt_at = models.DateTimeField(_("next attempt"), default=timezone.now)
@@ -167,7 +167,9 @@ class WelcomeEmail(models.Model):
     GIVE_UP_AFTER = timedelta(hours=24)
 
     def record_sent(self) -> None:
-        self._record(state=self.State.SENT, sent_at=timezone.now(), last_error="", last_error_code="")
+        self._record(
+            state=self.State.SENT, sent_at=timezone.now(), last_error="", last_error_code=""
+        )
 
     def record_failed(self, reason: str, code: str) -> None:
         self._record(state=self.State.FAILED, last_error=reason[:500], last_error_code=code)

@@ -1,6 +1,270 @@
-from django.contrib import admin
-from django.utils.translation import gettext_lazy as _
+"""The admin of what belongs to no app of ours: task results and API tokens."""
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django_celery_results import admin as results_admin  # noqa: F401
+from django_celery_results.models import GroupResult, TaskResult
+from knox import admin as knox_admin  # noqa: F401
+from knox.models import AuthToken
+from knox.settings import CONSTANTS, knox_settings
+
+from members.models import WelcomeEmail
+
+from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge, moment
+
+# --- Task results ---
+# (the package's admin modules are imported so that theirs can be unregistered)
+
+TASKS = {
+    "members.tasks.send_welcome_email": gettext_lazy("Send a welcome e-mail"),
+    "celery.backend_cleanup": gettext_lazy("Purge old task results"),
+}
+STATES = {
+    "SUCCESS": (gettext_lazy("done"), "success"),
+    "FAILURE": (gettext_lazy("failed"), "danger"),
+    "STARTED": (gettext_lazy("running"), "info"),
+    "RETRY": (gettext_lazy("trying again"), "warning"),
+    "REVOKED": (gettext_lazy("revoked"), "secondary"),
+    "PENDING": (gettext_lazy("waiting"), "secondary"),
+}
+ENDED = ("SUCCESS", "FAILURE")
+FIRST_ARGUMENT = re.compile(r"\((\d+)")
 
 
-class LibraryAdminSite(admin.AdminSite):
-    site_title = site_header = _("Library desk")
+class TaskStateFilter(Preset):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+    choices_of = {state: text for state, (text, _) in STATES.items()}
+
+    def queryset(self, request: HttpRequest, results: QuerySet[TaskResult]) -> QuerySet[TaskResult]:
+        return results.filter(status=self.value()) if self.value() in STATES else results
+
+
+class TaskCreatedFilter(SincePreset):
+    title = gettext_lazy("created")
+    parameter_name = "created"
+    field = "date_created"
+
+
+class TaskResultList(DeskChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        attach_welcomes(self.result_list)
+
+
+def attach_welcomes(results: Any) -> None:
+    """Give each result its welcome e-mail as `.welcome`, with one query for all of them."""
+    ids = {result.pk: welcome_id(result) for result in results}
+    welcomes = WelcomeEmail.objects.select_related("member").in_bulk(
+        [pk for pk in ids.values() if pk]
+    )
+    for result in results:
+        result.welcome = welcomes.get(ids[result.pk])
+
+
+def welcome_id(result: TaskResult) -> int | None:
+    if result.task_name != "members.tasks.send_welcome_email":
+        return None
+    found = FIRST_ARGUMENT.search(result.task_args or "")
+    return int(found[1]) if found else None
+
+
+admin.site.unregister([TaskResult, GroupResult])
+TaskResult._meta.verbose_name = gettext_lazy("task result")
+TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
+
+
+@admin.register(TaskResult)
+class TaskResultAdmin(ReadOnlyAdmin):
+    """Instead of the package's page, which counts, searches and lists without bounds."""
+
+    list_display = ["state", "task", "member", "outcome", "created", "duration"]
+    list_filter = [TaskStateFilter, TaskCreatedFilter]
+    search_fields = ["=task_id"]
+    search_help_text = gettext_lazy("Task ID")
+    ordering = ["-date_created", "-pk"]
+    fieldsets = [
+        (None, {"fields": ["state", "task", "welcome", "member", "outcome"]}),
+        (
+            gettext_lazy("Run"),
+            {"fields": ["created", "started", "finished", "duration", "ran_on"]},
+        ),
+        (gettext_lazy("Technical details"), {"fields": ["task_key", "arguments", "trace"]}),
+    ]
+    readonly_fields = [
+        *("state", "task", "welcome", "member", "outcome"),
+        *("created", "started", "finished", "duration", "ran_on"),
+        *("task_key", "arguments", "trace"),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskResult]:
+        return super().get_queryset(request).defer("traceback", "meta", "task_kwargs")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return TaskResultList
+
+    def get_object(self, *args: Any, **kwargs: Any) -> TaskResult | None:
+        result = super().get_object(*args, **kwargs)
+        if result is not None:
+            attach_welcomes([result])
+        return result
+
+    @admin.display(description=gettext_lazy("state"), ordering="status")
+    def state(self, result: TaskResult) -> SafeString:
+        text, colour = STATES.get(result.status, (result.status, "secondary"))
+        return badge(str(text), colour)
+
+    @admin.display(description=gettext_lazy("task"))
+    def task(self, result: TaskResult) -> str:
+        return str(TASKS.get(result.task_name, result.task_name or _("unknown")))
+
+    @admin.display(description=gettext_lazy("welcome e-mail"))
+    def welcome(self, result: TaskResult) -> str | SafeString:
+        if result.welcome is None:
+            return "–"
+        address = reverse("admin:members_welcomeemail_change", args=[result.welcome.pk])
+        return format_html('<a href="{}">{}</a>', address, result.welcome)
+
+    @admin.display(description=gettext_lazy("member"))
+    def member(self, result: TaskResult) -> str | SafeString:
+        if result.welcome is None:
+            return "–"
+        member = result.welcome.member
+        address = reverse("admin:members_member_change", args=[member.pk])
+        return format_html('<a href="{}">{}</a>', address, member.username)
+
+    @admin.display(description=gettext_lazy("outcome"))
+    def outcome(self, result: TaskResult) -> str:
+        """The sentence that the task returned, or that its error says."""
+        try:
+            outcome = json.loads(result.result or "null")
+        except ValueError:
+            return result.result or "–"
+        if isinstance(outcome, dict) and "exc_message" in outcome:
+            message = outcome["exc_message"]
+            words = message if isinstance(message, str) else " ".join(map(str, message))
+            return words or outcome.get("exc_type", "–")
+        return outcome if isinstance(outcome, str) else "–"
+
+    # The package's own columns carry its help texts, made for programmers.
+
+    @admin.display(description=gettext_lazy("created"), ordering="date_created")
+    def created(self, result: TaskResult) -> str:
+        return moment(result.date_created)
+
+    @admin.display(description=gettext_lazy("started"))
+    def started(self, result: TaskResult) -> str:
+        return moment(result.date_started)
+
+    @admin.display(description=gettext_lazy("worker"))
+    def ran_on(self, result: TaskResult) -> str:
+        return result.worker or "–"
+
+    @admin.display(description=gettext_lazy("task ID"))
+    def task_key(self, result: TaskResult) -> str:
+        return result.task_id
+
+    @admin.display(description=gettext_lazy("finished"))
+    def finished(self, result: TaskResult) -> str:
+        # django-celery-results sets date_done when a task starts, too.
+        return moment(result.date_done if result.status in ENDED else None)
+
+    @admin.display(description=gettext_lazy("duration"))
+    def duration(self, result: TaskResult) -> str:
+        if not (result.date_started and result.status in ENDED):
+            return "–"
+        seconds = (result.date_done - result.date_started).total_seconds()
+        return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}
+
+    @admin.display(description=gettext_lazy("arguments"))
+    def arguments(self, result: TaskResult) -> str:
+        return (result.task_args or "–").strip('"')
+
+    @admin.display(description=gettext_lazy("trace"))
+    def trace(self, result: TaskResult) -> str | SafeString:
+        if not result.traceback:
+            return "–"
+        return format_html(
+            "<details><summary>{}</summary><pre>{}</pre></details>",
+            _("Show the trace"),
+            result.traceback,
+        )
+
+
+# --- API tokens ---
+
+admin.site.unregister(AuthToken)
+AuthToken._meta.verbose_name = gettext_lazy("API token")
+AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
+
+
+class TokenForm(forms.ModelForm):
+    expiry = forms.SplitDateTimeField(
+        label=gettext_lazy("expires"),
+        widget=admin.widgets.AdminSplitDateTime,
+        initial=lambda: timezone.now() + knox_settings.TOKEN_TTL,
+    )
+
+    class Meta:
+        model = AuthToken
+        fields = ["user", "expiry"]
+
+    def clean_expiry(self) -> Any:
+        if (expiry := self.cleaned_data["expiry"]) < timezone.now() + timedelta(minutes=1):
+            raise forms.ValidationError(_("Choose a time in the future."))
+        return expiry
+
+
+@admin.register(AuthToken)
+class TokenAdmin(DeskAdmin):
+    list_display = ["token_key", "user", "created", "expiry"]
+    list_select_related = ["user"]
+    search_fields = ["=token_key", "=user__username"]
+    search_help_text = gettext_lazy("Beginning of the token, or username")
+    ordering = ["-created"]
+    readonly_fields = ["token_key", "created"]
+
+    def get_form(self, request: HttpRequest, obj: AuthToken | None = None, **kwargs: Any) -> type:
+        form = super().get_form(request, obj, **({} if obj else {"form": TokenForm}) | kwargs)
+        if obj is None:
+            widget = form.base_fields["user"].widget  # type: ignore[attr-defined]
+            widget.can_add_related = widget.can_change_related = widget.can_view_related = False
+        if obj is None and not request.user.is_superuser:
+            # A token is as strong as its account: nobody may make one of another's.
+            accounts = get_user_model()._default_manager.filter(pk=request.user.pk)
+            form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
+        return form
+
+    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[str]:
+        return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
+        tokens = super().get_queryset(request)
+        return tokens if request.user.is_superuser else tokens.filter(user=request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: AuthToken | None = None) -> bool:
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: AuthToken, form: forms.ModelForm, change: bool
+    ) -> None:
+        lifetime = obj.expiry - timezone.now()
+        token, secret = AuthToken.objects.create(obj.user, expiry=lifetime)
+        obj.digest, obj.token_key = token.digest, secret[: CONSTANTS.TOKEN_KEY_LENGTH]
+        obj.created = token.created
+        text = format_html("{} <code>{}</code>", _("Copy the token now, it is shown once:"), secret)
+        self.message_user(request, text, messages.WARNING)

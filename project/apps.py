@@ -12,9 +12,14 @@ class ProjectConfig(AppConfig):
 
 class LibraryAdminConfig(admin.AdminConfig):
     default = False
-    default_site = "project.admin.LibraryAdminSite"
+    default_site = "project.site.LibraryAdminSite"
 
 
 class TaskResultsConfig(task_results.CeleryResultConfig):
     default = False
     verbose_name = _("Operations")
+
+
+class TokensConfig(AppConfig):
+    name = "knox"
+    verbose_name = _("Administration")

@@ -3,6 +3,7 @@ import os
 
 from celery import Celery, signals
 from celery.beat import PersistentScheduler
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -14,8 +15,6 @@ app.autodiscover_tasks()
 @signals.celeryd_init.connect
 def wait_for_the_broker(conf, **kwargs) -> None:
     """A worker may wait for its broker; settings hold the web's limits, which only publishes."""
-    from django.conf import settings
-
     conf.broker_transport_options = settings.WORKER_TRANSPORT_OPTIONS
 
 
@@ -30,6 +29,8 @@ def watch_consumption(instance, **kwargs) -> None:
 def add_heartbeat_queue(sender, instance, **kwargs) -> None:
     from .worker import queue_name
 
+    if not settings.REDIS_URL:
+        return
     # It outlives its worker by a few minutes only: the next container has another name.
     instance.app.amqp.queues.select_add(queue_name(sender), expires=600)
 

@@ -48,10 +48,9 @@ class ReadyView(HealthView):
     )
     def get(self, request: Request) -> Response:
         database, broker = database_state(), broker_state()
+        status = "ok" if broker == "ok" else "degraded"
         if database != "ok":
             status = "down"
-        else:
-            status = "ok" if broker == "ok" else "degraded"
         return Response(
             {"status": status, "database": database, "broker": broker},
             status=503 if status == "down" else 200,

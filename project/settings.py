@@ -71,7 +71,7 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "knox",
+    "project.apps.TokensConfig",
     "project.apps.TaskResultsConfig",
     "library",
     "members",
@@ -161,6 +161,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")  # jazzmin's login page sends no "next"
 REST_KNOX = {"TOKEN_TTL": timedelta(days=30)}
 
 # --- I18n ---
@@ -172,6 +173,7 @@ TIME_ZONE = env.choice(
     "TIME_ZONE", "UTC", zoneinfo.available_timezones().__contains__, "write it as Europe/Berlin."
 )
 USE_TZ = True
+FORMAT_MODULE_PATH = "project.formats"
 
 # --- Static ---
 STATIC_URL = "static/"
@@ -240,7 +242,7 @@ if REDIS_URL:
         "visibility_timeout": 3600,
     }
 else:
-    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_URL = "filesystem://localhost"
     CELERY_BROKER_TRANSPORT_OPTIONS = WORKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(make_folder(DATA_DIR / "broker" / "queue")),
         "data_folder_out": str(DATA_DIR / "broker" / "queue"),
@@ -316,7 +318,7 @@ JAZZMIN_SETTINGS = {
     "topmenu_links": [
         {"name": _("API documentation"), "url": "swagger-ui"},
     ],
-    # Groups and their models: project.admin.LibraryAdminSite.
+    # Groups and their models: project.site.LibraryAdminSite.
     "icons": {
         "catalogue": "fas fa-book-open",
         "catalogue.book": "fas fa-book",
@@ -343,6 +345,14 @@ JAZZMIN_UI_TWEAKS = {
     "accent": "accent-teal",
     "sidebar": "sidebar-dark-teal",
     "brand_colour": "navbar-dark",
+    "button_classes": {
+        "primary": "btn-primary",
+        "secondary": "btn-outline-secondary",
+        "info": "btn-outline-secondary",
+        "warning": "btn-outline-secondary",
+        "danger": "btn-outline-danger",
+        "success": "btn-primary",
+    },
 }
 
 # --- Logging ---

@@ -130,9 +130,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _page(
-        request, exceptions.NotFound, lambda: defaults.page_not_found(request, exception)
-    )
+    return _page(request, exceptions.NotFound, lambda: defaults.page_not_found(request, exception))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

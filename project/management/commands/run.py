@@ -51,7 +51,7 @@ class Command(BaseCommand):
         self.watch(lock)
 
     def lock(self) -> IO[str]:
-        file = open(settings.DATA_DIR / "run.lock", "a+")  # noqa: SIM115: held until we end
+        file = open(settings.DATA_DIR / "run.lock", "a+")  # noqa: SIM115  # held until we end
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -118,6 +118,7 @@ class Command(BaseCommand):
         self.stopping = True
 
     def end(self) -> None:
+        self.stdout.write("\nEnding; the worker finishes what it has in hand …")
         for process in self.running.values():
             if process.poll() is None:
                 process.terminate()

@@ -1,0 +1,171 @@
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from library.admin import BookForm
+from library.models import Book
+from project.desk import CappedPaginator
+
+LIST = reverse("admin:library_book_changelist")
+ADD = reverse("admin:library_book_add")
+DUNE = {"title": "Dune", "author": "Frank Herbert", "publication_year": 1965}
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def desk(client, staff):
+    client.force_login(staff)
+    return client
+
+
+def book(number: int = 0, **fields) -> Book:
+    isbns = ["9780340839935", "9780375508325", "9780486266893", "9780143058144"]
+    return Book.objects.create(**DUNE | {"isbn": isbns[number]} | fields)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["978-0-340-83993-5", "9780340839935", "0340839937", "ISBN 978–0–340–83993–5"]
+)
+def test_any_spelling_of_an_isbn_is_taken_and_shown_hyphenated(desk, spelling):
+    response = desk.post(ADD, DUNE | {"isbn": spelling})
+    assert response.status_code == 302
+    saved = Book.objects.get()
+    assert saved.isbn == "9780340839935"
+    assert "978-0-340-83993-5" in desk.get(LIST).content.decode()
+    form = desk.get(reverse("admin:library_book_change", args=[saved.pk]))
+    assert 'value="978-0-340-83993-5"' in form.content.decode()
+
+
+def test_a_wrong_check_digit_is_explained_and_nothing_lost(desk):
+    response = desk.post(ADD, DUNE | {"isbn": "978-0-340-83993-6"})
+    html = response.content.decode()
+    assert "The check digit should be 5, not 6" in html
+    assert 'value="978-0-340-83993-6"' in html
+    assert 'value="Frank Herbert"' in html
+    assert not Book.objects.exists()
+
+
+def test_a_duplicate_links_to_the_book_that_is_there(desk):
+    first = book()
+    html = desk.post(ADD, DUNE | {"isbn": "0340839937"}).content.decode()
+    link = reverse("admin:library_book_change", args=[first.pk])
+    assert f'<a href="{link}">Dune</a>' in html
+
+
+def test_a_duplicate_saved_at_the_same_moment_is_a_form_error(desk, monkeypatch):
+    book()
+    check = BookForm.clean_isbn
+    looks = []
+
+    def not_there_yet_at_the_first_look(form):
+        looks.append(form)
+        return check(form) if len(looks) > 1 else form.cleaned_data["isbn"]
+
+    monkeypatch.setattr(BookForm, "clean_isbn", not_there_yet_at_the_first_look)
+    monkeypatch.setattr(BookForm, "validate_unique", lambda form: None)
+    response = desk.post(ADD, DUNE | {"isbn": "9780340839935", "title": "Other"})
+    assert response.status_code == 200
+    assert "in the catalogue already" in response.content.decode()
+    assert Book.objects.get().title == "Dune"
+
+
+@pytest.mark.parametrize("year", ["0", "-5", "9999", "soon", ""])
+def test_an_impossible_year_is_a_form_error(desk, year):
+    response = desk.post(ADD, DUNE | {"isbn": "9780340839935", "publication_year": year})
+    assert response.status_code == 200
+    assert not Book.objects.exists()
+
+
+def test_saving_a_form_as_it_was_changes_nothing(desk):
+    saved = book()
+    change = reverse("admin:library_book_change", args=[saved.pk])
+    desk.post(change, DUNE | {"isbn": saved.hyphenated_isbn})
+    assert LogEntry.objects.get().change_message == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("dune", 2), ("herbert messiah", 1), ("mess", 1), ("asimov", 0)]
+)
+def test_search_is_by_words_of_title_and_author(desk, words, found):
+    book()
+    book(1, title="Dune Messiah")
+    assert len(desk.get(LIST, {"q": words}).context["cl"].result_list) == found
+
+
+def test_search_finds_an_isbn_in_any_spelling_and_explains_a_wrong_one(desk):
+    saved = book()
+    assert list(desk.get(LIST, {"q": "0-340-83993-7"}).context["cl"].result_list) == [saved]
+    html = desk.get(LIST, {"q": "0-340-83993-8"}).content.decode()
+    assert "The check digit should be 7, not 8" in html
+
+
+def test_best_matches_come_first_unless_a_column_is_clicked(desk):
+    book(title="A Guide to Everything about Dune")
+    short = book(1, title="Dune")
+    assert desk.get(LIST, {"q": "dune"}).context["cl"].result_list[0] == short
+    by_title = desk.get(LIST, {"q": "dune", "o": "1"}).context["cl"].result_list
+    assert [row.title for row in by_title] == ["A Guide to Everything about Dune", "Dune"]
+
+
+def test_filter_search_and_order_survive_together(desk):
+    book(publication_year=1965)
+    book(1, publication_year=2021)
+    chosen = {"published": "1950-1999", "added": "7", "q": "dune", "o": "-3"}
+    rows = desk.get(LIST, chosen).context["cl"].result_list
+    assert [row.publication_year for row in rows] == [1965]
+
+
+def test_a_list_never_counts_past_its_bound(desk, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MOST", 2)
+    for number in range(4):
+        book(number, title=f"Dune {number}")
+    response = desk.get(LIST)
+    assert response.context["cl"].result_count == 2
+    assert "The first 2 of more books" in response.content.decode()
+
+
+def test_an_action_on_everything_is_refused_past_the_bound(desk, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MOST", 2)
+    books = [book(number) for number in range(4)]
+    action = {"action": "delete_selected", "select_across": "1", "_selected_action": books[0].pk}
+    response = desk.post(LIST, action | {"post": "yes"}, follow=True)
+    assert "Narrow the list down" in response.content.decode()
+    assert Book.objects.count() == 4
+
+
+def test_deleting_asks_about_books_and_not_about_the_word_index(desk):
+    saved = book()
+    page = desk.get(reverse("admin:library_book_delete", args=[saved.pk])).content.decode()
+    assert "Dune" in page
+    assert "word" not in page.partition('id="content-main"')[2].lower().replace("password", "")
+    desk.post(LIST, {"action": "delete_selected", "_selected_action": saved.pk, "post": "yes"})
+    assert not Book.objects.exists()
+
+
+def test_an_empty_catalogue_says_what_to_do(desk):
+    html = desk.get(LIST).content.decode()
+    assert "Nothing here yet." in html
+    assert f'href="{ADD}"' in html
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_the_list_costs_the_same_for_many_rows(desk, rows, django_assert_max_num_queries):
+    for number in range(rows):
+        book(number)
+    with django_assert_max_num_queries(6):  # session, account, its permissions (2), count, rows
+        desk.get(LIST)
+
+
+def test_the_list_is_sorted_as_its_index_is(desk):
+    book()
+    sql = str(desk.get(LIST, {"o": "1"}).context["cl"].queryset.query)
+    assert (
+        sql.endswith('"title" ASC, "library_book"."id" ASC')
+        or "ASC, `library_book`.`id` ASC" in sql
+    )
+
+
+def test_without_the_permission_the_catalogue_is_closed(client):
+    client.force_login(User.objects.create_user("clerk", is_staff=True))
+    assert client.get(LIST).status_code == 403

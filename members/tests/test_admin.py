@@ -1,0 +1,141 @@
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.urls import reverse
+
+from members.models import Member, WelcomeEmail
+from members.registration import register_member
+
+LIST = reverse("admin:members_member_changelist")
+ADD = reverse("admin:members_member_add")
+WELCOMES = reverse("admin:members_welcomeemail_changelist")
+DELAY = "members.tasks.send_welcome_email.delay"
+ANN = {"username": "ann", "email": "ann@example.org"}
+State = WelcomeEmail.State
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def desk(client, staff):
+    client.force_login(staff)
+    return client
+
+
+def member(state: State = State.SENT, **fields) -> Member:
+    saved = register_member(Member(**ANN | fields))
+    WelcomeEmail.objects.filter(member=saved).update(state=state)
+    return saved
+
+
+def test_adding_a_member_registers_it(desk, django_capture_on_commit_callbacks):
+    with patch(DELAY) as delay, django_capture_on_commit_callbacks(execute=True):
+        assert desk.post(ADD, ANN).status_code == 302
+    welcome = WelcomeEmail.objects.get(member__username="ann")
+    delay.assert_called_once_with(welcome.pk)
+
+
+def test_a_member_that_is_refused_is_owed_nothing(desk, django_capture_on_commit_callbacks):
+    with patch(DELAY) as delay, django_capture_on_commit_callbacks(execute=True):
+        assert desk.post(ADD, ANN | {"email": "no address"}).status_code == 200
+    delay.assert_not_called()
+    assert not WelcomeEmail.objects.exists()
+
+
+@pytest.mark.parametrize("taken", [{"username": "ANN"}, {"email": "Ann@Example.org"}])
+def test_a_name_or_address_that_differs_in_case_alone_is_taken(desk, taken):
+    member()
+    other = {"username": "ben", "email": "ben@example.org"}
+    html = desk.post(ADD, other | taken).content.decode()
+    assert "is registered already" in html
+    assert Member.objects.count() == 1
+
+
+def test_changing_a_member_sends_no_second_welcome(desk):
+    saved = member()
+    change = reverse("admin:members_member_change", args=[saved.pk])
+    with patch(DELAY) as delay:
+        desk.post(change, ANN | {"email": "new@example.org"})
+    delay.assert_not_called()
+    saved.refresh_from_db()
+    assert saved.email == "new@example.org"
+    assert saved.welcome_email.state == State.SENT
+
+
+def test_the_member_page_shows_its_welcome_e_mail(desk):
+    saved = member(State.FAILED)
+    WelcomeEmail.objects.update(last_error="The mail server refuses the mail (550 no such user).")
+    html = desk.get(reverse("admin:members_member_change", args=[saved.pk])).content.decode()
+    assert '<span class="badge text-bg-danger">failed</span>' in html
+    assert "550 no such user" in html
+    delivery = reverse("admin:members_welcomeemail_change", args=[saved.welcome_email.pk])
+    assert delivery in html
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.SENT, State.QUEUED])
+@pytest.mark.parametrize("page", [LIST, WELCOMES])
+def test_send_again_starts_the_timetable_anew(desk, page, state):
+    welcome = member(state).welcome_email
+    chosen = welcome.member_id if page == LIST else welcome.pk
+    with patch(DELAY) as delay:
+        desk.post(page, {"action": "send_again", "_selected_action": chosen})
+    delay.assert_called_once_with(welcome.pk)
+    welcome.refresh_from_db()
+    assert (welcome.state, welcome.attempts) == (State.QUEUED, 0)
+
+
+@pytest.mark.parametrize("state", [State.SENDING, State.HELD, State.CANCELLED])
+def test_send_again_leaves_the_others_alone(desk, state):
+    welcome = member(state).welcome_email
+    with patch(DELAY) as delay:
+        desk.post(WELCOMES, {"action": "send_again", "_selected_action": welcome.pk})
+    delay.assert_not_called()
+    welcome.refresh_from_db()
+    assert welcome.state == state
+
+
+def test_the_membership_desk_registers_but_does_not_send_again(client):
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.groups.add(Group.objects.get(name="Membership desk"))
+    client.force_login(clerk)
+    member()
+    html = client.get(LIST).content.decode()
+    assert ADD in html
+    assert "send_again" not in html
+
+
+def test_operators_send_again_but_edit_no_member(client):
+    operator = User.objects.create_user("operator", is_staff=True)
+    operator.groups.add(Group.objects.get(name="Operators"))
+    client.force_login(operator)
+    saved = member(State.FAILED)
+    change = reverse("admin:members_member_change", args=[saved.pk])
+    assert client.post(change, ANN | {"email": "new@example.org"}).status_code == 403
+    with patch(DELAY) as delay:
+        client.post(WELCOMES, {"action": "send_again", "_selected_action": saved.welcome_email.pk})
+    delay.assert_called_once()
+
+
+def test_filters_and_search_work_together(desk):
+    saved = member(State.FAILED)
+    member(username="bob", email="bob@example.org")
+    rows = desk.get(LIST, {"welcome": "failed", "registered": "today", "q": "an"})
+    assert list(rows.context["cl"].result_list) == [saved]
+    rows = desk.get(WELCOMES, {"state": "failed", "queued": "7", "q": "ANN@"})
+    assert [row.member for row in rows.context["cl"].result_list] == [saved]
+
+
+def test_deleting_a_member_takes_its_welcome_e_mail_along(desk):
+    saved = member()
+    desk.post(reverse("admin:members_member_delete", args=[saved.pk]), {"post": "yes"})
+    assert not Member.objects.exists()
+    assert not WelcomeEmail.objects.exists()
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+@pytest.mark.parametrize("page", [LIST, WELCOMES])
+def test_lists_cost_the_same_for_many_rows(desk, page, rows, django_assert_max_num_queries):
+    for number in range(rows):
+        member(username=f"ann{number}", email=f"ann{number}@example.org")
+    with django_assert_max_num_queries(6):  # session, account, its permissions (2), count, rows
+        desk.get(page)

@@ -1,0 +1,147 @@
+"""What the admin's pages share: lists that stay quick at any size, badges, presets of filters."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db import IntegrityError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import formats, timezone
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+
+class CappedPaginator(Paginator):
+    """Counts and shows no more than MOST rows: counting a million costs more than finding one."""
+
+    MOST = 10_000
+
+    @cached_property
+    def _counted(self) -> int:
+        return self.object_list.order_by()[: self.MOST + 1].count()  # type: ignore[union-attr]
+
+    @property
+    def capped(self) -> bool:
+        return self._counted > self.MOST
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._counted, self.MOST)
+
+
+class DeskAdmin(admin.ModelAdmin):
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    list_max_show_all = 0
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+        return super().get_ordering(request) or self.opts.ordering
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return DeskChangeList
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except IntegrityError:
+            # Somebody saved the same value between our check and our write. Now the check sees it.
+            return super().changeform_view(request, *args, **kwargs)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name the rows alone: what goes along (search words, a welcome e-mail) is part of them."""
+        allowed = self.has_delete_permission(request)
+        return (
+            [str(row) for row in objs],
+            {self.opts.verbose_name_plural: len(objs)},
+            set() if allowed else {self.opts.verbose_name},
+            [],
+        )
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        everything = request.POST.get("select_across") not in (None, "", "0")
+        if everything and CappedPaginator(queryset, 1).capped:
+            text = _("Narrow the list down to at most %(most)d rows first.")
+            self.message_user(request, text % {"most": CappedPaginator.MOST}, messages.WARNING)
+            return None
+        return super().response_action(request, queryset)
+
+
+class DeskChangeList(ChangeList):
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
+        """Django's, with the key that it appends going the way of the column before it.
+
+        So one index serves both; (title, -pk) would sort the whole table.
+        """
+        ordering = list(super().get_ordering(request, queryset))
+        if len(ordering) > 1 and ordering[-1] == "-pk" and not str(ordering[-2]).startswith("-"):
+            ordering[-1] = "pk"
+        return ordering
+
+    def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet:
+        try:
+            return super().get_queryset(request, **kwargs)
+        except ValidationError as error:  # a search that can be explained, such as a mistyped ISBN
+            messages.warning(request, " ".join(error.messages))
+            return self.root_queryset.none()
+
+
+class Preset(admin.SimpleListFilter):
+    """A filter of one parameter with a fixed, short list of choices."""
+
+    choices_of: ClassVar[dict[str, Any]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(self.choices_of.items())
+
+
+class SincePreset(Preset):
+    """Rows whose time in FIELD is not longer ago than the choice."""
+
+    field: ClassVar[str]
+    choices_of = {
+        "today": gettext_lazy("today"),
+        "7": gettext_lazy("last 7 days"),
+        "30": gettext_lazy("last 30 days"),
+        "365": gettext_lazy("last 12 months"),
+    }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() not in self.choices_of:
+            return queryset
+        midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        days = 0 if self.value() == "today" else int(self.value())  # type: ignore[arg-type]
+        return queryset.filter(**{f"{self.field}__gte": midnight - timedelta(days=days)})
+
+
+class ReadOnlyAdmin(DeskAdmin):
+    """Pages that show what the programs wrote."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def badge(text: str, colour: str) -> SafeString:
+    """COLOUR is one of Bootstrap's: success, danger, warning, info, secondary."""
+    return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
+
+
+def moment(value: datetime | None) -> str:
+    """For read-only fields of forms, which Django does not format."""
+    if value is None:
+        return "–"
+    return formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")
