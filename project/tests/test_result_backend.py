@@ -1,4 +1,5 @@
 import pytest
+from django.db import connection
 from django.db.utils import IntegrityError, OperationalError
 from django_celery_results.models import TaskResult
 
@@ -60,3 +61,19 @@ def test_a_broken_connection_is_left():
         patch.setattr("project.results.connections", {"default": connection})
         assert backend.exception_safe_to_retry(OperationalError(2006, "gone away"))
     assert connection.closed == 1
+
+
+@pytest.mark.mysql
+@pytest.mark.django_db(transaction=True)
+def test_a_result_survives_a_connection_that_mysql_cut_off():
+    if connection.vendor != "mysql":
+        pytest.skip("needs DATABASE_URL=mysql://…")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        (number,) = cursor.fetchone()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute(f"KILL {number}")
+    other.close()
+    app.backend.store_result("cut-off", "sentence", "SUCCESS")
+    assert TaskResult.objects.get(task_id="cut-off").status == "SUCCESS"
