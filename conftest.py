@@ -19,6 +19,13 @@ def quick_and_plain(settings) -> Iterator[None]:
     cache.clear()  # where the throttles count
 
 
+@pytest.fixture(autouse=True)
+def without_limits(settings):
+    """Tests of the throttles set their own."""
+    off = dict.fromkeys(settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"])
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": off}
+
+
 @pytest.fixture
 def api() -> APIClient:
     """Nobody in particular."""

@@ -7,6 +7,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 
+from project.api.filters import TimeFilter
+
 from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
 
@@ -39,7 +41,7 @@ class BookFilterSet(filters.FilterSet):
     publication_year_max = YearFilter(
         "publication_year", "lte", label="Published in this year or earlier."
     )
-    updated_since = filters.IsoDateTimeFilter(
+    updated_since = TimeFilter(
         "updated_at",
         "gte",
         label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",

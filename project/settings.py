@@ -9,8 +9,10 @@ import secrets
 import zoneinfo
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from celery.schedules import schedule
+from celery.schedules import crontab, schedule
+from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -48,9 +50,16 @@ def embedded_secret_key() -> str:
 DEBUG = env.flag("DEBUG", default=False)
 # No default where there is a real database: a missing secret must stop the start.
 SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret_key()
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 PORT = env.number("PORT", 8000, 1, 65535)
+# Addresses, networks or host names of proxies whose X-Forwarded-For and -Proto are believed.
+TRUSTED_PROXIES = env.words(
+    "TRUSTED_PROXIES",
+    "",
+    r"[\w.:/-]+",
+    "write addresses, networks or host names, separated by commas.",
+)
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -77,12 +86,13 @@ INSTALLED_APPS = [
 
 # --- Middleware ---
 MIDDLEWARE = [
+    "project.requestid.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "project.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -108,9 +118,30 @@ HTTPS = env.flag("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
 X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [
+            SELF,
+            # jazzmin's inline scripts. Where an upgrade or a setting of the theme changes one,
+            # project/tests/test_csp.py fails and prints its new hash.
+            "'sha256-oufyiLq9heVNX0RFs532lnKzrs2pHgVyLVsyRlTCfQg='",  # every page: light or dark
+            "'sha256-buUBs3t6s1E0ZYk13Vv1G24JzjBRIOuOWucgKaifN7k='",  # every page: the theme
+            "'sha256-F7GVayJMLy0KHikNUhjbBcBE0ax/V4knxuE9lJsuA6A='",  # lists: width of the filters
+            "'sha256-DT/ci/z/ofx36DBKYq8ZBDQ2sgAnvO+SmuKGfcZ95UU='",  # own password
+            "'sha256-OQlLsGYyiAVVwdHnkEraaS+8yfFm7rTeYMfelN7RwuE='",  # a user's password
+        ],
+        "style-src": [SELF, UNSAFE_INLINE],  # jazzmin, Select2, Swagger UI and ReDoc set styles
+        "img-src": [SELF, "data:"],
+        "worker-src": [SELF, "blob:"],  # ReDoc's search
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 
 # --- Database ---
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
@@ -125,7 +156,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
     }
 else:
-    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    DATABASES["default"] |= {
+        # Far below MySQL's wait_timeout (8 hours), which would cut an idle connection off.
+        "CONN_MAX_AGE": env.number("CONN_MAX_AGE", 60, 0, 3600),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": env.mysql_options(DATABASES["default"]),
+    }
 
 # --- Cache: throttles and the dashboard's numbers, shared by all web processes ---
 REDIS_URL = env.redis("REDIS_URL")
@@ -135,7 +171,7 @@ if REDIS_URL:
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URL,
             "KEY_PREFIX": "cache",
-            "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+            "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
         }
     }
 else:
@@ -181,36 +217,59 @@ WHITENOISE_MANIFEST_STRICT = False
 # --- E-mail ---
 vars().update(env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}"))
 EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
-DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
+DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
-CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_BACKEND = "project.results.RetryingBackend"
 CELERY_RESULT_EXTENDED = True  # task name and arguments (ids only) for the admin
 CELERY_RESULT_EXPIRES = timedelta(days=30)
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # what project.results calls a passing fault
+CELERY_RESULT_BACKEND_MAX_RETRIES = 16  # 10 ms, 20, 40 … 10 s, with jitter: about half a minute
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
 CELERY_TASK_SOFT_TIME_LIMIT = 120
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = env.number("WORKER_CONCURRENCY", 2, 1, 64)
+# A process is replaced between two tasks, whatever may leak.
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.number("WORKER_MAX_MEMORY_MB", 300, 100, 65536) * 1024
+# With REMAP_SIGTERM=SIGQUIT (entrypoint.sh): so many seconds for the tasks in hand, then their
+# messages go back to the queue. Below compose's stop_grace_period.
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.number("WORKER_GRACEFUL_TIMEOUT", 60, 1, 3600)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+CELERY_BEAT_SCHEDULER = "project.celery:WatchedScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 15  # its clock moves at least so often (project/healthcheck.py)
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "members.tasks.sweep_welcome_emails", "schedule": schedule(30)},
+    # Under this name it takes the place of Celery's own, which deletes all in one statement.
+    "celery.backend_cleanup": {
+        "task": "project.tasks.purge_results",
+        "schedule": crontab(minute="17"),
+        "options": {"expires": 3600},
+    },
+    "sweep": {
+        "task": "members.tasks.sweep_welcome_emails",
+        "schedule": schedule(30),
+        # Behind a backlog it would see hints as lost that only wait, and double them.
+        "options": {"expires": 60},
+    },
 }
 if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
-    # Publishing from a web request: a broker that refuses or is silent costs one second at most.
+    # Publishing from a web request: a broker that refuses or is silent costs, with the cache's
+    # limit above, one second at most.
     CELERY_TASK_PUBLISH_RETRY = False
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "socket_timeout": 1,
-        "socket_connect_timeout": 1,
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        "socket_timeout": 0.75,
+        "socket_connect_timeout": 0.75,
         "max_retries": 0,
         "interval_start": 0,
         "interval_step": 0,
         "interval_max": 0,
     }
     # The same options reach a worker's blocking reads, which may take longer.
-    WORKER_TRANSPORT_OPTIONS = {
+    WORKER_TRANSPORT_OPTIONS: dict[str, Any] = {
         "socket_timeout": 30,
         "socket_connect_timeout": 10,
         "health_check_interval": 25,
@@ -246,10 +305,11 @@ REST_FRAMEWORK = {
         "anon": env.rate("THROTTLE_ANON", "600/min"),
         "account": env.rate("THROTTLE_ACCOUNT", "3000/min"),
         "register": env.rate("THROTTLE_REGISTER", "60/min"),
+        "login": env.rate("THROTTLE_LOGIN", "20/min"),
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
-    "NUM_PROXIES": 0,  # the client's address is the connection's: gunicorn resolves trusted proxies
+    "NUM_PROXIES": 0,  # REMOTE_ADDR is the client: project.proxies has asked the trusted proxies
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
@@ -261,6 +321,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {
         "deepLinking": True,
@@ -268,6 +329,7 @@ SPECTACULAR_SETTINGS = {
         "filter": True,
         "persistAuthorization": True,
         "tryItOutEnabled": True,
+        "validatorUrl": None,  # Swagger UI would show our schema to its maker's server
     },
     "TAGS": [
         {"name": "books", "description": "The catalogue."},
@@ -333,8 +395,17 @@ JAZZMIN_UI_TWEAKS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}
+    },
+    "filters": {"request_id": {"()": "project.requestid.RequestIdFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["request_id"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
 }

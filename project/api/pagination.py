@@ -28,7 +28,7 @@ class KeysetPagination(BasePagination):
     max_page_size = 200
     parameters = ("cursor", "page_size", "count")
 
-    def paginate_queryset(
+    def paginate_queryset(  # type: ignore[override]
         self, queryset: QuerySet, request: Request, view: APIView | None = None
     ) -> list[Model]:
         self.request = request
