@@ -66,6 +66,63 @@ def new_message_id() -> str:
     return f"<welcome.{uuid.uuid4().hex}@{domain}>"
 
 
+class DispatchQuerySet(models.QuerySet["Dispatch"]):
+    def current(self) -> "Dispatch":
+        return self.get_or_create(pk=1)[0]
+
+    def pausing(self) -> "DispatchQuerySet":
+        """The row, while nothing may be sent."""
+        over = Q(paused_at=None) | Q(resume_at__lte=timezone.now())
+        return self.filter(pk=1).exclude(over)
+
+    def pause(self, reason: str, code: str, lasts: timedelta | None = None) -> None:
+        """Send nothing for so long, or until somebody resumes."""
+        now = timezone.now()
+        self.current()
+        self.filter(pk=1).update(
+            paused_at=now,
+            resume_at=now + lasts if lasts else None,
+            pause_reason=reason[:500],
+            pause_code=code,
+        )
+
+    def resume(self) -> None:
+        self.filter(pk=1).update(paused_at=None, resume_at=None, pause_reason="", pause_code="")
+
+    def seen(self, part: str) -> None:
+        """PART ("beat", "worker", "sweep", "success") is alive."""
+        if not self.filter(pk=1).update(**{f"{part}_at": timezone.now()}):
+            self.current()
+
+
+class Dispatch(models.Model):
+    """Whether welcome e-mails go out now, and when each part of the works was last seen: one row.
+
+    A pause of an operator lasts until somebody resumes; one that a fault of our settings caused
+    ends by itself at resume_at, so that a mail is tried again.
+    """
+
+    OPERATOR = "operator"
+
+    paused_at = models.DateTimeField(_("paused"), null=True)
+    resume_at = models.DateTimeField(_("resumes"), null=True)
+    pause_reason = models.CharField(_("reason"), max_length=500, blank=True)
+    pause_code = models.CharField(_("code"), max_length=40, blank=True)
+    beat_at = models.DateTimeField(_("clock seen"), null=True)
+    worker_at = models.DateTimeField(_("worker seen"), null=True)
+    sweep_at = models.DateTimeField(_("last sweep"), null=True)
+    success_at = models.DateTimeField(_("last success"), null=True)
+
+    objects = DispatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("dispatch")
+        verbose_name_plural = _("dispatch")
+
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)
+
+
 class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     # Longer than any attempt lasts: CELERY_TASK_SOFT_TIME_LIMIT ends one after two minutes.
     CLAIM_LASTS = timedelta(minutes=5)
