@@ -13,6 +13,16 @@ TOKEN = "/api/v1/auth/token/"
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def patient_cache(request, settings):
+    """In memory, or where the test is about Redis there; on a busy machine it may take its time."""
+    if request.node.get_closest_marker("redis"):
+        cache = settings.CACHES["default"] | {"OPTIONS": {}}
+    else:
+        cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    settings.CACHES = {"default": cache}
+
+
 @pytest.fixture
 def limit(settings, monkeypatch):
     """Set some of the rates, in the middle of a window."""
