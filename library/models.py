@@ -144,9 +144,9 @@ class BookQuerySet(models.QuerySet["Book"]):
                 Q(word__lt=OuterRef(word)) | Q(word=OuterRef(word), rank__lt=OuterRef("_rank"))
             )
         places = BookWord.objects.filter(book=OuterRef("_id"))
-        books = books.filter(tested(places.filter(better), exist=False))
         for term in others:
             books = books.filter(tested(places.filter(word__in=term)))
+        books = books.filter(tested(places.filter(better), exist=False))
         return books.order_by(word, "_rank", "_id")
 
     def _with_all(self, terms: list[list[int]], **place: int) -> "BookQuerySet":
