@@ -2,13 +2,14 @@
 # make test   the suite that needs no server
 # make messages  collects the strings for translation and compiles them
 # make check  lint, types, migrations, schema, translations
+# make backup / make restore FILE=…  the compose stack's database
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PORT DATA_DIR
 
-.PHONY: run test check messages
+.PHONY: run test check messages backup restore
 .DEFAULT_GOAL := run
 
 run: staticfiles/staticfiles.json
@@ -51,3 +52,26 @@ staticfiles/staticfiles.json: $(VENV)/.installed $(shell find project/static -ty
 	@echo "Collecting static files …"
 	@$(BIN)/python manage.py collectstatic --noinput --clear --verbosity 0
 	@touch $@
+
+# A consistent dump while the desk is open. It holds members' addresses: for its owner only.
+backup: FILE ?= backups/library-desk-$(shell date -u +%Y%m%dT%H%M%SZ).sql.gz
+backup:
+	@umask 077; mkdir -p "$(dir $(FILE))"
+	@umask 077; docker compose exec -T db sh -c 'MYSQL_PWD=$$(cat /run/library-desk/mysql/root-password) \
+		exec mysqldump --user=root --protocol=socket --single-transaction --quick --hex-blob \
+		--routines --triggers --events --no-tablespaces --set-gtid-purged=OFF \
+		--default-character-set=utf8mb4 librarydesk' | gzip > "$(FILE).part"
+	@gzip -dc "$(FILE).part" | tail -n 1 | grep -q '^-- Dump completed' || { rm -f "$(FILE).part"; echo "The dump broke off: no backup was made."; exit 1; }
+	@mv "$(FILE).part" "$(FILE)"; echo "Backup: $(FILE)"
+
+# Replaces what is there; an older dump is migrated afterwards.
+restore:
+	@test -n "$(FILE)" -a -r "$(FILE)" || { echo "Which one? make restore FILE=backups/….sql.gz"; exit 1; }
+	@gzip -dc "$(FILE)" | tail -n 1 | grep -q '^-- Dump completed' || { echo "$(FILE) is no complete backup: nothing was changed."; exit 1; }
+	@docker compose up -d --wait db
+	@docker compose stop web worker beat
+	@{ echo 'DROP DATABASE IF EXISTS librarydesk; CREATE DATABASE librarydesk; USE librarydesk;'; gzip -dc "$(FILE)"; } | \
+		docker compose exec -T db sh -c 'MYSQL_PWD=$$(cat /run/library-desk/mysql/root-password) \
+		exec mysql --user=root --protocol=socket --default-character-set=utf8mb4'
+	@docker compose up -d --wait
+	@echo "Restored: $(FILE)"

@@ -154,3 +154,18 @@ def _url(name: str, default: str, schemes: tuple[str, ...], parse: Callable[[str
         return parse(value)
     except (ValueError, environ.ImproperlyConfigured):
         raise WrongSetting(name, f"is not a well-formed {scheme}:// address.") from None
+
+
+def mysql_options(database: dict[str, Any]) -> dict[str, Any]:
+    """Options of the driver: those of DATABASE_URL's query, DATABASE_CA, and one fixed session."""
+    options = dict(database.get("OPTIONS", {}))
+    if authority := text("DATABASE_CA", ""):
+        if not os.access(authority, os.R_OK):
+            raise WrongSetting("DATABASE_CA", f"names a file that cannot be read: {authority}")
+        options |= {
+            "ssl": {"ca": authority},
+            "ssl_mode": options.get("ssl_mode", "VERIFY_IDENTITY"),
+        }
+    # Whatever the server's defaults: strict, and CURRENT_TIMESTAMP in UTC as Django writes it.
+    session = "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"
+    return {"init_command": session, "connect_timeout": 5} | options

@@ -1,16 +1,27 @@
-from django.db import InterfaceError, OperationalError, connection
+from celery.utils.log import get_logger
+from django.db import connections
+from django.db.utils import OperationalError
 from django_celery_results.backends import DatabaseBackend
 
+logger = get_logger(__name__)
 
-class ResultBackend(DatabaseBackend):
-    """Writes a result again after a trouble of the database that passes.
+# What passes by itself. The connection is gone: server restarted, cut it off or cannot be reached.
+LOST = {1053, 2002, 2003, 2006, 2013, 4031}
+# Or another transaction was in the way: lock wait timeout, deadlock.
+IN_THE_WAY = {1205, 1213}
 
-    Its parent knows InterfaceError alone; MySQL's lost connections and deadlocks (2006, 2013, 1205,
-    1213) are OperationalError, and the task would stay "started" for ever.
+
+class RetryingBackend(DatabaseBackend):
+    """Writes a result again where MySQL's fault is a passing one; a lost result is a lost answer.
+
+    Celery waits between the attempts, longer each time (CELERY_RESULT_BACKEND_* in the settings).
     """
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
-        if not isinstance(exc, OperationalError | InterfaceError):
-            return False
-        connection.close()  # it may be the dead one; the next query opens another
-        return True
+        code = exc.args[0] if isinstance(exc, OperationalError) and exc.args else None
+        if code in LOST | IN_THE_WAY:
+            logger.warning("A task's result is written again after MySQL's error %s.", code)
+            # Django never leaves a broken connection by itself outside of requests and tasks.
+            connections[self.TaskModel._default_manager.db].close()
+            return True
+        return super().exception_safe_to_retry(exc)

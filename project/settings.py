@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from celery.schedules import schedule
+from celery.schedules import crontab, schedule
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
@@ -53,6 +53,13 @@ SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 PORT = env.number("PORT", 8000, 1, 65535)
+# Addresses, networks or host names of proxies whose X-Forwarded-For and -Proto are believed.
+TRUSTED_PROXIES = env.words(
+    "TRUSTED_PROXIES",
+    "",
+    r"[\w.:/-]+",
+    "write addresses, networks or host names, separated by commas.",
+)
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -79,6 +86,7 @@ INSTALLED_APPS = [
 
 # --- Middleware ---
 MIDDLEWARE = [
+    "project.requestid.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -110,7 +118,6 @@ HTTPS = env.flag("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -149,7 +156,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
     }
 else:
-    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    DATABASES["default"] |= {
+        # Far below MySQL's wait_timeout (8 hours), which would cut an idle connection off.
+        "CONN_MAX_AGE": env.number("CONN_MAX_AGE", 60, 0, 3600),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": env.mysql_options(DATABASES["default"]),
+    }
 
 # --- Cache: throttles and the dashboard's numbers, shared by all web processes ---
 REDIS_URL = env.redis("REDIS_URL")
@@ -208,19 +220,34 @@ EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker 
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
-CELERY_RESULT_BACKEND = "project.results.ResultBackend"
-CELERY_RESULT_BACKEND_ALWAYS_RETRY = True
-CELERY_RESULT_BACKEND_MAX_RETRIES = 10  # about 20 seconds in all
+CELERY_RESULT_BACKEND = "project.results.RetryingBackend"
 CELERY_RESULT_EXTENDED = True  # task name and arguments (ids only) for the admin
 CELERY_RESULT_EXPIRES = timedelta(days=30)
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # what project.results calls a passing fault
+CELERY_RESULT_BACKEND_MAX_RETRIES = 16  # 10 ms, 20, 40 … 10 s, with jitter: about half a minute
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
 CELERY_TASK_SOFT_TIME_LIMIT = 120
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = env.number("WORKER_CONCURRENCY", 2, 1, 64)
+# A process is replaced between two tasks, whatever may leak.
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.number("WORKER_MAX_MEMORY_MB", 300, 100, 65536) * 1024
+# With REMAP_SIGTERM=SIGQUIT (entrypoint.sh): so many seconds for the tasks in hand, then their
+# messages go back to the queue. Below compose's stop_grace_period.
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.number("WORKER_GRACEFUL_TIMEOUT", 60, 1, 3600)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+CELERY_BEAT_SCHEDULER = "project.celery:WatchedScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 15  # its clock moves at least so often (project/healthcheck.py)
 CELERY_BEAT_SCHEDULE = {
+    # Under this name it takes the place of Celery's own, which deletes all in one statement.
+    "celery.backend_cleanup": {
+        "task": "project.tasks.purge_results",
+        "schedule": crontab(minute="17"),
+        "options": {"expires": 3600},
+    },
     "sweep": {
         "task": "members.tasks.sweep_welcome_emails",
         "schedule": schedule(30),
@@ -282,9 +309,7 @@ REST_FRAMEWORK = {
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
-    # Each proxy in front of us adds an address to X-Forwarded-For; what stands before those is
-    # the client's own invention. With none, the client's address is the connection's.
-    "NUM_PROXIES": env.number("TRUSTED_PROXIES", 0, 0, 9),
+    "NUM_PROXIES": 0,  # REMOTE_ADDR is the client: project.proxies has asked the trusted proxies
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
@@ -370,8 +395,17 @@ JAZZMIN_UI_TWEAKS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}
+    },
+    "filters": {"request_id": {"()": "project.requestid.RequestIdFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["request_id"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
 }

@@ -90,9 +90,7 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
         detail = str(error.detail)
     elif isinstance(error, exceptions.ValidationError):
         errors = list(flatten(error.get_full_details()))
-        detail = _("The request has %(count)d error(s), listed under “errors”.") % {
-            "count": len(errors)
-        }
+        detail = _("The request was not accepted; “errors” says why.")
     else:
         detail = str(error.detail)
         errors = [{"field": None, "code": error.get_codes(), "message": detail}]

@@ -11,6 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from library.models import Book
 from members.models import Member
 from project import env
+from project.database import one_at_a_time, wait_for_database
 
 
 class Command(BaseCommand):
@@ -22,10 +23,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--sample-data", action="store_true", help="load the fixtures into an empty database"
+            "--sample-data",
+            action="store_true",
+            help="load the fixtures into an empty database (so does LOAD_SAMPLE_DATA=1)",
         )
 
     def handle(self, *args: Any, sample_data: bool, verbosity: int, **options: Any) -> str | None:
+        sample_data = sample_data or env.flag("LOAD_SAMPLE_DATA", default=False)
+        wait_for_database(self.stderr.write)
+        with one_at_a_time(self.stderr.write):
+            return self.prepare(sample_data, verbosity)
+
+    def prepare(self, sample_data: bool, verbosity: int) -> str | None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             self.stdout.write("Bringing the database up to date …")

@@ -1,0 +1,64 @@
+"""What every role asks of its database before it starts."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection
+from django.db.utils import OperationalError
+
+from . import env
+
+logger = logging.getLogger(__name__)
+
+# Waiting will not help: access denied (1044, 1045, 1698), no such database (1049).
+REFUSED = {1044, 1045, 1049, 1698}
+
+
+def wait_for_database(log: Callable[[str], Any]) -> None:
+    """Return when it takes our login; after DATABASE_WAIT seconds that is a wrong setting."""
+    patience = env.number("DATABASE_WAIT", 60, 0, 3600)
+    start = time.monotonic()
+    said = float("-inf")
+    while True:
+        try:
+            connection.ensure_connection()
+            return
+        except OperationalError as error:
+            passed = time.monotonic() - start
+            reason = " ".join(str(part) for part in error.args)
+            if error.args[0] in REFUSED or passed >= patience:
+                raise env.WrongSetting(
+                    "DATABASE_URL", f"names a database that lets nobody in: {reason}"
+                ) from None
+            if passed - said >= 5:
+                log(f"Waiting for the database ({passed:.0f} of {patience} s): {reason}")
+                said = passed
+            time.sleep(0.5)
+
+
+@contextmanager
+def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
+    """Hold a lock of the whole database, so that machines that start together do not race.
+
+    MySQL only: SQLite's embedded run has a lock of its own. It ends with our connection.
+    """
+    if connection.vendor != "mysql":
+        yield
+        return
+    patience = env.number("MIGRATE_WAIT", 600, 0, 86400)
+    lock = f"prepare {connection.settings_dict['NAME']}"[:64]  # locks belong to the whole server
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK(%s, 0)", [lock])
+        if cursor.fetchone() != (1,):
+            log("Another process prepares this database; waiting for it …")
+            cursor.execute("SELECT GET_LOCK(%s, %s)", [lock, patience])
+            if cursor.fetchone() != (1,):
+                raise SystemExit(f"Another process has prepared this database for {patience} s.")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT RELEASE_LOCK(%s)", [lock])

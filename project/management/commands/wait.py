@@ -1,0 +1,13 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from project.database import wait_for_database
+
+
+class Command(BaseCommand):
+    help = "Wait until the database lets us in, DATABASE_WAIT seconds at most."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        wait_for_database(self.stderr.write)

@@ -1,0 +1,43 @@
+"""Tasks that keep the house itself in order."""
+
+import time
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+from django_celery_results.models import GroupResult, TaskResult
+
+BATCH = 2000
+PATIENCE = 60  # seconds; what is left waits for the next run
+
+
+def touch_heartbeat() -> None:
+    (settings.DATA_DIR / "heartbeat").touch()
+
+
+@shared_task(ignore_result=True)
+def heartbeat() -> None:
+    """Show that this worker really consumes (project/worker.py)."""
+    touch_heartbeat()
+
+
+@shared_task(ignore_result=True)
+def purge_results() -> str:
+    """Delete results older than CELERY_RESULT_EXPIRES.
+
+    In small batches, each its own transaction: in one statement millions of rows would time out
+    and hold their locks meanwhile (celery/django-celery-results#117).
+    """
+    expired = timezone.now() - settings.CELERY_RESULT_EXPIRES
+    stop = timezone.now() + timedelta(seconds=PATIENCE)
+    deleted = 0
+    for model in (TaskResult, GroupResult):
+        while timezone.now() < stop:
+            rows = model._default_manager.filter(date_done__lt=expired).order_by("date_done")
+            batch = list(rows.values_list("pk", flat=True)[:BATCH])
+            deleted += model._default_manager.filter(pk__in=batch).delete()[0]
+            if len(batch) < BATCH:
+                break
+            time.sleep(0.05)  # let others at the table
+    return f"{deleted} results deleted."

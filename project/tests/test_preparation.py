@@ -1,0 +1,93 @@
+import pytest
+from django.db import connection
+from django.db.utils import OperationalError
+
+from project import database, env
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """A database that lets us in after so many refusals."""
+
+    def refuse(times, code=2002):
+        answers = iter([OperationalError(code, "Can't connect")] * times)
+
+        def ensure_connection():
+            for error in answers:
+                raise error
+
+        monkeypatch.setattr(connection, "ensure_connection", ensure_connection)
+        monkeypatch.setattr(database.time, "sleep", lambda seconds: None)
+
+    return refuse
+
+
+def test_a_start_waits_for_its_database_and_says_so(refusing):
+    refusing(3)
+    lines = []
+    database.wait_for_database(lines.append)
+    assert lines == ["Waiting for the database (0 of 60 s): 2002 Can't connect"]
+
+
+def test_the_wait_ends_with_one_clear_line(refusing, monkeypatch):
+    refusing(1000)
+    monkeypatch.setenv("DATABASE_WAIT", "0")
+    with pytest.raises(env.WrongSetting, match="DATABASE_URL names a database that lets nobody in"):
+        database.wait_for_database(print)
+
+
+@pytest.mark.parametrize("code", [1045, 1044, 1049])
+def test_a_refused_login_is_not_waited_out(refusing, code):
+    refusing(1000, code)
+    lines = []
+    with pytest.raises(env.WrongSetting):
+        database.wait_for_database(lines.append)
+    assert lines == []
+
+
+@pytest.mark.django_db
+def test_sqlite_needs_no_lock():
+    with database.one_at_a_time(print):
+        pass
+
+
+@pytest.mark.mysql
+@pytest.mark.django_db
+def test_of_two_that_prepare_one_database_the_second_waits(monkeypatch):
+    if connection.vendor != "mysql":
+        pytest.skip("needs DATABASE_URL=mysql://…")
+    monkeypatch.setenv("MIGRATE_WAIT", "0")
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            name = f"prepare {connection.settings_dict['NAME']}"
+            cursor.execute("SELECT GET_LOCK(%s, 0)", [name])
+            with pytest.raises(SystemExit), database.one_at_a_time(print):
+                pass
+            cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
+        with database.one_at_a_time(print):
+            pass
+    finally:
+        other.close()
+
+
+def test_mysql_sessions_are_strict_and_in_utc():
+    options = env.mysql_options({"OPTIONS": {"ssl_mode": "REQUIRED"}})
+    assert "time_zone = '+00:00'" in options["init_command"]
+    assert "STRICT_TRANS_TABLES" in options["init_command"]
+    assert options["ssl_mode"] == "REQUIRED"
+
+
+def test_an_authority_asks_for_a_verified_connection(monkeypatch, tmp_path):
+    authority = tmp_path / "ca.pem"
+    authority.touch()
+    monkeypatch.setenv("DATABASE_CA", str(authority))
+    options = env.mysql_options({})
+    assert options["ssl"] == {"ca": str(authority)}
+    assert options["ssl_mode"] == "VERIFY_IDENTITY"
+
+
+def test_an_authority_that_cannot_be_read_stops_the_start(monkeypatch):
+    monkeypatch.setenv("DATABASE_CA", "/nowhere.pem")
+    with pytest.raises(env.WrongSetting, match="DATABASE_CA"):
+        env.mysql_options({})

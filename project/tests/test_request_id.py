@@ -1,0 +1,42 @@
+import logging
+
+import pytest
+
+from project.requestid import RequestIdFilter, RequestIdMiddleware
+
+
+@pytest.fixture
+def answered(rf):
+    """The id in the answer and the id in a log line, for a request with that id."""
+
+    def ask(**headers):
+        record = logging.makeLogRecord({})
+
+        def view(request):
+            RequestIdFilter().filter(record)
+            return {}
+
+        return RequestIdMiddleware(view)(rf.get("/", headers=headers))["X-Request-ID"], record
+
+    return ask
+
+
+def test_answer_and_log_lines_carry_the_same_new_id(answered):
+    given, record = answered()
+    assert len(given) == 32
+    assert record.request_id == given
+
+
+def test_a_proxys_id_is_kept(answered):
+    assert answered(**{"X-Request-ID": "f00f-0000-1111"})[0] == "f00f-0000-1111"
+
+
+@pytest.mark.parametrize("given", ["short", "x" * 65, "line\nbreak-in-the-log", "ünïcödé-ünïcödé"])
+def test_an_id_that_could_spoil_a_log_is_replaced(answered, given):
+    assert answered(**{"X-Request-ID": given})[0] != given
+
+
+def test_outside_of_requests_log_lines_have_none():
+    record = logging.makeLogRecord({})
+    assert RequestIdFilter().filter(record)
+    assert record.request_id == "-"
