@@ -1,5 +1,5 @@
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from django import forms
 from django.contrib import admin
@@ -47,7 +47,7 @@ class AddedFilter(SincePreset):
 
 
 class BookChangeList(DeskChangeList):
-    def get_ordering_field_columns(self) -> dict[int, str]:
+    def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
         """No column is the sorted one where the best matches come first."""
         if self.query and ORDER_VAR not in self.params:
             return {}

@@ -86,9 +86,11 @@ class DeskChangeList(ChangeList):
             ordering[-1] = "pk"
         return ordering
 
-    def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet:
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet:
         try:
-            return super().get_queryset(request, **kwargs)
+            return super().get_queryset(request, exclude_parameters)
         except ValidationError as error:  # a search that can be explained, such as a mistyped ISBN
             messages.warning(request, " ".join(error.messages))
             return self.root_queryset.none()
