@@ -1,5 +1,5 @@
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from django import forms
 from django.contrib import admin
@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from project.desk import DeskAdmin, Preset, SincePreset
+from project.desk import DeskAdmin, DeskChangeList, Preset, SincePreset
 
 from .isbn import EXAMPLE
 from .models import Book, BookQuerySet
@@ -44,6 +44,14 @@ class AddedFilter(SincePreset):
     title = gettext_lazy("added")
     parameter_name = "added"
     field = "created_at"
+
+
+class BookChangeList(DeskChangeList):
+    def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
+        """No column is the sorted one where the best matches come first."""
+        if self.query and ORDER_VAR not in self.params:
+            return {}
+        return super().get_ordering_field_columns()
 
 
 class BookForm(forms.ModelForm):
@@ -100,12 +108,13 @@ class BookAdmin(DeskAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
         return super().get_fieldsets(request, obj) if obj else self.fieldsets[:1]
 
-    def get_search_results(
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return BookChangeList
+
+    def get_search_results(  # type: ignore[override]
         self, request: HttpRequest, queryset: BookQuerySet, search_term: str
     ) -> tuple[QuerySet[Book], bool]:
         if not search_term.strip():
             return queryset, False
-        found = queryset.search(search_term)
-        if ORDER_VAR in request.GET:  # a column was clicked: that order, not the best match first
-            found = found.order_by(*queryset.query.order_by)
-        return found, False
+        # Where a column was clicked, in its order instead of the best match first.
+        return queryset.search(search_term, ranked=ORDER_VAR not in request.GET), False

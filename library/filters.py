@@ -1,10 +1,13 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 import django_filters as filters
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 
-from project.api.filters import TextField
+from project.api.filters import TimeFilter
 
 from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
@@ -12,10 +15,6 @@ from .models import Book, BookQuerySet
 
 class IsbnFilter(filters.CharFilter):
     field_class = IsbnFormField
-
-
-class WordsFilter(filters.CharFilter):
-    field_class = TextField
 
 
 class YearField(forms.IntegerField):
@@ -27,13 +26,13 @@ class YearFilter(filters.NumberFilter):
 
 
 class BookFilterSet(filters.FilterSet):
-    search = WordsFilter(
+    search = filters.CharFilter(
         method="by_search",
         label="An ISBN in any spelling, or words of title and author (the last may be a beginning). "
         "Best matches come first unless `ordering` is given.",
     )
-    title = WordsFilter(method="by_title", label="Every given word occurs in the title.")
-    author = WordsFilter(method="by_author", label="Every given word occurs in the author.")
+    title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
+    author = filters.CharFilter(method="by_author", label="Every given word occurs in the author.")
     isbn = IsbnFilter(label=f"The book with this ISBN, in any spelling, such as {EXAMPLE}.")
     publication_year = YearFilter(label="Published in this year.")
     publication_year_min = YearFilter(
@@ -42,7 +41,7 @@ class BookFilterSet(filters.FilterSet):
     publication_year_max = YearFilter(
         "publication_year", "lte", label="Published in this year or earlier."
     )
-    updated_since = filters.IsoDateTimeFilter(
+    updated_since = TimeFilter(
         "updated_at",
         "gte",
         label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",
@@ -53,10 +52,22 @@ class BookFilterSet(filters.FilterSet):
         fields: list[str] = []
 
     def by_search(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        return books.search(value)
+        with naming(name):
+            return books.search(value, ranked="ordering" not in self.data)
 
     def by_title(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        return books.with_title_words(value)
+        with naming(name):
+            return books.with_title_words(value)
 
     def by_author(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        return books.with_author_words(value)
+        with naming(name):
+            return books.with_author_words(value)
+
+
+@contextmanager
+def naming(parameter: str) -> Iterator[None]:
+    """Errors of a query set are about this parameter."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ValidationError({parameter: error}) from None

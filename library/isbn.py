@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from django import forms
@@ -15,6 +17,7 @@ LABEL = re.compile(r"isbn(?:[-\u2010-\u2015 ]?1[03](?=[:\s]))?\s*:?\s*", re.IGNO
 EXAMPLE = "978-3-16-148410-0"
 
 
+@lru_cache(maxsize=4096)  # on the way into the database every book asks several times
 def normalise(text: str) -> str:
     """The 13 digits of an ISBN in any spelling; a ValidationError says what is wrong with it.
 
@@ -94,7 +97,7 @@ def _from_isbn10(number: str) -> str:
     if isbn.is_valid(number):
         return isbn.to_isbn13(number)
     for prefix in ("978", "979"):
-        if number.isdigit() and ean.is_valid(prefix + number):
+        if number.isdigit() and ean.is_valid(prefix + number) and isbn.split(prefix + number)[1]:
             raise ValidationError(
                 _("These are the last ten of 13 digits: write %(isbn)s.")
                 % {"isbn": hyphenated(prefix + number)},
@@ -130,7 +133,7 @@ class IsbnField(models.CharField):
         kwargs["max_length"] = 13
         super().__init__(*args, **kwargs)
 
-    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
         del kwargs["max_length"]
         return name, path, args, kwargs

@@ -1,14 +1,13 @@
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models, router, transaction
-from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Length
-from django.db.models.lookups import LessThanOrEqual
+from django.db import connections, models, router, transaction
+from django.db.models import Exists, F, Max, OuterRef, Q, Value
+from django.db.models.functions import Abs, Length
+from django.db.models.lookups import Exact, Range
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
@@ -46,16 +45,16 @@ class WordQuerySet(models.QuerySet["Word"]):
 
     def ids_of(self, texts: Collection[str]) -> dict[str, int]:
         """The id of each text, adding the words that are new."""
-        known = self._known(texts)
+        known = self.known(texts)
         if missing := sorted(set(texts) - known.keys()):  # one order for all: no deadlocks
-            self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)
-            known |= self._known(missing)
+            self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)  # type: ignore[misc]
+            known |= self.known(missing)
         return known
 
-    def _known(self, texts: Collection[str]) -> dict[str, int]:
+    def known(self, texts: Collection[str]) -> dict[str, int]:
         return {
             text: pk
-            for batch in batches(sorted(texts), 900)
+            for batch in batches(sorted(set(texts)), 900)
             for text, pk in self.filter(text__in=batch).values_list("text", "pk")
         }
 
@@ -64,7 +63,7 @@ class WordQuerySet(models.QuerySet["Word"]):
 
         The last word counts as a beginning where the catalogue does not know it as a whole.
         """
-        known = self._known(set(words))
+        known = self.known(words)
         meant = [[known[word]] if word in known else [] for word in words]
         if words and not meant[-1]:
             meant[-1] = self.beginning_with(words[-1])
@@ -90,54 +89,83 @@ class Word(models.Model):
 
 
 class BookQuerySet(models.QuerySet["Book"]):
-    def search(self, text: str) -> "BookQuerySet":
+    MOST_WORDS = 40
+    FEW = 3000  # so many ids are named one by one
+
+    def search(self, text: str, ranked: bool = True) -> "BookQuerySet":
         """The book with this ISBN, else the books with all these words, best matches first.
 
-        Raises ValidationError for an ISBN with a mistake in it and for TooManyWords.
+        RANKED=False finds the same books for a list that is sorted in another way.
+        Raises ValidationError for an ISBN with a mistake in it, and for TooManyWords.
         """
         if looks_like_isbn(text):
             return self.filter(isbn=normalise(text))
-        terms = Word.objects.meant_by(words_of(text))
+        terms = Word.objects.meant_by(self._words(text))
         if not terms or not all(terms):
             return self.none()
-        rarest = BookWord.objects.rarest(terms)
-        books = self.annotate(_word=F("words__word_id"), _rank=F("words__rank")).filter(
-            _word__in=rarest
-        )
-        if len(rarest) == 1:
-            repeated = Q(word_id=rarest[0], rank__lt=OuterRef("_rank"))
-        else:
-            repeated = Q(word_id__in=rarest) & (
-                Q(word_id__lt=OuterRef("_word"))
-                | Q(word_id=OuterRef("_word"), rank__lt=OuterRef("_rank"))
-            )
-        books = books.filter(~Exists(BookWord.objects.filter(repeated, book=OuterRef("pk"))))
-        others = [term for term in terms if term is not rarest]
-        return books._with(others).order_by("_word", "_rank", "pk")
+        return self._ranked(terms) if ranked else self._with_all(terms)
 
     def with_title_words(self, text: str) -> "BookQuerySet":
-        return self._with_all(text, rank__lt=BookWord.AUTHOR)
+        return self._with_words(text, rank__lt=BookWord.AUTHOR)
 
     def with_author_words(self, text: str) -> "BookQuerySet":
-        return self._with_all(text, rank=BookWord.AUTHOR)
+        return self._with_words(text, rank=BookWord.AUTHOR)
 
-    def _with_all(self, text: str, **place: int) -> "BookQuerySet":
-        words = words_of(text)
-        known = Word.objects._known(set(words))
-        if not words or not all(word in known for word in words):
+    def _with_words(self, text: str, **place: int) -> "BookQuerySet":
+        words = self._words(text)
+        known = Word.objects.known(words)
+        if not words or len(known) < len(words):
             return self.none()
-        return self._with([[known[word]] for word in words], **place)
+        return self._with_all([[known[word]] for word in words], **place)
 
-    def _with(self, terms: Iterable[Collection[int]], **place: int) -> "BookQuerySet":
+    def _words(self, text: str) -> list[str]:
+        words = list(dict.fromkeys(words_of(text)))
+        if len(words) > self.MOST_WORDS:
+            raise ValidationError(
+                _("Search for at most %(most)d words."),
+                code="too_long",
+                params={"most": self.MOST_WORDS},
+            )
+        return words
+
+    def _ranked(self, terms: list[list[int]]) -> "BookQuerySet":
+        """Along the primary key of the rarest word's rows, which is the order of relevance."""
+        (rarest, *others), _many = BookWord.objects.survey(terms)
+        # Named by the word: a cursor must not go on in the order of another one, should that
+        # have become the rarest meanwhile.
+        word = f"_word{rarest[0]}"
+        books = self.filter(words__word__in=rarest).annotate(
+            **{word: F("words__word"), "_rank": F("words__rank"), "_id": F("words__book")}
+        )
+        # Once per book, though the word may stand in its title and be its author's name.
+        better = Q(word__in=rarest[:1], rank__lt=OuterRef("_rank"))
+        if len(rarest) > 1:
+            better = Q(word__in=rarest) & (
+                Q(word__lt=OuterRef(word)) | Q(word=OuterRef(word), rank__lt=OuterRef("_rank"))
+            )
+        places = BookWord.objects.filter(book=OuterRef("_id"))
+        for term in others:
+            books = books.filter(tested(places.filter(word__in=term)))
+        books = books.filter(tested(places.filter(better), exist=False))
+        return books.order_by(word, "_rank", "_id")
+
+    def _with_all(self, terms: list[list[int]], **place: int) -> "BookQuerySet":
+        """For any ordering: few books are named by their ids, to be sorted; where there are
+        many, a page of them is soon met on the way along the ordering's own index."""
+        terms, many = BookWord.objects.survey(terms, **place)
+        if not many:
+            ids = BookWord.objects.books_with(terms, **place)[: self.FEW + 1]
+            if len(ids) <= self.FEW:
+                return self.filter(pk__in=set(ids))
         books = self
-        for ids in terms:
-            hits = BookWord.objects.filter(book=OuterRef("pk"), word_id__in=ids, **place)
-            books = books.filter(Exists(hits))
+        for term in terms:
+            same_book = BookWord.objects.filter(word__in=term, book=OuterRef("pk"), **place)
+            books = books.filter(tested(same_book))
         return books
 
     def in_batches(self, size: int = 1000) -> Iterator[list["Book"]]:
         """All books by id, in memory of one batch (a MySQL cursor would hold all of them)."""
-        books = self.order_by("pk")
+        books: BookQuerySet = self.order_by("pk")
         last = 0
         while batch := list(books.filter(pk__gt=last)[:size]):
             yield batch
@@ -145,16 +173,21 @@ class BookQuerySet(models.QuerySet["Book"]):
 
     # Every way to write books keeps their words, in one transaction.
 
-    def bulk_create(self, objs: Iterable["Book"], *args: Any, **kwargs: Any) -> list["Book"]:
+    def bulk_create(  # type: ignore[override]
+        self, objs: Iterable["Book"], *args: Any, **kwargs: Any
+    ) -> list["Book"]:
         with transaction.atomic(using=self.db):
-            books = super().bulk_create(objs, *args, **kwargs)
-            if any(book.pk is None for book in books):  # MySQL does not return the ids
-                isbns = [book.isbn for book in books]
-                ids = dict(self.model.objects.filter(isbn__in=isbns).values_list("isbn", "pk"))
-                for book in books:
-                    book.pk = ids[book.isbn]
-            BookWord.objects.index(books)
-        return books
+            books = super().bulk_create(objs, *args, **kwargs)  # type: ignore[arg-type]
+            ids: dict[str, int] = {}
+            # Read again: MySQL does not return the ids, and on a conflict the stored title may
+            # be another one than that of the object.
+            for batch in batches([book.isbn for book in books], 900):
+                stored = list(self.model.objects.filter(isbn__in=batch))
+                BookWord.objects.index(stored)
+                ids |= {book.isbn: book.pk for book in stored}
+            for book in books:
+                book.pk = ids[book.isbn]
+        return books  # type: ignore[return-value]
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
 
@@ -210,12 +243,12 @@ class Book(models.Model):
             ),
             models.CheckConstraint(
                 name="library_book_title_length",
-                condition=~Q(title="") & LessThanOrEqual(Length("title"), 500),
+                condition=Range(Length("title"), (1, 500)),
                 violation_error_message=_("A title has 1 to 500 characters."),
             ),
             models.CheckConstraint(
                 name="library_book_author_length",
-                condition=~Q(author="") & LessThanOrEqual(Length("author"), 500),
+                condition=Range(Length("author"), (1, 500)),
                 violation_error_message=_("An author has 1 to 500 characters."),
             ),
             models.CheckConstraint(
@@ -244,7 +277,8 @@ def index_words(instance: Book, **kwargs: Any) -> None:
 
 
 class BookWordQuerySet(models.QuerySet["BookWord"]):
-    CLOSE_ENOUGH = 2000
+    RARE = 1000
+    SAMPLE = 1000
 
     def index(self, books: Iterable[Book]) -> None:
         """Make the words of these saved books those of their present titles and authors."""
@@ -256,21 +290,53 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             for batch in batches(list(wanted), 900)
             for row in self.filter(book__in=batch).values_list("word_id", "rank", "book_id")
         }
-        obsolete: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for word, rank, book in held - due:
-            obsolete[book].append((word, rank))
-        for book, places in obsolete.items():
-            gone = Q()
-            for word, rank in places:
-                gone |= Q(word=word, rank=rank)
-            self.filter(gone, book=book).delete()
-        self.bulk_create([BookWord(word_id=w, rank=r, book_id=b) for w, r, b in sorted(due - held)])
+        for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000
+            self.filter(pk__in=batch).delete()
+        self.insert(sorted(due - held))
 
-    def rarest(self, terms: Sequence[list[int]]) -> list[int]:
-        """The term with the fewest rows, counted no further than it matters."""
+    def insert(self, rows: list[tuple[int, int, int]]) -> None:
+        """Add rows of word, rank and book."""
+        # Not bulk_create(): eight small rows per book are most of the work of an import.
+        database = connections[self.db]
+        names = [str(field.column) for field in self.model._meta.concrete_fields]
+        table, *columns = map(database.ops.quote_name, [self.model._meta.db_table, *names])
+        with database.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)", rows
+            )
+
+    def books_with(self, terms: list[list[int]], **place: int) -> models.QuerySet[Any, int]:
+        """The ids of books with all TERMS, of which the first is the rarest."""
+        rarest, *others = terms
+        hits = self.filter(word__in=rarest, **place)
+        for term in others:
+            hits = hits.filter(tested(self.filter(word__in=term, book=OuterRef("book"), **place)))
+        # From the long titles: where there are many hits, they are met sooner there.
+        return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
+
+    def survey(self, terms: list[list[int]], **place: int) -> tuple[list[list[int]], bool]:
+        """TERMS from the rarest on, and whether it is plain that many books have them all.
+
+        The rows of rare words are counted, those of frequent ones only in the newest books.
+        """
         if len(terms) == 1:
-            return terms[0]
-        return min(terms, key=lambda ids: self.filter(word__in=ids)[: self.CLOSE_ENOUGH].count())
+            return terms, False
+        counts = [self.filter(word__in=ids, **place)[: self.RARE].count() for ids in terms]
+        many = min(counts) == self.RARE
+        if many:
+            newest = self.aggregate(Max("book"))["book__max"]
+            words = {word for ids in terms for word in ids}
+            # Abs: along the index by book; SQLite would rather read all rows of the words.
+            sample = (
+                self.filter(book__gt=newest - self.SAMPLE, **place)
+                .alias(number=Abs("word", output_field=models.BigIntegerField()))
+                .filter(number__in=words)
+            )
+            rows = list(sample.values_list("book", "word"))
+            found = [{book for book, word in rows if word in ids} for ids in terms]
+            counts = [len(books) for books in found]
+            many = len(set.intersection(*found)) * 100 >= self.SAMPLE
+        return [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)], many
 
 
 class BookWord(models.Model):
@@ -291,7 +357,8 @@ class BookWord(models.Model):
     objects = BookWordQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["book", "word"], name="library_bookword_book_word")]
+        # With the rank for SQLite; InnoDB would add it anyway.
+        indexes = [models.Index(fields=["book", "word", "rank"], name="library_bookword_book_word")]
 
     def __str__(self) -> str:
         return f"{self.word_id} {self.rank} {self.book_id}"
@@ -303,6 +370,14 @@ class BookWord(models.Model):
         return {(word, rank) for word in title} | {
             (word, cls.AUTHOR) for word in words_of(book.author)
         }
+
+
+def tested(rows: BookWordQuerySet, exist: bool = True) -> Exact:
+    """Whether ROWS exist, tested book by book.
+
+    As a bare EXISTS it may become a join, in an order that MySQL and SQLite guess wrongly.
+    """
+    return Exact(Exists(rows), Value(exist))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

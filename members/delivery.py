@@ -1,16 +1,22 @@
 """One attempt to send a welcome e-mail, and what the mail server's answer means."""
 
+import logging
 import re
 import smtplib
+import ssl
 from datetime import timedelta
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from .models import WelcomeEmail
+
+logger = logging.getLogger(__name__)
 
 ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
 
@@ -62,9 +68,10 @@ def deliver(welcome: WelcomeEmail) -> None:
         mail = render(welcome)
         mail.message()
     except Exception as error:
-        raise RenderingFault(
-            f"The welcome e-mail could not be written: {type(error).__name__}.", "rendering"
-        ) from error
+        name = type(error).__name__
+        logger.error("Welcome e-mail %d could not be written: %s", welcome.pk, name)
+        reason = _("The welcome e-mail could not be written: %(error)s.") % {"error": name}
+        raise RenderingFault(reason, "rendering") from None
     try:
         mail.send()
     except Exception as error:
@@ -72,35 +79,58 @@ def deliver(welcome: WelcomeEmail) -> None:
 
 
 def classify(error: Exception) -> DeliveryError:
-    """Which kind of failure this is, by the reply codes of RFC 5321, 4.2."""
+    """Which kind of failure this is, by the reply codes of RFC 5321, 4.2 and RFC 4954, 6."""
     match error:
-        case smtplib.SMTPAuthenticationError() | smtplib.SMTPNotSupportedError():
-            code = getattr(error, "smtp_code", 0)
-            if 400 <= code < 500:
-                return _by_reply(code, error.smtp_error)  # type: ignore[union-attr]
-            return ConfigurationFault("The mail server refuses our login.", str(code or "login"))
         case smtplib.SMTPRecipientsRefused():
             return _by_reply(*next(iter(error.recipients.values())))
-        case smtplib.SMTPSenderRefused() if error.smtp_code >= 500 and error.smtp_code != 552:
-            return ConfigurationFault(
-                f"The mail server refuses our sender address ({error.smtp_code}).",
-                str(error.smtp_code),
-            )
+        case smtplib.SMTPSenderRefused() if _is_final(error.smtp_code) and error.smtp_code != 552:
+            return _our_fault(_("The mail server refuses our sender address"), error.smtp_code)
+        case smtplib.SMTPConnectError() | smtplib.SMTPHeloError() if _is_final(error.smtp_code):
+            return _our_fault(_("The mail server refuses us"), error.smtp_code)
+        case smtplib.SMTPAuthenticationError() if _is_final(error.smtp_code):
+            return _our_fault(_("The mail server refuses our login"), error.smtp_code)
         case smtplib.SMTPResponseException():
             return _by_reply(error.smtp_code, error.smtp_error)
+        case smtplib.SMTPNotSupportedError():
+            reason = _("The mail server does not offer the login or encryption of our settings.")
+            return ConfigurationFault(reason, "not-supported")
+        case smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
+            return _too_slow()
         case smtplib.SMTPServerDisconnected():
-            return TryAgain("The mail server hung up.", "disconnected")
-        case TimeoutError():
-            return TryAgain("The mail server did not answer in time.", "timeout")
+            return TryAgain(_("The mail server hung up."), "disconnected")
+        case ssl.SSLCertVerificationError():
+            return ConfigurationFault(_("The mail server's certificate is not valid."), "tls")
+        case TimeoutError() | SoftTimeLimitExceeded():
+            return _too_slow()
         case OSError():
-            return TryAgain("The mail server cannot be reached.", "unreachable")
+            return TryAgain(_("The mail server cannot be reached."), "unreachable")
+        case ImproperlyConfigured():
+            return ConfigurationFault(_("EMAIL_URL names a place that cannot be used."), "settings")
         case _:
-            return TryAgain(f"Sending broke off: {type(error).__name__}.", "unknown")
+            reason = _("Sending broke off: %(error)s.") % {"error": type(error).__name__}
+            return TryAgain(reason, "unknown")
+
+
+def _too_slow() -> TryAgain:
+    return TryAgain(_("The mail server did not answer in time."), "timeout")
+
+
+LOGIN_WANTED = {530, 534, 535, 538}
 
 
 def _by_reply(code: int, answer: bytes | str) -> DeliveryError:
+    if code in LOGIN_WANTED:
+        return _our_fault(_("The mail server refuses our login"), code)
     said = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
     said = ADDRESS.sub("…@…", " ".join(said.split()))[:300]
-    if 400 <= code < 500:
-        return TryAgain(f"The mail server asks us to wait ({code} {said}).", str(code))
-    return MailRefused(f"The mail server refuses the mail ({code} {said}).", str(code))
+    if _is_final(code):
+        return MailRefused(f"{_('The mail server refuses the mail')} ({code} {said}).", str(code))
+    return TryAgain(f"{_('The mail server asks us to wait')} ({code} {said}).", str(code))
+
+
+def _our_fault(reason: str, code: int) -> ConfigurationFault:
+    return ConfigurationFault(f"{reason} ({code}).", str(code))
+
+
+def _is_final(code: int) -> bool:
+    return 500 <= code < 600

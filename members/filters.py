@@ -1,27 +1,19 @@
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from project.api.filters import TextField
+from project.api.filters import TimeFilter
 
 from .models import Member, WelcomeEmail
 
 
-class TextFilter(filters.CharFilter):
-    field_class = TextField
-
-
 class MemberFilterSet(filters.FilterSet):
-    search = TextFilter(
+    search = filters.CharFilter(
         method="by_search", label="How the username or the e-mail address begins, case aside."
     )
-    username = TextFilter(label="The member with this username, case aside.")
-    email = TextFilter(label="The member with this e-mail address, case aside.")
-    registered_after = filters.IsoDateTimeFilter(
-        "registered_at", "gte", label="Registered at or after this time."
-    )
-    registered_before = filters.IsoDateTimeFilter(
-        "registered_at", "lt", label="Registered before this time."
-    )
+    username = filters.CharFilter(label="The member with this username, case aside.")
+    email = filters.CharFilter(label="The member with this e-mail address, case aside.")
+    registered_after = TimeFilter("registered_at", "gte", label="Registered at or after this time.")
+    registered_before = TimeFilter("registered_at", "lt", label="Registered before this time.")
     welcome_state = filters.ChoiceFilter(
         field_name="welcome_email__state",
         choices=WelcomeEmail.State.choices,

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Length
 from django.db.models.lookups import GreaterThanOrEqual
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
@@ -68,30 +69,40 @@ def new_message_id() -> str:
 class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     # Longer than any attempt lasts: CELERY_TASK_SOFT_TIME_LIMIT ends one after two minutes.
     CLAIM_LASTS = timedelta(minutes=5)
-    # A hint that no worker has followed by then counts as lost.
+    # A hint that no worker has followed by then counts as lost. A sweep that waited a minute
+    # behind a backlog is dropped (CELERY_BEAT_SCHEDULE), so hints older than that are not waiting.
     HINT_LASTS = timedelta(minutes=2)
+    # Of the clock of the machine that wrote the row before the one that reads it.
+    CLOCK_SKEW = timedelta(seconds=5)
 
     def claim(self, pk: int, task_id: str | None) -> "WelcomeEmail | None":
         """Take the row for one attempt: of several workers exactly one gets it."""
         now = timezone.now()
-        due = self.filter(pk=pk, state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now)
+        due = self.filter(
+            pk=pk, state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now + self.CLOCK_SKEW
+        )
         claimed = due.update(
             state=WelcomeEmail.State.SENDING,
             attempts=F("attempts") + 1,
             claimed_at=now,
             task_id=task_id,
         )
-        return self.select_related("member").get(pk=pk) if claimed else None
+        # The member may be removed between the two statements.
+        return self.select_related("member").filter(pk=pk).first() if claimed else None
 
-    def requeue_stuck(self) -> int:
-        """Give rows back whose worker died while it was sending."""
+    def free_stuck(self, most: int = 500) -> int:
+        """Give rows back whose worker died while it was sending, one place on in the timetable.
+
+        So a mail that kills every worker is given up in the end like any other.
+        """
         started = timezone.now() - self.CLAIM_LASTS
         stuck = self.filter(state=WelcomeEmail.State.SENDING, claimed_at__lte=started)
-        return stuck.update(
-            state=WelcomeEmail.State.QUEUED, next_attempt_at=timezone.now(), hinted_at=None
-        )
+        rows = list(stuck.order_by("claimed_at")[:most])
+        for welcome in rows:
+            welcome.record_retry(gettext("The worker died while it was sending."), "worker-lost")
+        return len(rows)
 
-    def take_due(self, most: int = 500) -> list[int]:
+    def take_due(self, most: int = 2000) -> list[int]:
         """Ids of due rows of which no fresh hint is on its way, marked as hinted."""
         now = timezone.now()
         due = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now).filter(
@@ -162,9 +173,9 @@ class WelcomeEmail(models.Model):
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.pk}"
 
-    # 10 s, 30 s, 1, 5, 15, 60 minutes, then hourly until a day after the queueing.
-    WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, 3600)]
-    GIVE_UP_AFTER = timedelta(hours=24)
+    # 10 s, 30 s, 1, 5, 15 minutes, then hourly: 24 hours in all. By count and not by the clock,
+    # for a mail that waited out a weekend in the queue is as young as any.
+    WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, *[3600] * 23)]
 
     def record_sent(self) -> None:
         self._record(
@@ -176,18 +187,17 @@ class WelcomeEmail(models.Model):
 
     def record_retry(self, reason: str, code: str) -> datetime | None:
         """Wait for the next place in the timetable; None where there is none and it has failed."""
-        wait = self.WAITS[min(self.attempts, len(self.WAITS)) - 1]
-        at = timezone.now() + wait
-        if at > self.queued_at + self.GIVE_UP_AFTER:
+        if self.attempts > len(self.WAITS):
             self.record_failed(reason, code)
             return None
+        at = timezone.now() + self.WAITS[self.attempts - 1]
         self._requeue(at, reason, code)
         return at
 
     def record_not_tried(self, reason: str, code: str, wait: timedelta) -> datetime:
         """The fault was ours, not the mail's: no attempt is counted."""
         at = timezone.now() + wait
-        self._requeue(at, reason, code, attempts=F("attempts") - 1)
+        self._requeue(at, reason, code, attempts=self.attempts - 1)
         return at
 
     def _requeue(self, at: datetime, reason: str, code: str, **columns: object) -> None:

@@ -24,7 +24,7 @@ class WelcomeEmailSerializer(serializers.ModelSerializer):
 
 
 class MemberSerializer(StrictModelSerializer):
-    welcome_email = WelcomeEmailSerializer(read_only=True)
+    welcome_email = WelcomeEmailSerializer(read_only=True, allow_null=True)
 
     class Meta:
         model = Member

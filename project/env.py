@@ -1,11 +1,16 @@
 """The environment, read strictly: a wrong value ends the start with one line that names it."""
 
 import os
+import re
 from collections.abc import Callable
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import environ
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -45,14 +50,32 @@ def flag(name: str, default: bool) -> bool:
 
 def number(name: str, default: int, lowest: int, highest: int) -> int:
     value = text(name, str(default))
-    if not (value.isascii() and value.isdigit() and lowest <= int(value) <= highest):
+    if not (is_count(value) and lowest <= int(value) <= highest):
         raise WrongSetting(name, f"is {value!r}; write a number from {lowest} to {highest}.")
     return int(value)
 
 
-def words(name: str, default: str = "") -> list[str]:
-    """A comma-separated list."""
-    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+def is_count(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) < 10
+
+
+def words(name: str, default: str, allowed: str, hint: str) -> list[str]:
+    """A comma-separated list of what the regular expression ALLOWED fits."""
+    given = [word.strip() for word in text(name, default).split(",") if word.strip()]
+    for word in given:
+        if not re.fullmatch(allowed, word):
+            raise WrongSetting(name, f"holds {word!r}; {hint}")
+    return given
+
+
+def hosts(name: str, default: str) -> list[str]:
+    hint = "write host names without scheme and port, separated by commas."
+    return words(name, default, r"\*|\.?[\w.-]+|\[[0-9a-fA-F:.]+\]", hint)
+
+
+def origins(name: str) -> list[str]:
+    hint = "write each as https://desk.example.org, separated by commas."
+    return words(name, "", r"https?://[\w.*-]+(:[0-9]+)?", hint)
 
 
 def choice(name: str, default: str, allowed: Callable[[str], bool], hint: str) -> str:
@@ -68,7 +91,7 @@ def rate(name: str, default: str) -> str | None:
         return None
     value = text(name, default)
     count, _, period = value.partition("/")
-    if not (count.isascii() and count.isdigit() and int(count) > 0) or period not in PERIODS:
+    if not (is_count(count) and int(count) > 0) or period not in PERIODS:
         raise WrongSetting(name, f"is {value!r}; write it as 60/min (s, min, h or d).")
     return f"{count}/{PERIODS[period]}"
 
@@ -78,27 +101,50 @@ PERIODS = {"s": "s", "sec": "s", "min": "m", "m": "m", "h": "h", "hour": "h", "d
 
 def database(name: str, default: str) -> dict[str, Any]:
     """Django's settings for mysql://user:password@host:port/name or sqlite:///path."""
-    return _url(name, default, ("mysql", "sqlite"), environ.Env.db_url_config)
+    config = _url(name, default, ("mysql", "sqlite"), environ.Env.db_url_config)
+    if config["ENGINE"].endswith("mysql") and not (config.get("HOST") and config["NAME"]):
+        raise WrongSetting(name, "lacks host or database: mysql://user:password@host:3306/name.")
+    return config
 
 
 def mail(name: str, default: str) -> dict[str, Any]:
     """Django's EMAIL_* settings for smtp://, smtp+tls://, smtp+ssl://, filemail:///folder, …"""
-    return _url(name, default, tuple(environ.Env.EMAIL_SCHEMES), environ.Env.email_url_config)
+    # Not smtps, which django-environ takes for STARTTLS and most others for TLS from the start.
+    schemes = tuple(scheme for scheme in environ.Env.EMAIL_SCHEMES if scheme != "smtps")
+    config = _url(name, default, schemes, environ.Env.email_url_config)
+    if config["EMAIL_BACKEND"].endswith("smtp.EmailBackend") and not config["EMAIL_HOST"]:
+        raise WrongSetting(name, "lacks the host: smtp://user:password@host:25.")
+    if config.pop("OPTIONS", None):
+        raise WrongSetting(name, "has an option after the question mark that is not known.")
+    return config
+
+
+def sender(name: str, default: str) -> str:
+    """An address, or "Name <address>"."""
+    value = text(name, default)
+    try:
+        validate_email(parseaddr(value)[1])
+    except ValidationError:
+        raise WrongSetting(name, f"is {value!r}; write Library <desk@example.org>.") from None
+    return value
 
 
 def redis(name: str) -> str:
     """A Redis address, or "" where none is set."""
-    return choice(
-        name,
-        "",
-        lambda url: not url or url.startswith(("redis://", "rediss://")),
-        "write redis://host:6379/0 or rediss://….",
-    )
+    if not text(name, ""):
+        return ""
+    host, path = _url(name, "", ("redis", "rediss"), lambda url: _host_and_path(urlsplit(url)))
+    if not host or not re.fullmatch(r"(/[0-9]*)?", path):
+        raise WrongSetting(name, "must look like redis://host:6379/0.")
+    return text(name)
 
 
-def _url(
-    name: str, default: str, schemes: tuple[str, ...], parse: Callable[[str], dict[str, Any]]
-) -> dict[str, Any]:
+def _host_and_path(url: SplitResult) -> tuple[str | None, str]:
+    _ = url.port  # raises ValueError where it is no number
+    return url.hostname, url.path
+
+
+def _url(name: str, default: str, schemes: tuple[str, ...], parse: Callable[[str], Any]) -> Any:
     value = text(name, default)
     # The value holds a password: the message may repeat its scheme, never the rest.
     scheme, separator, _ = value.partition(":")

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.core.validators import ProhibitNullCharactersValidator
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -10,6 +11,8 @@ class Collated(models.CharField):
     """Text with a collation per database, which CharField.db_collation cannot say."""
 
     collations: ClassVar[dict[str, str]]
+    # Forms and serializers refuse NUL; so does the model, for what comes by neither.
+    default_validators = [ProhibitNullCharactersValidator()]
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
         return super().db_parameters(connection) | {

@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'books',
                 'ordering': ['title', 'pk'],
                 'indexes': [models.Index(fields=['title'], name='library_book_title'), models.Index(fields=['author'], name='library_book_author'), models.Index(fields=['publication_year'], name='library_book_year'), models.Index(fields=['created_at'], name='library_book_created'), models.Index(fields=['updated_at'], name='library_book_updated')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('publication_year__gte', 1), ('publication_year__lte', 9999)), name='library_book_publication_year_range', violation_error_message='A publication year is from 1 to 9999.'), models.CheckConstraint(condition=models.Q(models.Q(('title', ''), _negated=True), django.db.models.lookups.LessThanOrEqual(django.db.models.functions.text.Length('title'), 500)), name='library_book_title_length', violation_error_message='A title has 1 to 500 characters.'), models.CheckConstraint(condition=models.Q(models.Q(('author', ''), _negated=True), django.db.models.lookups.LessThanOrEqual(django.db.models.functions.text.Length('author'), 500)), name='library_book_author_length', violation_error_message='An author has 1 to 500 characters.'), models.CheckConstraint(condition=models.Q(('isbn__regex', '^97[89][0-9]{10}$')), name='library_book_isbn_13_digits', violation_error_message='An ISBN is stored as 13 digits.')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('publication_year__gte', 1), ('publication_year__lte', 9999)), name='library_book_publication_year_range', violation_error_message='A publication year is from 1 to 9999.'), models.CheckConstraint(condition=django.db.models.lookups.Range(django.db.models.functions.text.Length('title'), (1, 500)), name='library_book_title_length', violation_error_message='A title has 1 to 500 characters.'), models.CheckConstraint(condition=django.db.models.lookups.Range(django.db.models.functions.text.Length('author'), (1, 500)), name='library_book_author_length', violation_error_message='An author has 1 to 500 characters.'), models.CheckConstraint(condition=models.Q(('isbn__regex', '^97[89][0-9]{10}$')), name='library_book_isbn_13_digits', violation_error_message='An ISBN is stored as 13 digits.')],
             },
         ),
         migrations.CreateModel(
@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('word', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='library.word')),
             ],
             options={
-                'indexes': [models.Index(fields=['book', 'word'], name='library_bookword_book_word')],
+                'indexes': [models.Index(fields=['book', 'word', 'rank'], name='library_bookword_book_word')],
             },
         ),
     ]

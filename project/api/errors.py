@@ -1,11 +1,12 @@
 """Every error of the API is a problem document (RFC 9457)."""
 
+import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -14,6 +15,8 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -39,12 +42,31 @@ class Busy(exceptions.APIException):
     default_detail = gettext_lazy("Another change was being saved at the same time: send it again.")
 
 
+class TooLarge(exceptions.APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+    default_detail = gettext_lazy("The body of the request is too large.")
+
+
+class Unavailable(exceptions.APIException):
+    """The database cannot be reached; Retry-After says when to ask again."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    default_detail = gettext_lazy("The database is not available at the moment.")
+    wait = 10  # seconds, which DRF puts into Retry-After
+
+
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler."""
     if isinstance(error, DjangoValidationError):
         error = exceptions.ValidationError(as_serializer_error(error))
-    elif isinstance(error, OperationalError) and _gave_way(error):
-        error = Busy()
+    elif isinstance(error, RequestDataTooBig):
+        error = TooLarge()
+    elif isinstance(error, OperationalError | InterfaceError):
+        if not _gave_way(error):
+            logger.error("The database is not available: %r", error)
+        error = Busy() if _gave_way(error) else Unavailable()
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -52,7 +74,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
-    response.data = problem(response.status_code, error)
+    response.data = problem(response.status_code, cast(exceptions.APIException, error))
     response.content_type = CONTENT_TYPE
     return response
 
@@ -68,9 +90,7 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
         detail = str(error.detail)
     elif isinstance(error, exceptions.ValidationError):
         errors = list(flatten(error.get_full_details()))
-        detail = _("The request has %(count)d error(s), listed under “errors”.") % {
-            "count": len(errors)
-        }
+        detail = _("The request was not accepted; “errors” says why.")
     else:
         detail = str(error.detail)
         errors = [{"field": None, "code": error.get_codes(), "message": detail}]
@@ -102,9 +122,9 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _gave_way(error: OperationalError) -> bool:
+def _gave_way(error: Exception) -> bool:
     # MySQL: 1205 lock wait timeout, 1213 deadlock; SQLite has no numbers.
-    return (error.args and error.args[0] in (1205, 1213)) or "locked" in str(error)
+    return error.args[:1] in ((1205,), (1213,)) or "locked" in str(error)
 
 
 # Django's own error pages, for what happens before or outside a view of the API.

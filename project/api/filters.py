@@ -1,17 +1,20 @@
+from datetime import datetime
+from typing import Any
+
+import django_filters
 from django import forms
-from django.core.validators import ProhibitNullCharactersValidator
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from django_filters import fields
 from rest_framework import filters
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 
 class OrderingFilter(filters.OrderingFilter):
     """DRF's, but a wrong field is an error, and no parameter leaves the query set's own order."""
 
-    def filter_queryset(self, request: Request, queryset: QuerySet, view: APIView) -> QuerySet:
+    def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
         given = request.query_params.get(self.ordering_param)
         if given is None:
             return queryset
@@ -23,7 +26,7 @@ class OrderingFilter(filters.OrderingFilter):
             raise ValidationError({self.ordering_param: [message % {"fields": allowed}]}, "invalid")
         return queryset.order_by(*fields)
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict]:
+    def get_schema_operation_parameters(self, view: Any) -> list[dict]:
         names = [f"{sign}{name}" for name in view.ordering_fields for sign in ("", "-")]
         return [
             {
@@ -38,7 +41,15 @@ class OrderingFilter(filters.OrderingFilter):
         ]
 
 
-class TextField(forms.CharField):
-    """Text of a query parameter; PostgreSQL aside, no database minds NUL, but no text has one."""
+class TimeField(fields.IsoDateTimeField):
+    """A time that the databases can hold: year 1 or 9999 may lie beyond them in UTC."""
 
-    default_validators = [ProhibitNullCharactersValidator()]
+    def clean(self, value: str) -> datetime | None:
+        time = super().clean(value)
+        if time and not 1000 <= time.year < 9999:
+            raise forms.ValidationError(_("Write a year from 1000 to 9998."), "invalid")
+        return time
+
+
+class TimeFilter(django_filters.IsoDateTimeFilter):
+    field_class = TimeField

@@ -28,7 +28,7 @@ class KeysetPagination(BasePagination):
     max_page_size = 200
     parameters = ("cursor", "page_size", "count")
 
-    def paginate_queryset(
+    def paginate_queryset(  # type: ignore[override]
         self, queryset: QuerySet, request: Request, view: APIView | None = None
     ) -> list[Model]:
         self.request = request
@@ -182,7 +182,8 @@ def total_ordering(queryset: QuerySet) -> list[str]:
     """
     ordering = list(queryset.query.order_by or queryset.model._meta.ordering)
     ordering = ["-id" if name == "-pk" else "id" if name == "pk" else name for name in ordering]
-    if not {"id", "-id"} & set(ordering):
+    # A search names the id `_id` where it is sorted by another table's copy of it.
+    if not {"id", "-id", "_id"} & set(ordering):
         ordering.append("-id" if ordering and ordering[-1].startswith("-") else "id")
     return ordering
 

@@ -1,9 +1,13 @@
 """What drf-spectacular cannot see: the problem documents of each operation."""
 
+from types import SimpleNamespace
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from drf_spectacular import openapi
+from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
+from rest_framework.permissions import OR
 
 PROBLEM = {
     "type": "object",
@@ -43,8 +47,10 @@ PROBLEMS = {
     "404": "There is no such record.",
     "406": "The answer is JSON; `Accept` excludes it.",
     "409": "A record with this value exists, or a simultaneous change was in the way.",
+    "413": "The body is larger than 2.5 MB.",
     "415": "The body must be `application/json`.",
     "429": "Too many requests: wait for the seconds that `Retry-After` gives.",
+    "503": "The database is not available: ask again after the seconds that `Retry-After` gives.",
 }
 
 
@@ -53,10 +59,36 @@ class TokenScheme(KnoxTokenScheme):
     name = "token"
     priority = 1
 
+    def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
+        return super().get_security_definition(auto_schema) | {
+            "description": "The word `Token`, a blank, and the token."
+        }
+
+
+class CookieScheme(SessionScheme):
+    name = "session"
+    priority = 1
+
+    def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
+        return super().get_security_definition(auto_schema) | {
+            "description": "Of staff who are logged in to the admin: the browser sends it by itself. "
+            "What writes needs the header `X-CSRFToken` too, which this page adds."
+        }
+
 
 class AutoSchema(openapi.AutoSchema):
     def get_tags(self) -> list[str]:
         return super().get_tags()[:1]
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        """Also "none", where the settings let everyone in."""
+        nobody = SimpleNamespace(method=self.method, user=AnonymousUser())
+        permissions = self.view.get_permissions()
+        public = all(
+            isinstance(permission, OR) and permission.op1.has_permission(nobody, self.view)  # type: ignore[attr-defined]
+            for permission in permissions
+        )
+        return super().get_auth() + ([{}] if permissions and public else [])
 
 
 def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -66,7 +98,7 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     components["responses"] = {
         f"Problem{status}": {
             "description": description,
-            **({"headers": RETRY_AFTER} if status == "429" else {}),
+            **({"headers": RETRY_AFTER} if status in ("429", "503") else {}),
             "content": {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
             },
@@ -75,8 +107,6 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     }
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
-            if not path.startswith("/api/v1/"):
-                continue
             for status in _statuses(path, method, operation):
                 reference = {"$ref": f"#/components/responses/Problem{status}"}
                 operation["responses"].setdefault(status, reference)
@@ -88,11 +118,13 @@ RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Se
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
-    statuses = ["400", "401", "403", "406", "429"]
+    if path.startswith("/health/"):
+        return ["400", "406"]
+    statuses = ["400", "401", "403", "406", "429", "503"]
     if "{id}" in path:
         statuses.append("404")
     if "requestBody" in operation:
-        statuses.append("415")
+        statuses += ["413", "415"]
     if method in ("post", "put", "patch") and "/auth/" not in path:
         statuses.append("409")
     return statuses

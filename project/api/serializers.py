@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.core.validators import ProhibitNullCharactersValidator
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
@@ -30,7 +31,9 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         kwargs["validators"] = [
             validator
             for validator in kwargs.get("validators", [])
+            # CharField has a check of its own for NUL: once is enough.
             if not hasattr(validator, "queryset")
+            and not isinstance(validator, ProhibitNullCharactersValidator)
         ]
         if not kwargs["validators"]:
             del kwargs["validators"]

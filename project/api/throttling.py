@@ -10,6 +10,8 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
+from project import breaker
+
 if TYPE_CHECKING:  # it imports this module
     from rest_framework.views import APIView
 
@@ -29,15 +31,16 @@ class RateThrottle(BaseThrottle):
         rate = api_settings.DEFAULT_THROTTLE_RATES[scope]
         if rate is None:
             return True
-        limit, period = rate.split("/")
+        limit, period = str(rate).split("/")
         self.limit, self.window = int(limit), SECONDS[period]
         now = time.time()
         number = int(now // self.window)
         self.reset = math.ceil((number + 1) * self.window - now)
         key = f"throttle:{scope}:{self.client(request)}:{number}"
         try:
-            cache.add(key, 0, timeout=self.window + 1)
-            used = cache.incr(key)
+            with breaker.cache:
+                cache.add(key, 0, timeout=self.window + 1)
+                used = cache.incr(key)
         except Exception as error:  # a cache may fail in as many ways as it has backends
             logger.warning("No limits are kept, the cache fails: %r", error)
             return True
@@ -58,6 +61,13 @@ class AccountThrottle(RateThrottle):
 
     def scope(self, request: Request) -> str:
         return "account" if request.user and request.user.is_authenticated else "anon"
+
+
+class LoginThrottle(RateThrottle):
+    """By address alone: who guesses passwords must not lock an account for its owner."""
+
+    def scope(self, request: Request) -> str:
+        return "login"
 
 
 class RegisterThrottle(RateThrottle):

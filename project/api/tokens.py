@@ -3,8 +3,9 @@
 from typing import Any
 
 from django.contrib.auth import authenticate
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from knox.models import AuthToken
 from rest_framework import serializers, status
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
@@ -14,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from .serializers import StrictSerializer
+from .throttling import LoginThrottle
 from .views import StrictMixin
 
 
@@ -46,6 +48,9 @@ class TokenView(StrictMixin, APIView):
     def get_permissions(self) -> list[Any]:
         return [] if self.request.method == "POST" else [IsAuthenticated()]
 
+    def get_throttles(self) -> list[Any]:
+        return [LoginThrottle()] if self.request.method == "POST" else super().get_throttles()
+
     @extend_schema(
         operation_id="auth_token_create",
         summary="Get a token",
@@ -53,6 +58,11 @@ class TokenView(StrictMixin, APIView):
         responses={200: TokenSerializer},
         auth=[],
         tags=["auth"],
+        examples=[
+            OpenApiExample(
+                "An account", {"username": "catalogue-sync", "password": "…"}, request_only=True
+            )
+        ],
     )
     def post(self, request: Request) -> Response:
         serializer = CredentialsSerializer(data=request.data)
@@ -60,6 +70,7 @@ class TokenView(StrictMixin, APIView):
         user = authenticate(request._request, **serializer.validated_data)
         if user is None:
             raise AuthenticationFailed(_("Username and password do not match."))
+        AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
         token, secret = AuthToken.objects.create(user)
         return Response({"token": secret, "expiry": token.expiry})
 

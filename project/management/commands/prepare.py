@@ -38,7 +38,7 @@ class Command(BaseCommand):
     def prepare(self, sample_data: bool, verbosity: int) -> str | None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            self.stdout.write("Bringing the database up to date …")
+            self.stderr.write("Bringing the database up to date …")
             call_command("migrate", interactive=False, verbosity=0)
         with transaction.atomic():
             if sample_data and not (Book.objects.exists() or Member.objects.exists()):

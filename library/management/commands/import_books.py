@@ -1,0 +1,191 @@
+import csv
+import os
+import sys
+from argparse import ArgumentParser
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+from tqdm import tqdm
+
+from library.catalogue import (
+    BAD_QUOTES,
+    FIELDS,
+    REASONS,
+    ROW,
+    CsvFile,
+    Entry,
+    Result,
+    UnreadableFile,
+    import_entries,
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Add the books of a CSV file to the catalogue, and bring those up to date whose ISBN it "
+        "has already. Rows that cannot be a book go to a second file, each with its number and "
+        "the reasons: correct them there and import that file."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", help="the CSV file, or - for standard input")
+        parser.add_argument(
+            "--column",
+            action="append",
+            default=[],
+            metavar="FIELD=COLUMN",
+            help=f"which column holds a field ({', '.join(FIELDS)}), where its header does not "
+            "say so; isbn may be given several times: the first right one counts",
+        )
+        parser.add_argument("--delimiter", default="", help="default: , ; tab or |, by the header")
+        parser.add_argument("--encoding", default="", help="default: UTF-8, or by the file's mark")
+        parser.add_argument(
+            "--refused",
+            type=Path,
+            metavar="FILE",
+            help="where refused rows go (default: NAME.refused.csv in the current folder)",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="check every row, but write no book"
+        )
+
+    def handle(
+        self, *, file: str, column: list[str], delimiter: str, encoding: str, **options: Any
+    ) -> None:
+        if delimiter in ("\\t", "tab"):
+            delimiter = "\t"
+        if len(delimiter) > 1 or delimiter in ('"', "\r", "\n"):
+            raise CommandError(f"{delimiter!r} is no delimiter: give one character.")
+        columns = columns_given(column)
+        result = Result()
+        try:
+            with opened(file) as source:
+                table = CsvFile(source, columns, delimiter, encoding)
+                with RefusedRows(self.refused_path(file, options["refused"]), table) as refused:
+                    self.show_columns(table)
+                    batches = import_entries(table, refused.add, result, options["dry_run"])
+                    self.with_progress(batches, source)
+        except UnreadableFile as error:
+            raise CommandError(self.stopped(result, str(error))) from None
+        except OSError as error:
+            problem = f"{error.filename or file}: {error.strerror or error}."
+            raise CommandError(self.stopped(result, problem)) from None
+        except DatabaseError as error:
+            problem = f"The database refuses: {error}."
+            raise CommandError(self.stopped(result, problem)) from error
+        except KeyboardInterrupt:
+            raise CommandError(self.stopped(result, "Interrupted."), returncode=130) from None
+        self.summarise(result, refused.path, options["dry_run"])
+
+    def refused_path(self, file: str, given: Path | None) -> Path:
+        path = given or Path(f"{Path(file).stem if file != '-' else 'books'}.refused.csv")
+        if path.is_dir():
+            raise CommandError(f"{path} is a folder: name a file by --refused.")
+        if file != "-" and path.exists() and path.samefile(file):
+            raise CommandError("--refused names the file that is read: choose another.")
+        if not os.access(path.absolute().parent, os.W_OK):
+            raise CommandError(f"{path} cannot be written: name another file by --refused.")
+        return path
+
+    def show_columns(self, table: CsvFile) -> None:
+        for name, places in table.columns.items():
+            self.stdout.write(f"{name} <- {', '.join(table.header[place] for place in places)}")
+
+    def with_progress(self, batches: Iterator[Result], source: BinaryIO) -> None:
+        size = os.fstat(source.fileno()).st_size or None
+        # disable=None: no bar where nobody looks at it, such as in a log.
+        with tqdm(total=size, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
+            for result in batches:
+                if size:
+                    bar.update(source.tell() - bar.n)
+                bar.set_postfix_str(f"{result.read:,} rows, {result.refused:,} refused")
+
+    def stopped(self, result: Result, problem: str) -> str:
+        if not result.read:
+            return problem
+        done = f"{result.new:,} new and {result.changed:,} changed books"
+        return f"{problem} What was done up to row {result.last_row:,} stays: {done}."
+
+    def summarise(self, result: Result, refused: Path, dry_run: bool) -> None:
+        say = self.stdout.write
+        for repair, count in sorted(result.repairs.items()):
+            say(f"Repaired: {repair} ({count:,})")
+        if result.blank:
+            say(f"Blank rows passed over: {result.blank:,}")
+        counts = ("read", "new", "changed", "same", "refused")
+        say(", ".join(f"{name}: {getattr(result, name):,}" for name in counts))
+        if result.refused:
+            say(f"The refused rows and why: {refused}")
+        if dry_run:
+            say("A dry run: no book was written.")
+        elif result.read and not (result.new or result.changed):
+            say("Nothing has changed.")
+
+
+class RefusedRows:
+    """The file of refused rows: it can be corrected and imported as it is.
+
+    It begins with the byte order mark of UTF-8, by which spreadsheets and CsvFile know it; bytes
+    that are not UTF-8 are kept as they were.
+    """
+
+    def __init__(self, path: Path, table: CsvFile) -> None:
+        self.path = path
+        self.table = table
+        self.file: Any = None
+        # Those of an earlier round of corrections give way to the new ones.
+        self.own = {i for i, name in enumerate(table.header) if name in (ROW, REASONS)}
+
+    def __enter__(self) -> "RefusedRows":
+        self.path.unlink(missing_ok=True)  # an old one would tell about this import
+        return self
+
+    def add(self, entry: Entry, reasons: list[str]) -> None:
+        if self.file is None:
+            self.file = self.path.open(
+                "w", encoding="utf-8-sig", errors="surrogateescape", newline=""
+            )
+            self.writer = csv.writer(self.file, delimiter=self.table.delimiter)
+            self.writer.writerow([ROW, REASONS, *self.original(self.table.header)])
+        if entry.raw:
+            # As it is: taken apart and quoted anew, it would look right.
+            raw = entry.raw.split(self.table.delimiter, len(self.own))[-1]
+            self.file.write(self.table.delimiter.join([str(entry.row), BAD_QUOTES, raw]))
+        else:
+            cells = self.original(entry.original)
+            self.writer.writerow([entry.row, " | ".join(reasons), *cells])
+
+    def original(self, cells: list[str]) -> list[str]:
+        return [cell for place, cell in enumerate(cells) if place not in self.own]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.file is not None:
+            self.file.close()
+
+
+def opened(file: str) -> BinaryIO:
+    return sys.stdin.buffer if file == "-" else open(file, "rb")
+
+
+def columns_given(options: list[str]) -> dict[str, list[str]]:
+    columns: dict[str, list[str]] = defaultdict(list)
+    for option in options:
+        name, equals, column = option.partition("=")
+        if name not in FIELDS or not (equals and column):
+            raise CommandError(
+                f"--column {option}: write it as FIELD=COLUMN; fields are {', '.join(FIELDS)}."
+            )
+        if name != "isbn" and columns[name]:
+            raise CommandError(f"--column {name} is given twice.")
+        columns[name].append(column)
+    return columns

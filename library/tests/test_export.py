@@ -1,0 +1,77 @@
+import csv
+import io
+import os
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from library.models import Book, BookQuerySet
+
+from .books import THE_BOOK, add, unsaved
+from .test_import import counts, run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def exported() -> str:
+    out = io.StringIO()
+    call_command("export_books", stdout=out)
+    return out.getvalue()
+
+
+def test_the_catalogue_goes_to_standard_output():
+    add(title='Say "Emma", twice', author="Jane Austen", publication_year=1815, isbn=THE_BOOK)
+    assert list(csv.reader(io.StringIO(exported()))) == [
+        ["title", "author", "publication_year", "isbn"],
+        ['Say "Emma", twice', "Jane Austen", "1815", THE_BOOK],
+    ]
+
+
+def test_an_empty_catalogue_is_a_header():
+    assert exported() == "title,author,publication_year,isbn\r\n"
+
+
+def test_what_is_exported_is_imported_as_the_same():
+    for title in ["Emma", "Ёлка; а, б", "line\nbreak", "car\rreturn", 'q"uote', "a\tb|c", "=1+1"]:
+        add(title=title, author="😀 " + title)
+    before = list(Book.objects.order_by("pk").values_list())
+    call_command("export_books", "all.csv", stdout=io.StringIO())
+    total = counts(run("all.csv"))
+    assert total == {"read": 7, "new": 0, "changed": 0, "same": 7, "refused": 0}
+    assert list(Book.objects.order_by("pk").values_list()) == before
+    Book.objects.all().delete()
+    assert counts(run("all.csv"))["new"] == 7
+
+
+def test_books_are_read_in_batches(django_assert_num_queries, monkeypatch):
+    Book.objects.bulk_create([unsaved() for _ in range(7)])
+    monkeypatch.setattr(BookQuerySet.in_batches, "__defaults__", (3,))
+    with django_assert_num_queries(5):  # the count, three with books, one without
+        assert exported().count("\r\n") == 8
+
+
+def test_a_failed_export_leaves_the_old_file_and_nothing_else(monkeypatch, folder):
+    (folder / "all.csv").write_text("old")
+    Book.objects.bulk_create([unsaved() for _ in range(3)])
+
+    def fail(books: BookQuerySet, size: int = 0) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(BookQuerySet, "in_batches", fail)
+    with pytest.raises(CommandError, match="No space left"):
+        call_command("export_books", "all.csv")
+    assert (folder / "all.csv").read_text() == "old"
+    assert os.listdir() == ["all.csv"]
+
+
+@pytest.mark.parametrize(("name", "says"), [(".", "folder"), ("no/all.csv", "No such file")])
+def test_where_nothing_can_be_written_is_said(name, says):
+    with pytest.raises(CommandError, match=says):
+        call_command("export_books", name)

@@ -1,0 +1,114 @@
+import pytest
+from django.core.exceptions import ValidationError
+from hypothesis import example, given
+from hypothesis import strategies as st
+from stdnum import isbn as stdnum_isbn
+
+from library.isbn import hyphenated, looks_like_isbn, normalise
+
+from .books import SPELLINGS, THE_BOOK, add, isbn_number
+
+BAD = {
+    "9783161484101": "should be 0, not 1",
+    "978-3-16-148410-5": "should be 0, not 5",
+    "3161484109": "should be X, not 9",
+    "316148410": "this one has 9",
+    "97831614841000": "this one has 14",
+    "978316148410X": "“X”",
+    "31614841XX": "“X”",
+    "abc": "“a”",
+    "9773161484100": "begins with 978 or 979",
+    "8608833870": "",
+    "９７８３１６１４８４１００": "digits 0 to 9",
+    "978316148410٠": "digits 0 to 9",
+    "97831614\x0084100": "U+0000",
+    "97831614\ud80084100": "U+D800",
+    "9783161484\n100": "U+000A",
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_every_spelling_is_one_number(text):
+    assert normalise(text) == THE_BOOK
+
+
+@pytest.mark.parametrize(("text", "says"), BAD.items(), ids=ascii)
+def test_what_is_wrong_is_said(text, says):
+    with pytest.raises(ValidationError) as error:
+        normalise(text)
+    assert says in error.value.messages[0]
+    assert error.value.code == "invalid_isbn"
+
+
+def test_ten_digits_of_a_979_number_are_told_how_to_write_them():
+    number = "979-10-90636-07-1"
+    ten = normalise(number)[3:]
+    assert not stdnum_isbn.is_valid(ten)
+    with pytest.raises(ValidationError, match="979-10-90636-07-1"):
+        normalise(ten)
+
+
+@given(st.integers(0, 10**9 - 1))
+def test_every_right_number_survives_hyphens_and_ten_digits(number):
+    thirteen = isbn_number(number)
+    assert normalise(thirteen) == normalise(hyphenated(thirteen)) == thirteen
+    assert normalise(stdnum_isbn.to_isbn10(thirteen)) == thirteen
+
+
+@given(st.integers(0, 10**9 - 1), st.integers(0, 12), st.integers(1, 9))
+def test_no_single_wrong_digit_passes(number, place, shift):
+    right = isbn_number(number)
+    wrong = right[:place] + str((int(right[place]) + shift) % 10) + right[place + 1 :]
+    with pytest.raises(ValidationError):
+        normalise(wrong)
+
+
+@given(st.text() | st.text("0123456789-xX ISBNisbn:", max_size=25))
+@example("ISBN")
+@example("")
+def test_any_text_is_a_number_or_a_clear_error(text):
+    looks_like_isbn(text)
+    try:
+        number = normalise(text)
+    except ValidationError as error:
+        assert all(error.messages)
+    else:
+        assert normalise(number) == number
+        assert stdnum_isbn.is_valid(number)
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_searching_a_spelling_means_the_number(text):
+    assert looks_like_isbn(text)
+
+
+@pytest.mark.parametrize("text", ["1984", "1914 1918 45", "catch 22", "isbn", "isbn agency", ""])
+def test_words_and_years_are_no_isbn(text):
+    assert not looks_like_isbn(text)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_the_column_holds_13_digits_by_whatever_path(text):
+    from library.models import Book
+
+    book = add(isbn=text)
+    assert book.isbn == THE_BOOK
+    assert Book.objects.get(isbn=text) == book
+    Book.objects.update(isbn=text)
+    Book.objects.bulk_update([Book(pk=book.pk, isbn=text)], ["isbn"])
+    assert Book.objects.values_list("isbn", flat=True).get() == THE_BOOK
+
+
+@pytest.mark.django_db
+def test_the_model_form_takes_every_spelling_and_says_the_expected_digit():
+    from django.forms import modelform_factory
+
+    from library.models import Book
+
+    form = modelform_factory(Book, fields=["title", "author", "publication_year", "isbn"])
+    given = {"title": "T", "author": "A", "publication_year": 2000}
+    for text in SPELLINGS:
+        assert form({**given, "isbn": text}).is_valid()
+    wrong = form({**given, "isbn": "9783161484101"})
+    assert "should be 0, not 1" in wrong.errors["isbn"][0]

@@ -1,0 +1,51 @@
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import Mock, patch
+from urllib.parse import urlsplit
+
+import pytest
+
+from members.models import Member, WelcomeEmail
+from project import breaker
+
+
+@contextmanager
+def redis_database() -> Iterator[str]:
+    """The address of an empty database on the Redis of REDIS_URL.
+
+    Not the queue of a real worker, and one for each process of the test run.
+    """
+    from redis import Redis
+
+    number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    url = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+        yield url
+        redis.flushdb()
+
+
+@pytest.fixture(autouse=True)
+def rested_breakers():
+    breaker.broker.reset()
+    yield
+    breaker.broker.reset()
+
+
+@pytest.fixture
+def delay() -> Mock:
+    """The hint to the workers, which goes nowhere."""
+    with patch("members.tasks.send_welcome_email.delay") as delay:
+        yield delay
+
+
+@pytest.fixture
+def owed(db) -> Callable[..., WelcomeEmail]:
+    """A new member's welcome e-mail, with these columns."""
+
+    def create(username: str = "ann", **columns) -> WelcomeEmail:
+        member = Member.objects.create(username=username, email=f"{username}@example.org")
+        return WelcomeEmail.objects.create(member=member, **columns)
+
+    return create

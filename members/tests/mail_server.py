@@ -1,0 +1,52 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import Message
+
+from aiosmtpd.controller import Controller
+
+
+class MailServer(Controller):
+    """A mail server on this machine that keeps what it takes and answers what a test wants.
+
+    The answers are to RCPT and to DATA; None drops the connection instead.
+    """
+
+    def __init__(self, rcpt: str | None = "250 OK", data: str | None = "250 OK") -> None:
+        super().__init__(self, hostname="127.0.0.1", port=0)
+        self.rcpt = rcpt
+        self.data = data
+        self.taken: list[Message] = []
+
+    def _trigger_server(self) -> None:
+        # The base class greets itself at the port that it was told, which is any here.
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+    async def handle_RCPT(self, server, session, envelope, address, options) -> str:  # noqa: N802
+        if self.rcpt is None:
+            server.transport.abort()
+        elif self.rcpt.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return self.rcpt or ""
+
+    async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802
+        self.taken.append(message_from_bytes(envelope.content))
+        if self.data is None:
+            server.transport.abort()
+        return self.data or ""
+
+
+@contextmanager
+def mail_server(settings=None, **answers: str | None) -> Iterator[MailServer]:
+    """Run it, and point Django's SETTINGS at it where they are given."""
+    server = MailServer(**answers)
+    server.start()
+    if settings:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        settings.EMAIL_TIMEOUT = 2
+    try:
+        yield server
+    finally:
+        server.stop(no_assert=True)

@@ -1,0 +1,127 @@
+"""Pages in a real browser, under the real Content-Security-Policy."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+from knox.models import AuthToken
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
+]
+
+
+@pytest.fixture
+def page(live_server, monkeypatch) -> Iterator[sync_api.Page]:
+    """A page that notes what it asks other hosts for, and what its policy refuses."""
+    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's own loop
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page(base_url=live_server.url)
+        page.foreign = []
+        page.complaints = []
+        ours = (live_server.url, "data:", "blob:")
+        # What the policy refuses was never sent.
+        for event in ("requestfinished", "requestfailed"):
+            page.on(
+                event,
+                lambda request: (
+                    request.url.startswith(ours)
+                    or request.failure == "csp"
+                    or page.foreign.append(request.url)
+                ),
+            )
+        page.on(
+            "console",
+            lambda message: message.type == "error" and page.complaints.append(message.text),
+        )
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        yield page
+        browser.close()
+
+
+def log_in(page: sync_api.Page, staff, url: str) -> None:
+    client = Client()
+    client.force_login(staff)
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
+
+
+def register(page: sync_api.Page, username: str) -> dict:
+    """Fill in and send Swagger UI's form; its answer."""
+    operation = page.locator("#operations-members-members_register_create")
+    operation.locator(".opblock-summary-control").click()
+    body = {"username": username, "email": f"{username}@example.org"}
+    operation.locator("textarea.body-param__text").fill(json.dumps(body))
+    with page.expect_response("**/members/register/") as answer:
+        operation.locator("button.execute").click()
+    return answer.value
+
+
+def test_swagger_ui_asks_nobody_else(page):
+    page.goto(reverse("swagger-ui"))
+    page.locator("#operations-books-books_list").wait_for()
+    assert page.foreign == []
+    assert page.complaints == []
+
+
+def test_redoc_asks_nobody_else(page):
+    page.goto(reverse("redoc"))
+    page.get_by_role("heading", name="Register a member").first.wait_for()
+    assert page.foreign == []
+    # ReDoc would show its maker's logo, does without it where it is refused, and has no switch.
+    assert [text for text in page.complaints if "redoc.ly" not in text] == []
+
+
+def test_try_it_out_with_the_session_of_staff(page, staff, live_server, settings):
+    settings.PUBLIC_REGISTRATION = False
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("swagger-ui"))
+    assert register(page, "ann").status == 201
+
+
+def test_try_it_out_with_a_token(page, staff, settings):
+    settings.PUBLIC_REGISTRATION = False
+    _, token = AuthToken.objects.create(staff)
+    page.goto(reverse("swagger-ui"))
+    page.locator("button.authorize").first.click()
+    container = page.locator(".auth-container").filter(has_text="In: header")
+    container.locator("input").fill(f"Token {token}")
+    container.locator("button.authorize").click()
+    container.locator("button.btn-done").click()
+    answer = register(page, "bob")
+    assert answer.request.headers["authorization"] == f"Token {token}"
+    assert answer.status == 201
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "admin:login",
+        "admin:index",
+        "admin:library_book_changelist",
+        "admin:library_book_add",
+        "admin:members_member_changelist",
+        "admin:members_member_add",
+        "admin:auth_user_add",
+    ],
+)
+def test_the_admin_asks_nobody_else_and_its_scripts_run(page, staff, live_server, name):
+    if name != "admin:login":
+        log_in(page, staff, live_server.url)
+    page.goto(reverse(name), wait_until="networkidle")
+    assert page.foreign == []
+    assert page.complaints == []

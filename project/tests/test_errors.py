@@ -1,0 +1,199 @@
+"""Whatever is sent, the answer is a problem document (RFC 9457) and never a 5xx of our making."""
+
+import json
+from unittest.mock import patch
+
+import pytest
+from django.db import InterfaceError, OperationalError
+from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+REGISTER = "/api/v1/members/register/"
+BOOKS = "/api/v1/books/"
+
+
+@pytest.fixture
+def web() -> Client:
+    """As a browser or a program sees it: what Python raises arrives as a page."""
+    return Client(raise_request_exception=False)
+
+
+def problem(response, status: int) -> dict:
+    assert response.status_code == status, response.content
+    assert response.headers["Content-Type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == status
+    assert body["type"] == "about:blank"
+    assert body["title"] and body["detail"]
+    for error in body["errors"]:
+        assert error.keys() == {"field", "code", "message"}
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "required"),
+        (b"[" * 100_000, "parse_error"),
+        (b'{"a":' * 100_000, "parse_error"),
+        (b"{", "parse_error"),
+        (b"\xff\xfe{}", "parse_error"),
+        (b'{"username": NaN}', "parse_error"),
+        (b'{"username": ' + b"9" * 5000 + b"}", "parse_error"),
+        (b'{"username": 1e999, "email": 1e999}', "invalid"),
+        (b'{"username": ' + b"[" * 500 + b"]" * 500 + b', "email": {}}', "invalid"),
+        (b"[]", "invalid"),
+        (b"null", "null"),
+        (b'"text"', "invalid"),
+        (b"1", "invalid"),
+        (b'{"\\ud800": 1}', "unknown"),
+        (
+            b'{"username": "a\\ud800bc", "email": "a@example.org"}',
+            "surrogate_characters_not_allowed",
+        ),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_hostile_bodies(web, body, code):
+    errors = problem(web.post(REGISTER, body, content_type="application/json"), 400)["errors"]
+    assert code in {error["code"] for error in errors}
+
+
+def test_a_body_over_the_limit_is_not_read(web):
+    body = json.dumps({"username": "a" * 10_000_000})
+    problem(web.post(REGISTER, body, content_type="application/json"), 413)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "/;/"])
+def test_a_body_that_is_not_json(web, kind):
+    problem(web.generic("POST", REGISTER, b"username=ann", kind), 415)
+
+
+@pytest.mark.parametrize("charset", ["zlib", "utf-16", "hex", "punycode", "undefined", "idna", "x"])
+def test_odd_charsets(web, charset):
+    kind = f"application/json; charset={charset}"
+    assert web.generic("POST", REGISTER, b'{"username": 1', kind).status_code == 400
+    assert web.generic("GET", BOOKS, b"", kind).status_code == 200
+
+
+def test_a_refused_accept_header(web):
+    problem(web.get(BOOKS, headers={"accept": "text/html"}), 406)
+
+
+def test_a_method_that_is_not_offered(web):
+    response = web.put(REGISTER, {})
+    problem(response, 405)
+    assert response.headers["Allow"] == "POST, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/",
+        "/api/v1/nothing/",
+        "/api/v2/books/",
+        "/api/v1/books/0/",
+        "/api/v1/books/x/",
+        "/api/v1/books/%00/",
+        "/api/v1/books/%D9%A3/",
+        f"/api/v1/books/{'9' * 30}/",
+        f"/api/v1/books/{'9' * 5000}/",
+    ],
+)
+def test_what_is_not_there(web, path):
+    problem(web.get(path), 404)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x=1",
+        "%00=1",
+        "title=a&title=b",
+        "search=%00",
+        "publication_year=1e400",
+        f"publication_year={'9' * 5000}",
+        "updated_since=0001-01-01T00:00:00%2B14:00",
+        "updated_since=9999-12-31T23:59:59-14:00",
+        "page_size=0",
+        "page_size=%D9%A3",
+        "count=yes",
+        "cursor=x",
+        "cursor=a:b:c",
+        "cursor=%FF%00",
+        "ordering=",
+        "ordering=title,-title",
+        "&".join(f"x{i}=1" for i in range(2000)),
+    ],
+    ids=lambda query: query[:30],
+)
+def test_hostile_parameters(web, query):
+    problem(web.get(f"{BOOKS}?{query}"), 400)
+
+
+def test_an_unknown_parameter_names_the_closest(web):
+    [error] = problem(web.get(f"{BOOKS}?titel=x"), 400)["errors"]
+    assert error["field"] == "titel"
+    assert error["message"] == "Unknown parameter. Do you mean title?"
+
+
+def test_a_foreign_host(web):
+    problem(web.get(BOOKS, headers={"host": "evil.example"}), 400)
+
+
+def test_a_session_without_a_csrf_token(staff):
+    web = Client(enforce_csrf_checks=True)
+    web.force_login(staff)
+    response = web.post(REGISTER, {}, content_type="application/json")
+    assert "CSRF" in problem(response, 403)["detail"]
+    token = web.get("/api/docs/?script=").wsgi_request.META["CSRF_COOKIE"]
+    response = web.post(
+        REGISTER, {}, content_type="application/json", headers={"x-csrftoken": token}
+    )
+    assert problem(response, 400)["errors"][0]["code"] == "required"
+
+
+def test_a_crash_is_a_problem_too(web):
+    with patch("members.views.MemberViewSet.get_serializer", side_effect=ZeroDivisionError):
+        response = web.post(REGISTER, {}, content_type="application/json")
+    body = problem(response, 500)
+    assert "ZeroDivision" not in json.dumps(body)
+
+
+def test_outside_the_api_errors_are_pages(web):
+    response = web.get("/nothing/")
+    assert response.status_code == 404
+    assert response.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OperationalError(1205, "Lock wait timeout exceeded"), 409),
+        (OperationalError(1213, "Deadlock found"), 409),
+        (OperationalError("database is locked"), 409),
+        (OperationalError(2006, "Server has gone away"), 503),
+        (OperationalError(2013, "Lost connection"), 503),
+        (InterfaceError(0, ""), 503),
+    ],
+    ids=repr,
+)
+def test_trouble_of_the_database(web, error, status):
+    with patch("members.serializers.register_member", side_effect=error):
+        body = {"username": "ann", "email": "ann@example.org"}
+        response = web.post(REGISTER, body, content_type="application/json")
+    problem(response, status)
+    assert ("Retry-After" in response.headers) == (status == 503)
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_a_missing_slash_changes_neither_method_nor_body(web, method):
+    response = getattr(web, method)("/api/v1/books/1")
+    assert response.status_code == 308
+    assert response.headers["Location"] == "/api/v1/books/1/"
+
+
+def test_errors_speak_the_caller_s_language(web):
+    response = web.get("/api/v1/members/", headers={"accept-language": "ru"})
+    assert "Учетные данные" in problem(response, 401)["detail"]

@@ -1,0 +1,62 @@
+import socket
+import time
+
+import pytest
+from django.db.migrations.recorder import MigrationRecorder
+
+from project import health
+
+LIVE, READY = "/health/live/", "/health/ready/"
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(health, "_migrated", False)
+
+
+def test_alive_without_any_database(api):
+    assert api.get(LIVE).json() == {"status": "ok"}
+
+
+@pytest.mark.django_db
+def test_ready(api):
+    answer = api.get(READY)
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "database": "ok", "broker": "ok"}
+
+
+@pytest.mark.django_db
+def test_once_migrated_a_probe_costs_one_query(api, django_assert_num_queries):
+    api.get(READY)
+    with django_assert_num_queries(1):
+        api.get(READY)
+
+
+@pytest.mark.django_db
+def test_not_ready_before_the_migrations(api):
+    MigrationRecorder.Migration.objects.filter(app="members").delete()
+    answer = api.get(READY)
+    assert answer.status_code == 503
+    assert answer.json()["database"] == "migrations pending"
+
+
+def test_not_ready_without_a_database(api, monkeypatch):
+    monkeypatch.setattr(health, "connection", None)
+    answer = api.get(READY)
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "down"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("listening", [False, True], ids=["refusing", "silent"])
+def test_a_broker_in_trouble_degrades_and_does_not_delay(api, settings, listening):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        if not listening:
+            server.close()
+        start = time.perf_counter()
+        answers = [api.get(READY) for _ in range(3)]
+        assert time.perf_counter() - start < 1
+    for answer in answers:
+        assert answer.status_code == 200
+        assert answer.json() == {"status": "degraded", "database": "ok", "broker": "down"}

@@ -1,0 +1,95 @@
+import pytest
+from django.core.management import call_command
+
+pytestmark = pytest.mark.django_db
+
+READ = {"200", "400", "401", "403", "406", "429", "503"}
+WRITE = READ - {"200"} | {"409", "413", "415"}
+
+
+@pytest.fixture
+def schema(api) -> dict:
+    return api.get("/api/schema/?format=json", HTTP_ACCEPT="application/json").json()
+
+
+def operations(schema):
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_spectacular_has_nothing_to_say(tmp_path, capsys):
+    file = str(tmp_path / "schema.yml")
+    call_command("spectacular", validate=True, fail_on_warn=True, file=file)
+    assert capsys.readouterr().err == ""
+
+
+def test_it_is_openapi_3_1(schema):
+    validator = pytest.importorskip(
+        "openapi_spec_validator", reason="openapi-spec-validator is not installed"
+    )
+    assert schema["openapi"] == "3.1.0"
+    validator.validate(schema)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "statuses"),
+    [
+        ("/books/", "get", READ),
+        ("/books/", "post", WRITE | {"201"}),
+        ("/books/{id}/", "get", READ | {"404"}),
+        ("/books/{id}/", "put", WRITE | {"200", "404"}),
+        ("/books/{id}/", "patch", WRITE | {"200", "404"}),
+        ("/books/{id}/", "delete", READ - {"200"} | {"204", "404"}),
+        ("/members/register/", "post", WRITE | {"201"}),
+        ("/members/", "get", READ),
+        ("/members/{id}/", "get", READ | {"404"}),
+        ("/members/{id}/", "patch", WRITE | {"200", "404"}),
+        ("/members/{id}/", "delete", READ - {"200"} | {"204", "404"}),
+        ("/auth/token/", "post", WRITE - {"409"} | {"200"}),
+        ("/auth/token/", "delete", READ - {"200"} | {"204"}),
+    ],
+)
+def test_every_status_is_documented(schema, path, method, statuses):
+    assert set(schema["paths"][f"/api/v1{path}"][method]["responses"]) == statuses
+
+
+def test_every_operation_explains_itself(schema):
+    tags = {tag["name"] for tag in schema["tags"]}
+    for path, method, operation in operations(schema):
+        assert operation["summary"], (path, method)
+        assert set(operation["tags"]) < tags, (path, method)
+        for parameter in operation.get("parameters", []):
+            assert parameter.get("description") or parameter["in"] == "path", parameter
+
+
+def test_every_body_has_an_example(schema):
+    for path, method, operation in operations(schema):
+        if "requestBody" in operation:
+            [content] = operation["requestBody"]["content"].values()
+            assert content["examples"], (path, method)
+
+
+def test_who_may_come_in_and_how(schema, settings):
+    token, session = {"token": []}, {"session": []}
+    paths = schema["paths"]
+    assert paths["/api/v1/members/"]["get"]["security"] == [token, session]
+    assert paths["/api/v1/books/"]["post"]["security"] == [token, session]
+    assert paths["/api/v1/books/"]["get"]["security"] == [token, session, {}]
+    assert paths["/api/v1/members/register/"]["post"]["security"] == [token, session, {}]
+    assert "security" not in paths["/api/v1/auth/token/"]["post"]
+    schemes = schema["components"]["securitySchemes"]
+    assert (schemes["token"]["in"], schemes["token"]["name"]) == ("header", "Authorization")
+    assert (schemes["session"]["in"], schemes["session"]["name"]) == ("cookie", "sessionid")
+
+
+def test_what_is_closed_is_documented_as_closed(api, settings):
+    settings.PUBLIC_CATALOGUE = settings.PUBLIC_REGISTRATION = False
+    paths = api.get("/api/schema/", HTTP_ACCEPT="application/json").json()["paths"]
+    for path, method in [("/api/v1/books/", "get"), ("/api/v1/members/register/", "post")]:
+        assert {} not in paths[path][method]["security"]
+
+
+def test_read_only_fields_are_not_asked_for(schema):
+    body = schema["components"]["schemas"]["RegistrationRequest"]
+    assert set(body["properties"]) == set(body["required"]) == {"username", "email"}

@@ -1,0 +1,128 @@
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from knox.models import AuthToken
+from rest_framework.test import APIClient
+
+TOKEN = "/api/v1/auth/token/"
+MEMBERS = "/api/v1/members/"
+
+pytestmark = pytest.mark.django_db
+
+
+def ask(api, username: str = "staff", password: object = "staff"):
+    return api.post(TOKEN, {"username": username, "password": password})
+
+
+def bearing(token: str) -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
+    return client
+
+
+def test_a_password_buys_a_token_that_acts_for_its_account(api, staff):
+    answer = ask(api)
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"token", "expiry"}
+    token = answer.json()["token"]
+    assert bearing(token).get(MEMBERS).status_code == 200
+    stored = AuthToken.objects.get()
+    assert token not in (stored.digest, stored.token_key), "only its hash is stored"
+    assert timedelta(days=29) < stored.expiry - timezone.now() < timedelta(days=31)
+
+
+def test_an_account_has_several_tokens_and_revokes_one(api, staff):
+    one, two = (ask(api).json()["token"] for _ in range(2))
+    assert bearing(one).delete(TOKEN).status_code == 204
+    assert bearing(one).get(MEMBERS).status_code == 401
+    assert bearing(two).get(MEMBERS).status_code == 200
+
+
+def test_an_expired_token_is_refused_and_swept_at_the_next_login(api, staff):
+    token = ask(api).json()["token"]
+    AuthToken.objects.update(expiry=timezone.now())
+    assert bearing(token).get(MEMBERS).status_code == 401
+    ask(api)
+    assert AuthToken.objects.filter(user=staff).count() == 1
+
+
+def test_the_token_of_an_inactive_account_is_refused(api, staff):
+    token = ask(api).json()["token"]
+    User.objects.update(is_active=False)
+    assert bearing(token).get(MEMBERS).status_code == 401
+    assert ask(api).status_code == 401
+
+
+@pytest.mark.parametrize(("username", "password"), [("staff", "wrong"), ("nobody", "staff")])
+def test_a_wrong_login_tells_nothing(api, staff, username, password):
+    answer = ask(api, username, password)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Token"
+    assert answer.json()["detail"] == "Username and password do not match."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"username": "staff"},
+        {"username": ["staff"], "password": {}},
+        {"username": "st\0aff", "password": "staff"},
+        {"username": "staff", "password": "x" * 1001},
+        {"username": "staff", "password": "staff", "remember": True},
+        [],
+    ],
+)
+def test_wrong_credentials_are_a_400(api, staff, body):
+    assert api.post(TOKEN, body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Token",
+        "Token ",
+        "Token a b",
+        "Token \xff\xfe",
+        "Token é",
+        "Token " + "f" * 64,
+        "Token " + "f" * 100_000,
+        "token \x00",
+        "Bearer f",
+        "Basic c3RhZmY6c3RhZmY=",
+        "\xff",
+        "",
+    ],
+    ids=lambda header: repr(header[:12]),
+)
+def test_garbage_in_the_header_is_a_401(api, header):
+    answer = api.get(MEMBERS, HTTP_AUTHORIZATION=header)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Token"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_wrong_token_is_refused_even_where_everyone_may_read(api):
+    assert api.get("/api/v1/books/", HTTP_AUTHORIZATION="Token x").status_code == 401
+
+
+def test_revoking_needs_a_token(api, staff):
+    assert api.delete(TOKEN).status_code == 401
+    client = APIClient()
+    client.force_login(staff)
+    assert client.delete(TOKEN).status_code == 400
+
+
+def test_getting_a_token_needs_no_csrf_token(staff):
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(staff)
+    assert ask(client).status_code == 200
+
+
+def test_a_token_costs_one_query_however_many_there_are(staff, django_assert_num_queries):
+    for _ in range(5):
+        _, token = AuthToken.objects.create(staff)
+    with django_assert_num_queries(2):  # the token with its account, the books
+        assert bearing(token).get("/api/v1/books/").status_code == 200
