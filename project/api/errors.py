@@ -1,6 +1,7 @@
 """Every error of the API is a problem document (RFC 9457)."""
 
 import logging
+import sys
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -154,4 +155,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    # Django calls this while it handles the exception.
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        response = _page(request, Unavailable, lambda: unavailable(request))
+        response["Retry-After"] = str(Unavailable.wait)
+        return response
     return _page(request, exceptions.APIException, lambda: defaults.server_error(request))
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    text = _("The database is not available at the moment. Reload this page in a few seconds.")
+    return HttpResponse(text, status=503, content_type="text/plain; charset=utf-8")
