@@ -46,6 +46,8 @@ class NoticingSMTPSSL(Noticing, smtplib.SMTP_SSL):
 
 
 class Backend(EmailBackend):
+    connection: Any
+
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
         return NoticingSMTPSSL if self.use_ssl else NoticingSMTP
@@ -83,7 +85,7 @@ class KeptConnection(threading.local):
     def send_now(self, mail: EmailMessage) -> None:
         assert self.backend and self.backend.connection
         connection = self.backend.connection
-        connection.handed_over = False  # type: ignore[attr-defined]
+        connection.handed_over = False
         try:
             self.backend.send_messages([mail])
         except WHOLE_ANSWERS:
@@ -105,8 +107,7 @@ class KeptConnection(threading.local):
 
     def is_stale(self, error: Exception) -> bool:
         """Whether it is the old connection that failed, with nothing handed over yet."""
-        connection = self.backend and self.backend.connection
-        if connection is None or connection.handed_over:  # type: ignore[attr-defined]
+        if self.backend is None or self.backend.connection.handed_over:
             return False
         match error:
             case smtplib.SMTPRecipientsRefused():
@@ -117,7 +118,7 @@ class KeptConnection(threading.local):
 
     def close(self) -> None:
         """Take leave of the server, if it listens."""
-        connection = self.backend and self.backend.connection
+        connection = self.backend.connection if self.backend else None
         self.backend = None
         if connection is not None and connection.sock:
             with suppress(smtplib.SMTPException, OSError):

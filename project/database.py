@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
 
@@ -13,8 +14,8 @@ from . import env
 
 logger = logging.getLogger(__name__)
 
-# What passes by itself. The connection is gone: server restarted, cut it off or cannot be reached.
-LOST = {1053, 2002, 2003, 2006, 2013, 4031}
+# What passes by itself. No connection: server restarts, is full, cut us off or cannot be reached.
+LOST = {1040, 1053, 2002, 2003, 2006, 2013, 4031}
 # Or another transaction was in the way: lock wait timeout, deadlock.
 IN_THE_WAY = {1205, 1213}
 
@@ -92,3 +93,16 @@ def persistently(call: Callable[[], T], patience: float = 60) -> T:
             connection.close()
         time.sleep(wait)
         wait = min(wait * 2, 2)
+
+
+def warn_about_time_zones(log: Callable[[str], Any]) -> None:
+    """Without its zone tables MySQL has no local times, and a page that groups by day fails."""
+    if connection.vendor != "mysql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONVERT_TZ('2000-01-01', 'UTC', %s)", [settings.TIME_ZONE])
+        if cursor.fetchone() == (None,):
+            log(
+                f"This MySQL does not know the time zone {settings.TIME_ZONE}: load its tables "
+                "(mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql -u root mysql)."
+            )
