@@ -156,6 +156,9 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     # A hint that no worker has followed by then counts as lost. A sweep that waited a minute
     # behind a backlog is dropped (CELERY_BEAT_SCHEDULE), so hints older than that are not waiting.
     HINT_LASTS = timedelta(minutes=2)
+    # After so long without a sweep the database may have been away: whoever sent a mail meanwhile
+    # gets until the next sweep to record it.
+    QUIET = timedelta(seconds=90)
     # Of the clock of the machine that wrote the row before the one that reads it.
     CLOCK_SKEW = timedelta(seconds=5)
 
@@ -193,18 +196,30 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
 
         So a mail that kills every worker is given up in the end like any other.
         """
-        started = timezone.now() - self.CLAIM_LASTS
-        stuck = self.filter(state=WelcomeEmail.State.SENDING, claimed_at__lte=started)
+        now = timezone.now()
+        stuck = self.filter(
+            # From the future: the clock of some machine was wrong.
+            Q(claimed_at__lte=now - self.CLAIM_LASTS) | Q(claimed_at__gt=now + self.CLAIM_LASTS),
+            state=WelcomeEmail.State.SENDING,
+        )
         rows = list(stuck.order_by("claimed_at")[:most])
         for welcome in rows:
             welcome.record_retry(gettext("The worker died while it was sending."), "worker-lost")
         return len(rows)
 
+    def mend_clocks(self) -> int:
+        """Make due what waits longer than the timetable lets anything wait: a clock was wrong."""
+        latest = timezone.now() + max(WelcomeEmail.WAITS) + self.CLAIM_LASTS
+        late = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__gt=latest)
+        return late.update(next_attempt_at=timezone.now())
+
     def take_due(self, most: int = 2000) -> list[int]:
         """Ids of due rows of which no fresh hint is on its way, marked as hinted."""
         now = timezone.now()
         due = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now).filter(
-            Q(hinted_at=None) | Q(hinted_at__lte=now - self.HINT_LASTS),
+            Q(hinted_at=None)
+            | Q(hinted_at__lte=now - self.HINT_LASTS)
+            | Q(hinted_at__gt=now + self.HINT_LASTS),
             ~Exists(Dispatch.objects.pausing()),
         )
         ids = list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:most])
@@ -318,6 +333,6 @@ class WelcomeEmail(models.Model):
             pk=self.pk, state=self.State.SENDING, claimed_at=self.claimed_at
         )
         # A mail that went out and is not recorded would go out again.
-        persistently(lambda: mine.update(**columns))
+        persistently(lambda: mine.update(**columns), patience=1800)
         for name, value in columns.items():
             setattr(self, name, value)

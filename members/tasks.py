@@ -92,7 +92,10 @@ def pulse(success: bool = False) -> None:
 @shared_task(ignore_result=True)
 def sweep_welcome_emails() -> str:
     """Hint at every due row of which no hint is on its way, and free the rows of dead workers."""
-    freed = WelcomeEmail.objects.free_stuck()
+    swept = Dispatch.objects.current().sweep_at
+    lately = swept and timezone.now() - swept < WelcomeEmail.objects.all().QUIET
+    freed = WelcomeEmail.objects.free_stuck() if lately else 0
+    WelcomeEmail.objects.mend_clocks()
     # After a fault's pause one mail is enough to learn whether it is over.
     probing = Dispatch.objects.not_free().exists()
     due = WelcomeEmail.objects.take_due(most=1) if probing else WelcomeEmail.objects.take_due()

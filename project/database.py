@@ -3,9 +3,10 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
@@ -91,7 +92,10 @@ def persistently(call: Callable[[], T], patience: float = 60) -> T:
             logger.warning("Tried again after MySQL's error %s.", code)
             # Django never leaves a broken connection by itself outside of requests and tasks.
             connection.close()
-        time.sleep(wait)
+        except SoftTimeLimitExceeded:
+            logger.warning("The time is up, but this must be recorded.")
+        with suppress(SoftTimeLimitExceeded):
+            time.sleep(wait)
         wait = min(wait * 2, 2)
 
 
