@@ -311,6 +311,7 @@ def redis_flushed(works: Works) -> Iterator[None]:
 def mysql_connections_killed(works: Works) -> Iterator[None]:
     from django.db import connection
 
+    connection.close()  # ours would be among them
     stop = threading.Event()
 
     def kill() -> None:
