@@ -8,6 +8,7 @@ from typing import Any, cast
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError
+from django.db.transaction import TransactionManagementError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -64,7 +65,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.ValidationError(as_serializer_error(error))
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge()
-    elif isinstance(error, OperationalError | InterfaceError):
+    elif _of_the_database(error):
         if not _gave_way(error):
             logger.error("The database is not available: %r", error)
         error = Busy() if _gave_way(error) else Unavailable()
@@ -123,6 +124,14 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _of_the_database(error: BaseException | None) -> bool:
+    # Django itself may swallow the first error of a transaction (Q.check), and then refuses to
+    # go on with it.
+    if isinstance(error, TransactionManagementError):
+        error = error.__cause__
+    return isinstance(error, OperationalError | InterfaceError)
+
+
 def _gave_way(error: Exception) -> bool:
     # MySQL: 1205 lock wait timeout, 1213 deadlock; SQLite has no numbers.
     return error.args[:1] in ((1205,), (1213,)) or "locked" in str(error)
@@ -156,7 +165,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     # Django calls this while it handles the exception.
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    if _of_the_database(sys.exc_info()[1]):
         response = _page(request, Unavailable, lambda: unavailable(request))
         response["Retry-After"] = str(Unavailable.wait)
         return response
