@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from . import smtp
 from .models import WelcomeEmail
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def deliver(welcome: WelcomeEmail) -> None:
         reason = _("The welcome e-mail could not be written: %(error)s.") % {"error": name}
         raise RenderingFault(reason, "rendering") from None
     try:
-        mail.send()
+        smtp.send(mail)
     except Exception as error:
         raise classify(error) from None
 
@@ -123,9 +124,13 @@ def _by_reply(code: int, answer: bytes | str) -> DeliveryError:
         return _our_fault(_("The mail server refuses our login"), code)
     said = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
     said = ADDRESS.sub("…@…", " ".join(said.split()))[:300]
-    if _is_final(code):
-        return MailRefused(f"{_('The mail server refuses the mail')} ({code} {said}).", str(code))
-    return TryAgain(f"{_('The mail server asks us to wait')} ({code} {said}).", str(code))
+    final = _is_final(code)
+    # Not inside the f-string, where xgettext sees no string to translate.
+    reason = (
+        _("The mail server refuses the mail") if final else _("The mail server asks us to wait")
+    )
+    kind = MailRefused if final else TryAgain
+    return kind(f"{reason} ({code} {said}).", str(code))
 
 
 def _our_fault(reason: str, code: int) -> ConfigurationFault:

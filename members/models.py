@@ -5,13 +5,14 @@ from email.utils import parseaddr
 from django.conf import settings
 from django.core.validators import MinLengthValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, Q
 from django.db.models.functions import Length
 from django.db.models.lookups import GreaterThanOrEqual
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from project.database import persistently
 from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
 
 
@@ -75,11 +76,25 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
         over = Q(paused_at=None) | Q(resume_at__lte=timezone.now())
         return self.filter(pk=1).exclude(over)
 
+    def not_free(self) -> "DispatchQuerySet":
+        """The row, while not every mail may be sent: it pauses, or a probe has not succeeded yet."""
+        over = Q(paused_at=None) | Q(
+            pause_code=Dispatch.OPERATOR, resume_at__isnull=False, resume_at__lte=timezone.now()
+        )
+        return self.filter(pk=1).exclude(over)
+
     def pause(self, reason: str, code: str, lasts: timedelta | None = None) -> None:
-        """Send nothing for so long, or until somebody resumes."""
+        """Send nothing for so long, or until somebody resumes.
+
+        A fault (any other code than OPERATOR) neither ends nor shortens an operator's pause.
+        """
         now = timezone.now()
         self.current()
-        self.filter(pk=1).update(
+        row = self.filter(pk=1)
+        if code != Dispatch.OPERATOR:
+            lasting = Q(resume_at=None) | Q(resume_at__gt=now)
+            row = row.exclude(lasting, paused_at__isnull=False, pause_code=Dispatch.OPERATOR)
+        row.update(
             paused_at=now,
             resume_at=now + lasts if lasts else None,
             pause_reason=reason[:500],
@@ -89,10 +104,22 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
     def resume(self) -> None:
         self.filter(pk=1).update(paused_at=None, resume_at=None, pause_reason="", pause_code="")
 
-    def seen(self, part: str) -> None:
-        """PART ("beat", "worker", "sweep", "success") is alive."""
-        if not self.filter(pk=1).update(**{f"{part}_at": timezone.now()}):
+    def take_probe(self, lasts: timedelta) -> bool:
+        """After a fault's pause one mail is tried first: whether it may be the caller's."""
+        now = timezone.now()
+        over = self.filter(pk=1, paused_at__isnull=False, resume_at__lte=now)
+        return bool(over.update(resume_at=now + lasts))
+
+    def recovered(self) -> None:
+        """The probe came through; what an operator paused stays so."""
+        self.filter(pk=1).exclude(pause_code=Dispatch.OPERATOR).resume()
+
+    def seen(self, *parts: str) -> None:
+        """PARTS ("beat", "worker", "sweep", "success") are alive."""
+        now = dict.fromkeys((f"{part}_at" for part in parts), timezone.now())
+        if not self.filter(pk=1).update(**now):
             self.current()
+            self.filter(pk=1).update(**now)
 
 
 class Dispatch(models.Model):
@@ -129,41 +156,71 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     # A hint that no worker has followed by then counts as lost. A sweep that waited a minute
     # behind a backlog is dropped (CELERY_BEAT_SCHEDULE), so hints older than that are not waiting.
     HINT_LASTS = timedelta(minutes=2)
+    # After so long without a sweep the database may have been away: whoever sent a mail meanwhile
+    # gets until the next sweep to record it.
+    QUIET = timedelta(seconds=90)
     # Of the clock of the machine that wrote the row before the one that reads it.
     CLOCK_SKEW = timedelta(seconds=5)
 
     def claim(self, pk: int, task_id: str | None) -> "WelcomeEmail | None":
         """Take the row for one attempt: of several workers exactly one gets it."""
-        now = timezone.now()
         due = self.filter(
-            pk=pk, state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now + self.CLOCK_SKEW
+            pk=pk,
+            state=WelcomeEmail.State.QUEUED,
+            next_attempt_at__lte=timezone.now() + self.CLOCK_SKEW,
         )
-        claimed = due.update(
+        probe = False
+        claimed = due.filter(~Exists(Dispatch.objects.not_free()))._claim(task_id)
+        if not claimed and due.exists() and Dispatch.objects.take_probe(self.CLAIM_LASTS):
+            probe = True
+            claimed = due._claim(task_id)
+        # The member may be removed between the two statements.
+        welcome = self.select_related("member").filter(pk=pk).first() if claimed else None
+        if welcome is None:
+            # The hint is used up: the sweeper need not take it for one that is on its way.
+            self.filter(pk=pk, state=WelcomeEmail.State.QUEUED).update(hinted_at=None)
+        else:
+            welcome.is_probe = probe
+        return welcome
+
+    def _claim(self, task_id: str | None) -> int:
+        return self.update(
             state=WelcomeEmail.State.SENDING,
             attempts=F("attempts") + 1,
-            claimed_at=now,
+            claimed_at=timezone.now(),
             task_id=task_id,
         )
-        # The member may be removed between the two statements.
-        return self.select_related("member").filter(pk=pk).first() if claimed else None
 
     def free_stuck(self, most: int = 500) -> int:
         """Give rows back whose worker died while it was sending, one place on in the timetable.
 
         So a mail that kills every worker is given up in the end like any other.
         """
-        started = timezone.now() - self.CLAIM_LASTS
-        stuck = self.filter(state=WelcomeEmail.State.SENDING, claimed_at__lte=started)
+        now = timezone.now()
+        stuck = self.filter(
+            # From the future: the clock of some machine was wrong.
+            Q(claimed_at__lte=now - self.CLAIM_LASTS) | Q(claimed_at__gt=now + self.CLAIM_LASTS),
+            state=WelcomeEmail.State.SENDING,
+        )
         rows = list(stuck.order_by("claimed_at")[:most])
         for welcome in rows:
             welcome.record_retry(gettext("The worker died while it was sending."), "worker-lost")
         return len(rows)
 
+    def mend_clocks(self) -> int:
+        """Make due what waits longer than the timetable lets anything wait: a clock was wrong."""
+        latest = timezone.now() + max(WelcomeEmail.WAITS) + self.CLAIM_LASTS
+        late = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__gt=latest)
+        return late.update(next_attempt_at=timezone.now())
+
     def take_due(self, most: int = 2000) -> list[int]:
         """Ids of due rows of which no fresh hint is on its way, marked as hinted."""
         now = timezone.now()
         due = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now).filter(
-            Q(hinted_at=None) | Q(hinted_at__lte=now - self.HINT_LASTS)
+            Q(hinted_at=None)
+            | Q(hinted_at__lte=now - self.HINT_LASTS)
+            | Q(hinted_at__gt=now + self.HINT_LASTS),
+            ~Exists(Dispatch.objects.pausing()),
         )
         ids = list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:most])
         self.filter(pk__in=ids).update(hinted_at=now)
@@ -217,6 +274,8 @@ class WelcomeEmail(models.Model):
 
     objects = WelcomeEmailQuerySet.as_manager()
 
+    is_probe = False  # this attempt shows whether a fault's pause is over
+
     class Meta:
         verbose_name = _("welcome e-mail")
         verbose_name_plural = _("welcome e-mails")
@@ -251,11 +310,12 @@ class WelcomeEmail(models.Model):
         self._requeue(at, reason, code)
         return at
 
-    def record_not_tried(self, reason: str, code: str, wait: timedelta) -> datetime:
-        """The fault was ours, not the mail's: no attempt is counted."""
-        at = timezone.now() + wait
-        self._requeue(at, reason, code, attempts=self.attempts - 1)
-        return at
+    def record_not_tried(self, reason: str, code: str) -> None:
+        """The fault was ours, not the mail's: no attempt is counted.
+
+        It is due at once, behind all others that are, so that each pause's probe is another mail.
+        """
+        self._requeue(timezone.now(), reason, code, attempts=self.attempts - 1)
 
     def _requeue(self, at: datetime, reason: str, code: str, **columns: object) -> None:
         self._record(
@@ -272,6 +332,7 @@ class WelcomeEmail(models.Model):
         mine = WelcomeEmail.objects.filter(
             pk=self.pk, state=self.State.SENDING, claimed_at=self.claimed_at
         )
-        mine.update(**columns)
+        # A mail that went out and is not recorded would go out again.
+        persistently(lambda: mine.update(**columns), patience=1800)
         for name, value in columns.items():
             setattr(self, name, value)

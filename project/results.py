@@ -3,12 +3,9 @@ from django.db import connections
 from django.db.utils import OperationalError
 from django_celery_results.backends import DatabaseBackend
 
-logger = get_logger(__name__)
+from .database import IN_THE_WAY, LOST
 
-# What passes by itself. The connection is gone: server restarted, cut it off or cannot be reached.
-LOST = {1053, 2002, 2003, 2006, 2013, 4031}
-# Or another transaction was in the way: lock wait timeout, deadlock.
-IN_THE_WAY = {1205, 1213}
+logger = get_logger(__name__)
 
 
 class RetryingBackend(DatabaseBackend):
