@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from library.models import Book
 from members.models import Member, WelcomeEmail
-
-from .desk import CappedPaginator
 
 
 @dataclass
@@ -93,9 +89,3 @@ def _welcome_emails() -> list[Card]:
             colour="danger" if failed.exists() else "secondary",
         ),
     ]
-
-
-def bounded(queryset: QuerySet) -> str:
-    """How many, counted no further than lists are."""
-    paginator = CappedPaginator(queryset, 1)
-    return number_format(paginator.count) + ("+" if paginator.capped else "")
