@@ -1,6 +1,6 @@
 """What operators may do with welcome e-mails, and the page that asks them first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
@@ -160,16 +160,19 @@ def ask_or_do(
 def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
     with transaction.atomic():
         ids = action.run(welcomes)
-        if ids:
-            LogEntry.objects.log_actions(
-                user_id=request.user.pk,
-                queryset=WelcomeEmail.objects.only("pk").filter(pk__in=ids),
-                action_flag=CHANGE,
-                change_message=str(action.entry),
-            )
+        note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
     if action in (SEND_AGAIN, RETRY, RELEASE):
         hint(*ids[:HINTED_AT_ONCE])
     return len(ids)
+
+
+def note(request: HttpRequest, rows: Iterable[Model], text: str) -> None:
+    """An entry in the history of each row."""
+    account = request.user.pk
+    assert account is not None  # the admin asks for a login
+    LogEntry.objects.log_actions(
+        user_id=account, queryset=rows, action_flag=CHANGE, change_message=text
+    )
 
 
 def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]:

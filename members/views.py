@@ -1,5 +1,5 @@
 from django.db import transaction
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
@@ -55,8 +55,7 @@ class MemberViewSet(
     @transaction.atomic
     def perform_update(self, serializer: BaseSerializer) -> None:
         # Django would write a row that was erased in between anew.
-        if not Member.objects.select_for_update().filter(pk=serializer.instance.pk).exists():
-            raise Http404
+        get_object_or_404(Member.objects.select_for_update(), pk=self.kwargs["pk"])
         super().perform_update(serializer)
 
     @action(

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -30,6 +29,7 @@ from .actions import (
     SEND_AGAIN,
     Action,
     ask_or_do,
+    note,
 )
 from .attempts import timeline, welcome_ids
 from .delivery import render
@@ -195,7 +195,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[WelcomeEmail]:
         return super().get_queryset(request).select_related("member").defer("journal")
 
-    def get_ordering(self, request: HttpRequest) -> list[str]:
+    def get_ordering(self, request: HttpRequest) -> Any:
         """The latest first, by the time that the filter is about: one index gives both."""
         first = "-sent_at" if request.GET.get("sent") in SentFilter.choices_of else "-queued_at"
         return [first, "-pk"]
@@ -372,13 +372,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
             raise PermissionDenied
 
     def _switched(self, request: HttpRequest, text: str) -> HttpResponse:
-        LogEntry.objects.log_actions(
-            user_id=request.user.pk,
-            queryset=[Dispatch.objects.current()],
-            action_flag=CHANGE,
-            change_message=text,
-            single_object=True,
-        )
+        note(request, [Dispatch.objects.current()], text)
         self.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:index"))
 
@@ -401,7 +395,7 @@ def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
     """What stands on the page of a mail beside its fields."""
     try:
         mail = render(welcome)
-        html = next((part.content for part in mail.alternatives), "")
+        html = next((content for content, kind in mail.alternatives), "")
         fault = ""
     except Exception as error:  # a template of ours is broken: this page must say so, not break
         mail, html, fault = None, "", type(error).__name__
@@ -409,7 +403,7 @@ def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
     return {
         "welcome": welcome,
         "events": [
-            (event, badge(State(event.state).label, COLOURS[State(event.state)]))
+            (event, badge(str(State(event.state).label), COLOURS[State(event.state)]))
             if event.state and event.state != State.QUEUED
             else (event, badge(_("not sent"), "warning") if event.number else "")
             for event in timeline(welcome)
