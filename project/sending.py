@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from redis import Redis
 
 from members.models import Dispatch, WelcomeEmail
-from members.welcome_admin import retrying, sent_since
+from members.welcome_admin import WelcomeEmailAdmin, retrying, sent_since
 
 from . import breaker
 from .desk import bounded, moment
@@ -33,6 +33,7 @@ T = TypeVar("T")
 SILENCE = timedelta(minutes=2)  # of the clock or the workers, before it is an alarm
 LATE = timedelta(minutes=5)  # for a mail that waits and has not been tried
 DAYS = 30
+OLDEST_FIRST = WelcomeEmailAdmin.list_display.index("age") + 1  # a list's parameter o
 
 
 @dataclass
@@ -108,21 +109,21 @@ def _numbers(dispatch: Dispatch) -> list[Number]:
     now = timezone.now()
     waiting = mails.filter(state=State.QUEUED)
     oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
-    failed, held = bounded(mails.filter(state=State.FAILED)), mails.filter(state=State.HELD)
+    failed, held = (bounded(mails.filter(state=state)) for state in (State.FAILED, State.HELD))
     tried_again = bounded(retrying(mails))
     length = remembered("sending:queue", 5, queue_length)
     return [
         Number(
             title=_("Waiting"),
             value=bounded(waiting),
-            note=_("%(number)s on hold") % {"number": bounded(held)},
+            note=_("for their turn or a worker"),
             url=f"{page}?state=queued",
         ),
         Number(
             title=_("Oldest waiting"),
             value=timesince(oldest, depth=1) if oldest else "–",
             note=moment(oldest) if oldest else _("nothing waits"),
-            url=f"{page}?state=queued" if oldest else "",
+            url=f"{page}?state=queued&o={OLDEST_FIRST}" if oldest else "",
             colour="warning" if oldest and now - oldest > LATE else "",
         ),
         Number(
@@ -138,6 +139,12 @@ def _numbers(dispatch: Dispatch) -> list[Number]:
             note=_("read why, send again"),
             url=f"{page}?state=failed",
             colour="danger" if failed != "0" else "",
+        ),
+        Number(
+            title=_("On hold"),
+            value=held,
+            note=_("until somebody releases them"),
+            url=f"{page}?state=held",
         ),
         Number(
             title=_("Sent in 24 hours"),
