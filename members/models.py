@@ -1,10 +1,13 @@
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from email.utils import parseaddr
+from typing import Any
 
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MinLengthValidator, RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Exists, F, Q
 from django.db.models.functions import Length
 from django.db.models.lookups import GreaterThanOrEqual
@@ -14,6 +17,22 @@ from django.utils.translation import gettext_lazy as _
 
 from project.database import persistently
 from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
+
+from .erasing import erase_from_history
+
+
+class MemberQuerySet(models.QuerySet["Member"]):
+    @transaction.atomic
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Erase them: the rows with all that belongs to them, and their names in the history."""
+        ids = list(self.values_list("pk", flat=True))
+        deleted = super().delete()
+        # Afterwards: who was editing one of them has by now written his entry.
+        erase_from_history(self.model, ids)
+        return deleted
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
 
 
 class Member(models.Model):
@@ -40,6 +59,8 @@ class Member(models.Model):
     )
     registered_at = models.DateTimeField(_("registered"), auto_now_add=True, db_index=True)
 
+    objects = MemberQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("member")
         verbose_name_plural = _("members")
@@ -59,6 +80,14 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return self.username
+
+    @transaction.atomic
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Erase it, as the query set does."""
+        pk = self.pk
+        deleted = super().delete(*args, **kwargs)
+        erase_from_history(type(self), [pk])
+        return deleted
 
 
 def new_message_id() -> str:
@@ -226,12 +255,11 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         self.filter(pk__in=ids).update(hinted_at=now)
         return ids
 
-    def send_again(self) -> list[int]:
-        """Put these back at the beginning of their timetable; the ids of those that could be."""
-        states = [WelcomeEmail.State.QUEUED, WelcomeEmail.State.FAILED, WelcomeEmail.State.SENT]
+    def send_again(self, states: Collection[str] | None = None) -> list[int]:
+        """Put these back at the beginning of their timetable."""
         now = timezone.now()
-        ids = list(self.filter(state__in=states).values_list("pk", flat=True))
-        WelcomeEmail.objects.filter(pk__in=ids, state__in=states).update(
+        return self._move(
+            states or WelcomeEmail.MAY["send_again"],
             state=WelcomeEmail.State.QUEUED,
             attempts=0,
             queued_at=now,
@@ -240,6 +268,29 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
             last_error="",
             last_error_code="",
         )
+
+    def hold(self) -> list[int]:
+        return self._move(WelcomeEmail.MAY["hold"], state=WelcomeEmail.State.HELD)
+
+    def release(self) -> list[int]:
+        """Let these go on in their timetable where they stood."""
+        return self._move(
+            WelcomeEmail.MAY["release"], state=WelcomeEmail.State.QUEUED, hinted_at=None
+        )
+
+    def cancel(self) -> list[int]:
+        return self._move(WelcomeEmail.MAY["cancel"], state=WelcomeEmail.State.CANCELLED)
+
+    @transaction.atomic
+    def _move(self, states: Collection[str], **columns: object) -> list[int]:
+        """Write the columns where the state is one of these; the ids of exactly those rows.
+
+        Locked in between: a worker either claims a row before this or no longer can.
+        """
+        chosen = list(self.order_by().values_list("pk", flat=True))
+        rows = WelcomeEmail.objects.filter(pk__in=chosen, state__in=states)
+        ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+        WelcomeEmail.objects.filter(pk__in=ids, state__in=states).update(**columns)
         return ids
 
 
@@ -257,6 +308,14 @@ class WelcomeEmail(models.Model):
         HELD = "held", _("on hold")
         CANCELLED = "cancelled", _("cancelled")
 
+    # What operators may do, and in which states.
+    MAY = {
+        "send_again": [State.QUEUED, State.SENT, State.FAILED, State.CANCELLED],
+        "hold": [State.QUEUED],
+        "release": [State.HELD],
+        "cancel": [State.QUEUED, State.HELD],
+    }
+
     member = models.OneToOneField(
         Member, models.CASCADE, related_name="welcome_email", verbose_name=_("member")
     )
@@ -271,6 +330,9 @@ class WelcomeEmail(models.Model):
     last_error_code = models.CharField(_("error code"), max_length=40, blank=True)
     task_id = models.CharField(_("task"), max_length=255, null=True, db_index=True)  # noqa: DJ001
     message_id = models.CharField(_("Message-ID"), max_length=255, default=new_message_id)
+    # Here and not in a table of its own: an attempt costs no second write, the page of a mail no
+    # search among all task results, and erasing a member leaves nothing behind.
+    journal = models.JSONField(_("attempts so far"), default=list, encoder=DjangoJSONEncoder)
 
     objects = WelcomeEmailQuerySet.as_manager()
 
@@ -284,6 +346,11 @@ class WelcomeEmail(models.Model):
             # What the sweeper asks every 30 seconds, and the filter of the admin.
             models.Index(fields=["state", "next_attempt_at"], name="members_welcome_due"),
             models.Index(fields=["state", "claimed_at"], name="members_welcome_claimed"),
+            # The lists of the admin and the numbers of its dashboard.
+            models.Index(fields=["queued_at"], name="members_welcome_queued"),
+            models.Index(fields=["state", "queued_at"], name="members_welcome_age"),
+            models.Index(fields=["state", "sent_at"], name="members_welcome_sent"),
+            models.Index(fields=["state", "last_error_code"], name="members_welcome_reason"),
         ]
 
     def __str__(self) -> str:
@@ -328,6 +395,7 @@ class WelcomeEmail(models.Model):
         )
 
     def _record(self, **columns: object) -> None:
+        columns["journal"] = [*self.journal, self._attempt(columns)][-self.REMEMBERED :]
         # Only while this attempt still owns the row: the sweeper may have given it to another.
         mine = WelcomeEmail.objects.filter(
             pk=self.pk, state=self.State.SENDING, claimed_at=self.claimed_at
@@ -336,3 +404,16 @@ class WelcomeEmail(models.Model):
         persistently(lambda: mine.update(**columns), patience=1800)
         for name, value in columns.items():
             setattr(self, name, value)
+
+    REMEMBERED = 60  # attempts: two whole timetables
+
+    def _attempt(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """What the page of this mail tells about the attempt that ends now."""
+        return {
+            "task": self.task_id,
+            "started": self.claimed_at,
+            "ended": timezone.now(),
+            "state": columns["state"],
+            "reason": columns["last_error"],
+            "code": columns["last_error_code"],
+        }

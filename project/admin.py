@@ -1,16 +1,17 @@
 """The admin of what belongs to no app of ours: task results and API tokens."""
 
 import json
-import re
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,6 +23,8 @@ from knox import admin as knox_admin  # noqa: F401
 from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
+from members.actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
+from members.attempts import TASK, welcome_id, welcome_ids
 from members.models import WelcomeEmail
 
 from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge, moment
@@ -30,7 +33,7 @@ from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset,
 # (the package's admin modules are imported so that theirs can be unregistered)
 
 TASKS = {
-    "members.tasks.send_welcome_email": gettext_lazy("Send a welcome e-mail"),
+    TASK: gettext_lazy("Send a welcome e-mail"),
     "celery.backend_cleanup": gettext_lazy("Purge old task results"),
 }
 STATES = {
@@ -42,7 +45,6 @@ STATES = {
     "PENDING": (gettext_lazy("waiting"), "secondary"),
 }
 ENDED = ("SUCCESS", "FAILURE")
-FIRST_ARGUMENT = re.compile(r"\((\d+)")
 
 
 class TaskStateFilter(Preset):
@@ -76,13 +78,6 @@ def attach_welcomes(results: Any) -> None:
         result.welcome = welcomes.get(ids[result.pk])
 
 
-def welcome_id(result: TaskResult) -> int | None:
-    if result.task_name != "members.tasks.send_welcome_email":
-        return None
-    found = FIRST_ARGUMENT.search(result.task_args or "")
-    return int(found[1]) if found else None
-
-
 admin.site.unregister([TaskResult, GroupResult])
 TaskResult._meta.verbose_name = gettext_lazy("task result")
 TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
@@ -96,6 +91,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
     list_filter = [TaskStateFilter, TaskCreatedFilter]
     search_fields = ["=task_id"]
     search_help_text = gettext_lazy("Task ID")
+    actions = ["retry"]
+    change_form_template = "admin/task_result.html"
     ordering = ["-date_created", "-pk"]
     fieldsets = [
         (None, {"fields": ["state", "task", "welcome", "member", "outcome"]}),
@@ -116,6 +113,47 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return TaskResultList
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    @admin.action(description=SEND_AGAIN.label, permissions=["retry"])
+    def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
+        """Of those that failed; what has become of their mails since decides."""
+        failed = results.filter(status="FAILURE").order_by().only("task_name", "task_args")
+        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids(failed))
+        return ask_or_do(self, request, RETRY, welcomes, request.get_full_path())
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.retry_view)
+        name = "django_celery_results_taskresult_retry"
+        return [path("<int:pk>/retry/", view, name=name), *super().get_urls()]
+
+    def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not (self.has_retry_permission(request) and self.has_view_permission(request)):
+            raise PermissionDenied
+        result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
+        welcomes = WelcomeEmail.objects.filter(pk=welcome_id(result))
+        back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
+        return ask_or_do(self, request, RETRY, welcomes, back)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context: dict[str, Any] = {}
+        result = self.get_object(request, object_id)
+        if result is not None and result.status == "FAILURE" and self.has_retry_permission(request):
+            if result.welcome is not None:
+                context = {"retry": RETRY, "why_not": RETRY.refusal(result.welcome.state)}
+            elif result.task_name == TASK:
+                context = {"retry": RETRY, "why_not": _("The member has been removed.")}
+        return super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
 
     def get_object(self, *args: Any, **kwargs: Any) -> TaskResult | None:
         result = super().get_object(*args, **kwargs)

@@ -37,6 +37,12 @@ class CappedPaginator(Paginator):
         return min(self._counted, self.MOST)
 
 
+def bounded(queryset: QuerySet) -> str:
+    """How many, counted no further than lists are."""
+    paginator = CappedPaginator(queryset, 1)
+    return formats.number_format(paginator.count) + ("+" if paginator.capped else "")
+
+
 class DeskAdmin(admin.ModelAdmin):
     paginator = CappedPaginator
     show_full_result_count = False
