@@ -228,6 +228,7 @@ CELERY_RESULT_BACKEND_MAX_RETRIES = 16  # 10 ms, 20, 40 … 10 s, with jitter: a
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
 CELERY_TASK_SOFT_TIME_LIMIT = 120
 CELERY_TASK_ACKS_LATE = True
+CELERY_DB_REUSE_MAX = 10**9  # project.celery recycles connections as the web does
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = env.number("WORKER_CONCURRENCY", 2, 1, 64)
 # A process is replaced between two tasks, whatever may leak.
