@@ -217,6 +217,7 @@ WHITENOISE_MANIFEST_STRICT = False
 # --- E-mail ---
 vars().update(env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}"))
 EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
+MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds from mail to mail, of all workers together
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
