@@ -75,7 +75,7 @@ def send(number: int = 1000) -> None:
     with Redis.from_url(settings.REDIS_URL) as redis:
         redis.flushdb()
     fill(number)
-    example = render(WelcomeEmail.objects.select_related("member").first()).message()
+    example = render(WelcomeEmail.objects.select_related("member").get(pk=1)).message()
     bare = [bare_loop(sink.port, example, number)]
     before, connections = sink.taken()
     for pk in WelcomeEmail.objects.order_by("pk").values_list("pk", flat=True):

@@ -220,6 +220,13 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
             task_id=task_id,
         )
 
+    def put_off(self, pk: int, wait: timedelta) -> datetime:
+        """The mail's turn has not come, and it need not wait for it in a worker."""
+        at = timezone.now() + wait
+        waiting = self.filter(pk=pk, state=WelcomeEmail.State.QUEUED, next_attempt_at__lt=at)
+        waiting.update(next_attempt_at=at, hinted_at=None)
+        return at
+
     def free_stuck(self, most: int = 500) -> int:
         """Give rows back whose worker died while it was sending, one place on in the timetable.
 

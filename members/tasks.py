@@ -2,7 +2,7 @@
 
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from celery import Task, shared_task
 from django.db import DatabaseError
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from project.breaker import broker
 from project.database import persistently
 
+from . import pace
 from .delivery import ConfigurationFault, MailRefused, RenderingFault, TryAgain, deliver
 from .models import Dispatch, WelcomeEmail
 
@@ -28,6 +29,11 @@ def send_welcome_email(self: Task, welcome_id: int) -> str:
 
     Its words are in LANGUAGE_CODE, the language of a worker.
     """
+    wait = pace.take_turn()
+    if wait > pace.PATIENCE:
+        later = WelcomeEmail.objects.put_off(welcome_id, timedelta(seconds=wait))
+        return " ".join([_("Put off, as MAIL_RATE asks."), next_attempt(later)])
+    time.sleep(wait)
     welcome = persistently(
         lambda: WelcomeEmail.objects.claim(welcome_id, self.request.id), patience=30
     )

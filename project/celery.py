@@ -24,6 +24,19 @@ def wait_for_the_broker(conf: Settings, **kwargs: Any) -> None:
     conf.broker_transport_options = settings.WORKER_TRANSPORT_OPTIONS
 
 
+@signals.task_prerun.connect
+def keep_the_database_connection(**kwargs: Any) -> None:
+    """From task to task for CONN_MAX_AGE seconds, as the web does from request to request.
+
+    CELERY_DB_REUSE_MAX stops Celery from closing it twice a task; here it is left when it is old
+    or broken, and its next use asks first whether it still stands (CONN_HEALTH_CHECKS).
+    """
+    from django.db import close_old_connections, connection
+
+    if not connection.in_atomic_block:  # eager, in a test or a request
+        close_old_connections()
+
+
 @signals.celeryd_init.connect
 def watch_consumption(instance, **kwargs) -> None:
     from .worker import Heartbeat

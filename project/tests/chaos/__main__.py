@@ -318,7 +318,8 @@ def mysql_connections_killed(works: Works) -> Iterator[None]:
         while not stop.wait(0.5):
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
+                    "SELECT id FROM information_schema.processlist"
+                    " WHERE id <> CONNECTION_ID() AND db = DATABASE()"
                 )
                 for (number,) in cursor.fetchall():
                     with suppress(Exception):  # it has ended by itself
