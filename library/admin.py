@@ -1,5 +1,5 @@
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from django import forms
 from django.contrib import admin
@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from project.desk import DeskAdmin, Preset, SincePreset
+from project.desk import DeskAdmin, DeskChangeList, Preset, SincePreset
 
 from .isbn import EXAMPLE
 from .models import Book, BookQuerySet
@@ -44,6 +44,14 @@ class AddedFilter(SincePreset):
     title = gettext_lazy("added")
     parameter_name = "added"
     field = "created_at"
+
+
+class BookChangeList(DeskChangeList):
+    def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
+        """No column is the sorted one where the best matches come first."""
+        if self.query and ORDER_VAR not in self.params:
+            return {}
+        return super().get_ordering_field_columns()
 
 
 class BookForm(forms.ModelForm):
@@ -99,6 +107,9 @@ class BookAdmin(DeskAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
         return super().get_fieldsets(request, obj) if obj else self.fieldsets[:1]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return BookChangeList
 
     def get_search_results(  # type: ignore[override]
         self, request: HttpRequest, queryset: BookQuerySet, search_term: str

@@ -37,12 +37,18 @@ def add_heartbeat_queue(sender, instance, **kwargs) -> None:
     instance.app.amqp.queues.select_add(queue_name(sender), expires=600)
 
 
+# What runs every few seconds: worth a line when it fails only.
+ROUTINE = {"project.tasks.heartbeat", "members.tasks.sweep_welcome_emails"}
+
+
 @signals.after_setup_logger.connect
-def keep_heartbeats_out_of_the_log(**kwargs) -> None:
+def keep_routine_out_of_the_log(**kwargs: Any) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace"):
-        logging.getLogger(name).addFilter(
-            lambda record: getattr(record, "data", {}).get("name") != "project.tasks.heartbeat"
-        )
+        logging.getLogger(name).addFilter(is_news)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or getattr(record, "data", {}).get("name") not in ROUTINE
 
 
 class WatchedScheduler(PersistentScheduler):

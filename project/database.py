@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.utils import OperationalError
 
@@ -62,3 +63,16 @@ def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT RELEASE_LOCK(%s)", [lock])
+
+
+def warn_about_time_zones(log: Callable[[str], Any]) -> None:
+    """Without its zone tables MySQL has no local times, and a page that groups by day fails."""
+    if connection.vendor != "mysql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONVERT_TZ('2000-01-01', 'UTC', %s)", [settings.TIME_ZONE])
+        if cursor.fetchone() == (None,):
+            log(
+                f"This MySQL does not know the time zone {settings.TIME_ZONE}: load its tables "
+                "(mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql -u root mysql)."
+            )

@@ -1,6 +1,5 @@
 """What the admin's pages share: lists that stay quick at any size, badges, presets of filters."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -26,7 +25,8 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def _counted(self) -> int:
-        return self.object_list.order_by()[: self.MOST + 1].count()  # type: ignore[union-attr]
+        rows: QuerySet = self.object_list  # type: ignore[assignment]
+        return rows.order_by()[: self.MOST + 1].count()
 
     @property
     def capped(self) -> bool:
@@ -49,9 +49,6 @@ class DeskAdmin(admin.ModelAdmin):
     list_per_page = 50
     list_max_show_all = 0
 
-    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
-        return super().get_ordering(request) or self.opts.ordering
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return DeskChangeList
 
@@ -72,7 +69,9 @@ class DeskAdmin(admin.ModelAdmin):
             [],
         )
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+    def response_action(  # type: ignore[override]
+        self, request: HttpRequest, queryset: QuerySet
+    ) -> HttpResponse | None:
         everything = request.POST.get("select_across") not in (None, "", "0")
         if everything and CappedPaginator(queryset, 1).capped:
             text = _("Narrow the list down to at most %(most)d rows first.")
@@ -92,9 +91,11 @@ class DeskChangeList(ChangeList):
             ordering[-1] = "pk"
         return ordering
 
-    def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet:
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet:
         try:
-            return super().get_queryset(request, **kwargs)
+            return super().get_queryset(request, exclude_parameters)
         except ValidationError as error:  # a search that can be explained, such as a mistyped ISBN
             messages.warning(request, " ".join(error.messages))
             return self.root_queryset.none()

@@ -91,3 +91,15 @@ def test_an_authority_that_cannot_be_read_stops_the_start(monkeypatch):
     monkeypatch.setenv("DATABASE_CA", "/nowhere.pem")
     with pytest.raises(env.WrongSetting, match="DATABASE_CA"):
         env.mysql_options({})
+
+
+@pytest.mark.mysql
+@pytest.mark.django_db
+@pytest.mark.parametrize(("zone", "warnings"), [("UTC", 0), ("Mars/Olympus", 1)])
+def test_a_mysql_without_time_zones_is_told_of(settings, zone, warnings):
+    if connection.vendor != "mysql":
+        pytest.skip("needs DATABASE_URL=mysql://…")
+    lines = []
+    settings.TIME_ZONE = zone
+    database.warn_about_time_zones(lines.append)
+    assert len(lines) == warnings

@@ -11,7 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from library.models import Book
 from members.models import Member
 from project import env
-from project.database import one_at_a_time, wait_for_database
+from project.database import one_at_a_time, wait_for_database, warn_about_time_zones
 
 
 class Command(BaseCommand):
@@ -31,13 +31,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, sample_data: bool, verbosity: int, **options: Any) -> str | None:
         sample_data = sample_data or env.flag("LOAD_SAMPLE_DATA", default=False)
         wait_for_database(self.stderr.write)
+        warn_about_time_zones(self.stderr.write)
         with one_at_a_time(self.stderr.write):
             return self.prepare(sample_data, verbosity)
 
     def prepare(self, sample_data: bool, verbosity: int) -> str | None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            self.stdout.write("Bringing the database up to date …")
+            self.stderr.write("Bringing the database up to date …")
             call_command("migrate", interactive=False, verbosity=0)
         with transaction.atomic():
             if sample_data and not (Book.objects.exists() or Member.objects.exists()):
