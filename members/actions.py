@@ -38,6 +38,10 @@ class Action:
     run: Callable[[Any], list[int]]
     why_not: dict[State, Any] = field(default_factory=dict)
 
+    @property
+    def sends(self) -> bool:
+        return self.name in ("send_again", "retry", "release")
+
     def refusal(self, state: str) -> str:
         """Why it cannot be done in this state; empty where it can."""
         state = State(state)
@@ -110,7 +114,7 @@ RELEASE = Action(
 )
 CANCEL = Action(
     name="cancel",
-    label=_("Cancel"),
+    label=_("Cancel sending"),
     icon="fa-ban",
     effect=_("None of them is sent. It can be undone: send them again."),
     done=ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
@@ -161,7 +165,7 @@ def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -
     with transaction.atomic():
         ids = action.run(welcomes)
         note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
-    if action in (SEND_AGAIN, RETRY, RELEASE):
+    if action.sends:
         hint(*ids[:HINTED_AT_ONCE])
     return len(ids)
 

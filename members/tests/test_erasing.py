@@ -44,14 +44,13 @@ def traces() -> list[tuple[str, str]]:
 def attempt(welcome: WelcomeEmail, settings, **answers) -> None:
     """As a worker makes it, with its result in the database."""
     with mail_server(settings, **answers):
-        send_welcome_email.apply(args=[welcome.pk]).forget()
+        send_welcome_email.apply(args=[welcome.pk])
 
 
 @pytest.fixture
-def life(client, staff, settings, delay) -> Member:
+def life(client, staff, settings, delay, monkeypatch) -> Member:
     """A member with a past: registered in the admin, refused, edited, asked again, sent."""
-    settings.CELERY_TASK_STORE_EAGER_RESULT = True
-    send_welcome_email.app.conf.task_store_eager_result = True
+    monkeypatch.setattr(send_welcome_email, "store_eager_result", True)
     client.force_login(staff)
     client.post(reverse("admin:members_member_add"), {"username": NAME, "email": ADDRESS})
     member = Member.objects.get()
@@ -67,8 +66,7 @@ def life(client, staff, settings, delay) -> Member:
     welcome.refresh_from_db()
     assert welcome.state == WelcomeEmail.State.SENT
     assert len(welcome.journal) == 3
-    yield member
-    send_welcome_email.app.conf.task_store_eager_result = False
+    return member
 
 
 def by_admin(client, member: Member) -> None:
