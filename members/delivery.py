@@ -134,9 +134,13 @@ def _by_reply(code: int, answer: bytes | str, *names: str) -> DeliveryError:
     for name in names:
         said = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "…", said, flags=re.IGNORECASE)
     said = said[:300]
-    if _is_final(code):
-        return MailRefused(f"{_('The mail server refuses the mail')} ({code} {said}).", str(code))
-    return TryAgain(f"{_('The mail server asks us to wait')} ({code} {said}).", str(code))
+    final = _is_final(code)
+    # Not inside the f-string, where xgettext sees no string to translate.
+    reason = (
+        _("The mail server refuses the mail") if final else _("The mail server asks us to wait")
+    )
+    kind = MailRefused if final else TryAgain
+    return kind(f"{reason} ({code} {said}).", str(code))
 
 
 def _our_fault(reason: str, code: int) -> ConfigurationFault:
