@@ -22,4 +22,4 @@ class Migration(migrations.Migration):
         ("project", "0001_staff_groups"),
     ]
 
-    operations = [migrations.RunPython(add_index, remove_index)]
+    operations = [migrations.RunPython(add_index, remove_index, atomic=False)]
