@@ -44,7 +44,7 @@ def bounded(queryset: QuerySet) -> str:
 
 
 class DeskAdmin(admin.ModelAdmin):
-    paginator = CappedPaginator
+    paginator: type[CappedPaginator] = CappedPaginator
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
@@ -73,9 +73,9 @@ class DeskAdmin(admin.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet
     ) -> HttpResponse | None:
         everything = request.POST.get("select_across") not in (None, "", "0")
-        if everything and CappedPaginator(queryset, 1).capped:
+        if everything and self.paginator(queryset, 1).capped:
             text = _("Narrow the list down to at most %(most)d rows first.")
-            self.message_user(request, text % {"most": CappedPaginator.MOST}, messages.WARNING)
+            self.message_user(request, text % {"most": self.paginator.MOST}, messages.WARNING)
             return None
         return super().response_action(request, queryset)
 
