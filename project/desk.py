@@ -44,7 +44,7 @@ def bounded(queryset: QuerySet) -> str:
 
 
 class DeskAdmin(admin.ModelAdmin):
-    paginator: type[CappedPaginator] = CappedPaginator
+    paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
