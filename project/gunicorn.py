@@ -13,7 +13,7 @@ from project import env  # noqa: E402
 wsgi_app = "project.wsgi"
 bind = f"{env.text('BIND', '127.0.0.1')}:{settings.PORT}"
 # SQLite and memory as cache want one process; its threads wait for each other's I/O only.
-workers = 1 if settings.EMBEDDED else env.number("WEB_CONCURRENCY", 2, 1, 64)
+workers = 1 if settings.EMBEDDED else settings.WEB_CONCURRENCY
 worker_class = "gthread"
 threads = env.number("WEB_THREADS", 4, 1, 64)
 timeout = env.number("WEB_TIMEOUT", 60, 5, 3600)

@@ -53,6 +53,8 @@ SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 PORT = env.number("PORT", 8000, 1, 65535)
+# Here and not in project/gunicorn.py, for gunicorn itself reads it before that, and less kindly.
+WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", 2, 1, 64)
 # Addresses, networks or host names of proxies whose X-Forwarded-For and -Proto are believed.
 TRUSTED_PROXIES = env.words(
     "TRUSTED_PROXIES",
