@@ -67,12 +67,13 @@ def deliver(welcome: WelcomeEmail) -> None:
     """Send it, or raise the DeliveryError that says what to do next."""
     try:
         mail = render(welcome)
-        mail.message()
+        written = mail.message()
     except Exception as error:
         name = type(error).__name__
         logger.error("Welcome e-mail %d could not be written: %s", welcome.pk, name)
         reason = _("The welcome e-mail could not be written: %(error)s.") % {"error": name}
         raise RenderingFault(reason, "rendering") from None
+    setattr(mail, "message", lambda: written)  # noqa: B010  # to write it again costs milliseconds
     try:
         smtp.send(mail)
     except Exception as error:

@@ -87,6 +87,7 @@ def persistently(call: Callable[[], T], patience: float = 60) -> T:
         except (OperationalError, InterfaceError) as error:
             code = error.args[0] if error.args else None
             passing = code in LOST | IN_THE_WAY or isinstance(error, InterfaceError)
+            passing = passing or "locked" in str(error)  # SQLite
             if connection.in_atomic_block or not passing or time.monotonic() > stop:
                 raise
             logger.warning("Tried again after MySQL's error %s.", code)
