@@ -58,6 +58,14 @@ def add_heartbeat_queue(sender, instance, **kwargs) -> None:
 ROUTINE = {"project.tasks.heartbeat", "members.tasks.sweep_welcome_emails"}
 
 
+@signals.celeryd_after_setup.connect
+def start_without_a_connection(**kwargs: Any) -> None:
+    """The checks at the start ask the database; its processes must not inherit one connection."""
+    from django.db import connections
+
+    connections.close_all()
+
+
 @signals.after_setup_logger.connect
 def keep_routine_out_of_the_log(**kwargs: Any) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace"):

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 LOST = {1040, 1053, 2002, 2003, 2006, 2013, 4031}
 # Or another transaction was in the way: lock wait timeout, deadlock.
 IN_THE_WAY = {1205, 1213}
+# Or the server takes no writes for a while: read only during a failover, disk full.
+NO_WRITES = {1021, 1114, 1290, 1836, 3101}
 
 # Waiting will not help: access denied (1044, 1045, 1698), no such database (1049).
 REFUSED = {1044, 1045, 1049, 1698}
@@ -86,7 +88,7 @@ def persistently(call: Callable[[], T], patience: float = 60) -> T:
             return call()
         except (OperationalError, InterfaceError) as error:
             code = error.args[0] if error.args else None
-            passing = code in LOST | IN_THE_WAY or isinstance(error, InterfaceError)
+            passing = code in LOST | IN_THE_WAY | NO_WRITES or isinstance(error, InterfaceError)
             passing = passing or "locked" in str(error)  # SQLite
             if connection.in_atomic_block or not passing or time.monotonic() > stop:
                 raise

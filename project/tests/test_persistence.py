@@ -26,7 +26,7 @@ def no_waiting(monkeypatch):
     database.connection.in_atomic_block = False
 
 
-@pytest.mark.parametrize("code", [1205, 1213, 1040, 2002, 2003, 2006, 2013, 4031])
+@pytest.mark.parametrize("code", [1205, 1213, 1040, 1290, 2003, 2006, 2013, 4031])
 def test_what_passes_by_itself_is_waited_for(code):
     assert database.persistently(Flaky(*[OperationalError(code, "")] * 5)) == "done"
 
