@@ -86,7 +86,11 @@ class DeskChangeList(ChangeList):
 
         So one index serves both; (title, -pk) would sort the whole table.
         """
-        ordering = list(super().get_ordering(request, queryset))
+        ordering: list[Any] = []
+        for column in super().get_ordering(request, queryset):
+            # The default follows the column that was clicked, and may name it again.
+            if str(column).lstrip("-") not in {str(first).lstrip("-") for first in ordering}:
+                ordering.append(column)
         if len(ordering) > 1 and ordering[-1] == "-pk" and not str(ordering[-2]).startswith("-"):
             ordering[-1] = "pk"
         return ordering

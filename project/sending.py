@@ -105,7 +105,7 @@ def overview(request: HttpRequest) -> Overview | None:
 
 def _numbers(dispatch: Dispatch) -> list[Number]:
     page = reverse("admin:members_welcomeemail_changelist")
-    mails = WelcomeEmail.objects.order_by()
+    mails = WelcomeEmail.objects.all()
     now = timezone.now()
     waiting = mails.filter(state=State.QUEUED)
     oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()

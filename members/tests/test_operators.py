@@ -343,3 +343,22 @@ def test_a_member_that_is_erased_meanwhile_is_not_saved_anew(staff, client, owed
         change = reverse("admin:members_member_change", args=[member.pk])
         client.post(change, {"username": "ann", "email": "ann@example.org"})
     assert not Member.objects.exists()
+
+
+def test_the_oldest_first_is_read_from_one_index(operator, owed, django_assert_max_num_queries):
+    """Django would sort by the age, by the age again and by the key the other way."""
+    owed()
+    with django_assert_max_num_queries(10) as queries:
+        operator.get(f"{LIST}?state=queued&o=5")
+    (rows,) = [q["sql"] for q in queries if "message_id" in q["sql"] and "ORDER BY" in q["sql"]]
+    order = rows[rows.index("ORDER BY") :].replace("`", '"')
+    assert order.startswith(
+        'ORDER BY "members_welcomeemail"."queued_at" ASC, "members_welcomeemail"."id" ASC'
+    )
+
+
+def test_a_search_that_finds_too_many_says_so(operator, owed, monkeypatch):
+    monkeypatch.setattr("members.welcome_admin.WelcomeEmailAdmin.MOST_MEMBERS", 2)
+    for number in range(3):
+        owed(f"ann{number}")
+    assert "type more letters" in text(operator.get(f"{LIST}?q=ann"))
