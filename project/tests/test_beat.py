@@ -41,7 +41,7 @@ def test_a_database_that_hangs_stops_no_clock_and_is_asked_once(clock, monkeypat
     for _ in range(3):
         clock.pulse_at = float("-inf")
         clock.show_pulse()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
     release.set()
     clock.pulse.join()
     assert len(asked) == 1

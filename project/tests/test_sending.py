@@ -163,10 +163,10 @@ def test_a_silent_redis_costs_a_moment_once(settings):
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         started = time.monotonic()
         assert sending.queue_length() is None
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 5
         again = time.monotonic()
         assert sending.queue_length() is None
-        assert time.monotonic() - again < 0.1, "the breaker is open"
+        assert time.monotonic() - again < 1, "the breaker is open"
 
 
 def test_a_queue_of_unknown_length_is_called_unknown(operator, alive, settings):
