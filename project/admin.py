@@ -133,7 +133,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         if not (self.has_retry_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
         result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
-        welcomes = WelcomeEmail.objects.filter(pk=welcome_id(result))
+        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids([result]))
         back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
         return ask_or_do(self, request, RETRY, welcomes, back)
 
