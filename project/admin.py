@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -45,7 +44,6 @@ STATES = {
     "REVOKED": (gettext_lazy("revoked"), "secondary"),
     "PENDING": (gettext_lazy("waiting"), "secondary"),
 }
-Result = Any  # a TaskResult: of its columns, and of the welcome e-mail added, mypy knows nothing
 ENDED = ("SUCCESS", "FAILURE")
 
 
@@ -135,7 +133,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         if not (self.has_retry_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
         result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
-        welcomes = WelcomeEmail.objects.filter(pk=welcome_id(result) or 0)
+        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids([result]))
         back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
         return ask_or_do(self, request, RETRY, welcomes, back)
 
@@ -157,30 +155,30 @@ class TaskResultAdmin(ReadOnlyAdmin):
             request, object_id, form_url, {**context, **(extra_context or {})}
         )
 
-    def get_object(self, *args: Any, **kwargs: Any) -> Result | None:
+    def get_object(self, *args: Any, **kwargs: Any) -> TaskResult | None:
         result = super().get_object(*args, **kwargs)
         if result is not None:
             attach_welcomes([result])
         return result
 
     @admin.display(description=gettext_lazy("state"), ordering="status")
-    def state(self, result: Result) -> SafeString:
+    def state(self, result: TaskResult) -> SafeString:
         text, colour = STATES.get(result.status, (result.status, "secondary"))
         return badge(str(text), colour)
 
     @admin.display(description=gettext_lazy("task"))
-    def task(self, result: Result) -> str:
+    def task(self, result: TaskResult) -> str:
         return str(TASKS.get(result.task_name, result.task_name or _("unknown")))
 
     @admin.display(description=gettext_lazy("welcome e-mail"))
-    def welcome(self, result: Result) -> str | SafeString:
+    def welcome(self, result: TaskResult) -> str | SafeString:
         if result.welcome is None:
             return "–"
         address = reverse("admin:members_welcomeemail_change", args=[result.welcome.pk])
         return format_html('<a href="{}">{}</a>', address, result.welcome)
 
     @admin.display(description=gettext_lazy("member"))
-    def member(self, result: Result) -> str | SafeString:
+    def member(self, result: TaskResult) -> str | SafeString:
         if result.welcome is None:
             return "–"
         member = result.welcome.member
@@ -188,7 +186,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', address, member.username)
 
     @admin.display(description=gettext_lazy("outcome"))
-    def outcome(self, result: Result) -> str:
+    def outcome(self, result: TaskResult) -> str:
         """The sentence that the task returned, or that its error says."""
         try:
             outcome = json.loads(result.result or "null")
@@ -203,39 +201,39 @@ class TaskResultAdmin(ReadOnlyAdmin):
     # The package's own columns carry its help texts, made for programmers.
 
     @admin.display(description=gettext_lazy("created"), ordering="date_created")
-    def created(self, result: Result) -> str:
+    def created(self, result: TaskResult) -> str:
         return moment(result.date_created)
 
     @admin.display(description=gettext_lazy("started"))
-    def started(self, result: Result) -> str:
+    def started(self, result: TaskResult) -> str:
         return moment(result.date_started)
 
     @admin.display(description=gettext_lazy("worker"))
-    def ran_on(self, result: Result) -> str:
+    def ran_on(self, result: TaskResult) -> str:
         return result.worker or "–"
 
     @admin.display(description=gettext_lazy("task ID"))
-    def task_key(self, result: Result) -> str:
+    def task_key(self, result: TaskResult) -> str:
         return result.task_id
 
     @admin.display(description=gettext_lazy("finished"))
-    def finished(self, result: Result) -> str:
+    def finished(self, result: TaskResult) -> str:
         # django-celery-results sets date_done when a task starts, too.
         return moment(result.date_done if result.status in ENDED else None)
 
     @admin.display(description=gettext_lazy("duration"))
-    def duration(self, result: Result) -> str:
+    def duration(self, result: TaskResult) -> str:
         if not (result.date_started and result.status in ENDED):
             return "–"
         seconds = (result.date_done - result.date_started).total_seconds()
         return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}
 
     @admin.display(description=gettext_lazy("arguments"))
-    def arguments(self, result: Result) -> str:
+    def arguments(self, result: TaskResult) -> str:
         return (result.task_args or "–").strip('"')
 
     @admin.display(description=gettext_lazy("trace"))
-    def trace(self, result: Result) -> str | SafeString:
+    def trace(self, result: TaskResult) -> str | SafeString:
         if not result.traceback:
             return "–"
         return format_html(
@@ -255,7 +253,7 @@ AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
 class TokenForm(forms.ModelForm):
     expiry = forms.SplitDateTimeField(
         label=gettext_lazy("expires"),
-        widget=AdminSplitDateTime,
+        widget=admin.widgets.AdminSplitDateTime,
         initial=lambda: timezone.now() + knox_settings.TOKEN_TTL,
     )
 
@@ -278,28 +276,18 @@ class TokenAdmin(DeskAdmin):
     ordering = ["-created"]
     readonly_fields = ["token_key", "created"]
 
-    def get_form(
-        self,
-        request: HttpRequest,
-        obj: AuthToken | None = None,
-        change: bool = False,
-        **kwargs: Any,
-    ) -> type[forms.ModelForm]:
-        form = super().get_form(
-            request, obj, change, **({} if obj else {"form": TokenForm}) | kwargs
-        )
+    def get_form(self, request: HttpRequest, obj: AuthToken | None = None, **kwargs: Any) -> type:
+        form = super().get_form(request, obj, **({} if obj else {"form": TokenForm}) | kwargs)
         if obj is None:
             widget = form.base_fields["user"].widget  # type: ignore[attr-defined]
             widget.can_add_related = widget.can_change_related = widget.can_view_related = False
         if obj is None and not request.user.is_superuser:
             # A token is as strong as its account: nobody may make one of another's.
-            accounts = get_user_model()._default_manager.filter(
-                username=request.user.get_username()
-            )
+            accounts = get_user_model()._default_manager.filter(pk=request.user.pk)
             form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
         return form
 
-    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
+    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[str]:
         return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:

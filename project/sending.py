@@ -93,29 +93,29 @@ def overview(request: HttpRequest) -> Overview | None:
     paused = bool(dispatch.paused_at) and not (
         dispatch.resume_at and dispatch.resume_at <= timezone.now()
     )
+    waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
+    oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
     return Overview(
         dispatch=dispatch,
         paused=paused,
         may_switch=request.user.has_perm("members.change_dispatch"),
-        numbers=_numbers(dispatch),
+        numbers=_numbers(dispatch, oldest),
         days=_with_heights(remembered("sending:days", 60, _days)),
-        alarms=_alarms(dispatch, paused),
+        alarms=_alarms(dispatch, paused, oldest),
     )
 
 
-def _numbers(dispatch: Dispatch) -> list[Number]:
+def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
     page = reverse("admin:members_welcomeemail_changelist")
     mails = WelcomeEmail.objects.all()
     now = timezone.now()
-    waiting = mails.filter(state=State.QUEUED)
-    oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
     failed, held = (bounded(mails.filter(state=state)) for state in (State.FAILED, State.HELD))
     tried_again = bounded(retrying(mails))
     length = remembered("sending:queue", 5, queue_length)
     return [
         Number(
             title=_("Waiting"),
-            value=bounded(waiting),
+            value=bounded(mails.filter(state=State.QUEUED)),
             note=_("for their turn or a worker"),
             url=f"{page}?state=queued",
         ),
@@ -153,8 +153,8 @@ def _numbers(dispatch: Dispatch) -> list[Number]:
             url=f"{page}?state=sent&sent=1",
         ),
         _seen(_("Last success"), dispatch.success_at),
-        _seen(_("Worker seen"), dispatch.worker_at, SILENCE),
-        _seen(_("Clock seen"), dispatch.beat_at, SILENCE),
+        _seen(_("Worker seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
+        _seen(_("Clock seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
         Number(
             title=_("Queue"),
             value=_("unknown") if length is None else number_format(length),
@@ -164,17 +164,23 @@ def _numbers(dispatch: Dispatch) -> list[Number]:
     ]
 
 
-def _seen(title: str, at: datetime | None, patience: timedelta | None = None) -> Number:
+def _seen(title: str, at: datetime | None, silent: bool = False) -> Number:
+    colour = "danger" if silent else ""
     if at is None:
-        return Number(title, _("never"), colour="danger" if patience else "")
-    late = patience is not None and timezone.now() - at > patience
+        return Number(title, _("never"), colour=colour)
     ago = _("%(time)s ago") % {"time": timesince(at, depth=1)}
     if timezone.now() - at < timedelta(minutes=1):
         ago = _("just now")
-    return Number(title, ago, moment(at), colour="danger" if late else "")
+    return Number(title, ago, moment(at), colour=colour)
 
 
-def _alarms(dispatch: Dispatch, paused: bool) -> list[str]:
+def _is_silent(at: datetime | None, oldest: datetime | None) -> bool:
+    """What has never been seen may be about to start, unless a mail waits for it already."""
+    since = at or oldest
+    return since is not None and timezone.now() - since > SILENCE
+
+
+def _alarms(dispatch: Dispatch, paused: bool, oldest: datetime | None) -> list[str]:
     found = []
     fault = bool(dispatch.paused_at) and dispatch.pause_code != Dispatch.OPERATOR
     if fault:
@@ -188,12 +194,11 @@ def _alarms(dispatch: Dispatch, paused: bool) -> list[str]:
     elif paused:
         words = {"time": moment(dispatch.paused_at), "reason": dispatch.pause_reason}
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
-    now = timezone.now()
-    if dispatch.beat_at is None or now - dispatch.beat_at > SILENCE:
+    if _is_silent(dispatch.beat_at, oldest):
         found.append(
             _("The clock (beat) is silent: nothing is tried again. Is the beat process running?")
         )
-    if dispatch.worker_at is None or now - dispatch.worker_at > SILENCE:
+    if _is_silent(dispatch.worker_at, oldest):
         found.append(_("No worker answers: nothing is sent. Is the worker process running?"))
     return found
 

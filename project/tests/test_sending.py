@@ -93,7 +93,11 @@ def test_silence_is_an_alarm_after_two_minutes(operator, alive):
     assert overview(operator).alarms == []
     Dispatch.objects.update(beat_at=timezone.now() - timedelta(minutes=3))
     assert [text[:16] for text in overview(operator).alarms] == ["The clock (beat)"]
-    Dispatch.objects.update(worker_at=None)
+
+
+def test_works_that_never_ran_are_an_alarm_once_a_mail_waits_for_them(operator):
+    assert overview(operator).alarms == []
+    mail(queued_at=timezone.now() - timedelta(minutes=3))
     assert len(overview(operator).alarms) == 2
 
 
