@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -44,6 +45,7 @@ STATES = {
     "REVOKED": (gettext_lazy("revoked"), "secondary"),
     "PENDING": (gettext_lazy("waiting"), "secondary"),
 }
+Result = Any  # a TaskResult: of its columns, and of the welcome e-mail added, mypy knows nothing
 ENDED = ("SUCCESS", "FAILURE")
 
 
@@ -155,30 +157,30 @@ class TaskResultAdmin(ReadOnlyAdmin):
             request, object_id, form_url, {**context, **(extra_context or {})}
         )
 
-    def get_object(self, *args: Any, **kwargs: Any) -> TaskResult | None:
+    def get_object(self, *args: Any, **kwargs: Any) -> Result | None:
         result = super().get_object(*args, **kwargs)
         if result is not None:
             attach_welcomes([result])
         return result
 
     @admin.display(description=gettext_lazy("state"), ordering="status")
-    def state(self, result: TaskResult) -> SafeString:
+    def state(self, result: Result) -> SafeString:
         text, colour = STATES.get(result.status, (result.status, "secondary"))
         return badge(str(text), colour)
 
     @admin.display(description=gettext_lazy("task"))
-    def task(self, result: TaskResult) -> str:
+    def task(self, result: Result) -> str:
         return str(TASKS.get(result.task_name, result.task_name or _("unknown")))
 
     @admin.display(description=gettext_lazy("welcome e-mail"))
-    def welcome(self, result: TaskResult) -> str | SafeString:
+    def welcome(self, result: Result) -> str | SafeString:
         if result.welcome is None:
             return "–"
         address = reverse("admin:members_welcomeemail_change", args=[result.welcome.pk])
         return format_html('<a href="{}">{}</a>', address, result.welcome)
 
     @admin.display(description=gettext_lazy("member"))
-    def member(self, result: TaskResult) -> str | SafeString:
+    def member(self, result: Result) -> str | SafeString:
         if result.welcome is None:
             return "–"
         member = result.welcome.member
@@ -186,7 +188,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', address, member.username)
 
     @admin.display(description=gettext_lazy("outcome"))
-    def outcome(self, result: TaskResult) -> str:
+    def outcome(self, result: Result) -> str:
         """The sentence that the task returned, or that its error says."""
         try:
             outcome = json.loads(result.result or "null")
@@ -201,39 +203,39 @@ class TaskResultAdmin(ReadOnlyAdmin):
     # The package's own columns carry its help texts, made for programmers.
 
     @admin.display(description=gettext_lazy("created"), ordering="date_created")
-    def created(self, result: TaskResult) -> str:
+    def created(self, result: Result) -> str:
         return moment(result.date_created)
 
     @admin.display(description=gettext_lazy("started"))
-    def started(self, result: TaskResult) -> str:
+    def started(self, result: Result) -> str:
         return moment(result.date_started)
 
     @admin.display(description=gettext_lazy("worker"))
-    def ran_on(self, result: TaskResult) -> str:
+    def ran_on(self, result: Result) -> str:
         return result.worker or "–"
 
     @admin.display(description=gettext_lazy("task ID"))
-    def task_key(self, result: TaskResult) -> str:
+    def task_key(self, result: Result) -> str:
         return result.task_id
 
     @admin.display(description=gettext_lazy("finished"))
-    def finished(self, result: TaskResult) -> str:
+    def finished(self, result: Result) -> str:
         # django-celery-results sets date_done when a task starts, too.
         return moment(result.date_done if result.status in ENDED else None)
 
     @admin.display(description=gettext_lazy("duration"))
-    def duration(self, result: TaskResult) -> str:
+    def duration(self, result: Result) -> str:
         if not (result.date_started and result.status in ENDED):
             return "–"
         seconds = (result.date_done - result.date_started).total_seconds()
         return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}
 
     @admin.display(description=gettext_lazy("arguments"))
-    def arguments(self, result: TaskResult) -> str:
+    def arguments(self, result: Result) -> str:
         return (result.task_args or "–").strip('"')
 
     @admin.display(description=gettext_lazy("trace"))
-    def trace(self, result: TaskResult) -> str | SafeString:
+    def trace(self, result: Result) -> str | SafeString:
         if not result.traceback:
             return "–"
         return format_html(
@@ -253,7 +255,7 @@ AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
 class TokenForm(forms.ModelForm):
     expiry = forms.SplitDateTimeField(
         label=gettext_lazy("expires"),
-        widget=admin.widgets.AdminSplitDateTime,
+        widget=AdminSplitDateTime,
         initial=lambda: timezone.now() + knox_settings.TOKEN_TTL,
     )
 
@@ -276,18 +278,28 @@ class TokenAdmin(DeskAdmin):
     ordering = ["-created"]
     readonly_fields = ["token_key", "created"]
 
-    def get_form(self, request: HttpRequest, obj: AuthToken | None = None, **kwargs: Any) -> type:
-        form = super().get_form(request, obj, **({} if obj else {"form": TokenForm}) | kwargs)
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: AuthToken | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> type[forms.ModelForm]:
+        form = super().get_form(
+            request, obj, change, **({} if obj else {"form": TokenForm}) | kwargs
+        )
         if obj is None:
             widget = form.base_fields["user"].widget  # type: ignore[attr-defined]
             widget.can_add_related = widget.can_change_related = widget.can_view_related = False
         if obj is None and not request.user.is_superuser:
             # A token is as strong as its account: nobody may make one of another's.
-            accounts = get_user_model()._default_manager.filter(pk=request.user.pk)
+            accounts = get_user_model()._default_manager.filter(
+                username=request.user.get_username()
+            )
             form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
         return form
 
-    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
         return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
