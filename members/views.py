@@ -20,7 +20,9 @@ EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
 
 
 @extend_schema_view(
-    list=extend_schema(summary="Search the members"),
+    list=extend_schema(
+        summary="Search the members", description="A member has to fit every parameter given."
+    ),
     retrieve=extend_schema(summary="Read a member"),
     partial_update=extend_schema(
         summary="Change a member",
