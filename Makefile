@@ -1,5 +1,6 @@
 # make run    the whole tool on this machine, until Ctrl-C
 # make test   the suite that needs no server
+# make chaos  every fault against real processes, on the MySQL and Redis of DATABASE_URL and REDIS_URL
 # make messages  collects the strings for translation and compiles them
 # make check  lint, types, migrations, schema, translations
 # make backup / make restore FILE=…  the compose stack's database
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT DATA_DIR
 
-.PHONY: run test check messages backup restore
+.PHONY: run test check chaos messages backup restore
 .DEFAULT_GOAL := run
 
 run: staticfiles/staticfiles.json
@@ -17,6 +18,10 @@ run: staticfiles/staticfiles.json
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
+
+# They hold nothing of value: Redis is flushed. CHAOS_MYSQL and CHAOS_REDIS name their containers.
+chaos: $(VENV)/.dev
+	$(BIN)/python -m project.tests.chaos
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

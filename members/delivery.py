@@ -14,7 +14,8 @@ from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from .models import WelcomeEmail
+from . import smtp
+from .models import Member, WelcomeEmail
 
 logger = logging.getLogger(__name__)
 
@@ -66,23 +67,32 @@ def deliver(welcome: WelcomeEmail) -> None:
     """Send it, or raise the DeliveryError that says what to do next."""
     try:
         mail = render(welcome)
-        mail.message()
+        written = mail.message()
     except Exception as error:
         name = type(error).__name__
         logger.error("Welcome e-mail %d could not be written: %s", welcome.pk, name)
         reason = _("The welcome e-mail could not be written: %(error)s.") % {"error": name}
         raise RenderingFault(reason, "rendering") from None
+    setattr(mail, "message", lambda: written)  # noqa: B010  # to write it again costs milliseconds
     try:
-        mail.send()
+        smtp.send(mail)
     except Exception as error:
-        raise classify(error) from None
+        raise classify(error, *names_of(welcome.member)) from None
 
 
-def classify(error: Exception) -> DeliveryError:
-    """Which kind of failure this is, by the reply codes of RFC 5321, 4.2 and RFC 4954, 6."""
+def names_of(member: Member) -> list[str]:
+    """What a mail server may call a member by."""
+    return [member.email, member.email.rpartition("@")[0], member.username]
+
+
+def classify(error: Exception, *names: str) -> DeliveryError:
+    """Which kind of failure this is, by the reply codes of RFC 5321, 4.2 and RFC 4954, 6.
+
+    The answer of the server is told without the NAMES: it outlives the member in a task result.
+    """
     match error:
         case smtplib.SMTPRecipientsRefused():
-            return _by_reply(*next(iter(error.recipients.values())))
+            return _by_reply(*next(iter(error.recipients.values())), *names)
         case smtplib.SMTPSenderRefused() if _is_final(error.smtp_code) and error.smtp_code != 552:
             return _our_fault(_("The mail server refuses our sender address"), error.smtp_code)
         case smtplib.SMTPConnectError() | smtplib.SMTPHeloError() if _is_final(error.smtp_code):
@@ -90,7 +100,7 @@ def classify(error: Exception) -> DeliveryError:
         case smtplib.SMTPAuthenticationError() if _is_final(error.smtp_code):
             return _our_fault(_("The mail server refuses our login"), error.smtp_code)
         case smtplib.SMTPResponseException():
-            return _by_reply(error.smtp_code, error.smtp_error)
+            return _by_reply(error.smtp_code, error.smtp_error, *names)
         case smtplib.SMTPNotSupportedError():
             reason = _("The mail server does not offer the login or encryption of our settings.")
             return ConfigurationFault(reason, "not-supported")
@@ -118,14 +128,21 @@ def _too_slow() -> TryAgain:
 LOGIN_WANTED = {530, 534, 535, 538}
 
 
-def _by_reply(code: int, answer: bytes | str) -> DeliveryError:
+def _by_reply(code: int, answer: bytes | str, *names: str) -> DeliveryError:
     if code in LOGIN_WANTED:
         return _our_fault(_("The mail server refuses our login"), code)
     said = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
-    said = ADDRESS.sub("…@…", " ".join(said.split()))[:300]
-    if _is_final(code):
-        return MailRefused(f"{_('The mail server refuses the mail')} ({code} {said}).", str(code))
-    return TryAgain(f"{_('The mail server asks us to wait')} ({code} {said}).", str(code))
+    said = ADDRESS.sub("…@…", " ".join(said.split()))
+    for name in names:
+        said = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "…", said, flags=re.IGNORECASE)
+    said = said[:300]
+    final = _is_final(code)
+    # Not inside the f-string, where xgettext sees no string to translate.
+    reason = (
+        _("The mail server refuses the mail") if final else _("The mail server asks us to wait")
+    )
+    kind = MailRefused if final else TryAgain
+    return kind(f"{reason} ({code} {said}).", str(code))
 
 
 def _our_fault(reason: str, code: int) -> ConfigurationFault:

@@ -1,8 +1,11 @@
+from django.db import transaction
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
 from project.api.permissions import ModelPermissions, PublicRegistration
@@ -17,7 +20,9 @@ EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
 
 
 @extend_schema_view(
-    list=extend_schema(summary="Search the members"),
+    list=extend_schema(
+        summary="Search the members", description="A member has to fit every parameter given."
+    ),
     retrieve=extend_schema(summary="Read a member"),
     partial_update=extend_schema(
         summary="Change a member",
@@ -48,6 +53,12 @@ class MemberViewSet(
     default_ordering = "username"
     lookup_value_regex = "[0-9]+"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+
+    @transaction.atomic
+    def perform_update(self, serializer: BaseSerializer) -> None:
+        # Django would write a row that was erased in between anew.
+        get_object_or_404(Member.objects.select_for_update(), pk=self.kwargs["pk"])
+        super().perform_update(serializer)
 
     @action(
         detail=False,

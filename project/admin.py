@@ -1,16 +1,18 @@
 """The admin of what belongs to no app of ours: task results and API tokens."""
 
 import json
-import re
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,6 +24,8 @@ from knox import admin as knox_admin  # noqa: F401
 from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
+from members.actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
+from members.attempts import TASK, welcome_id, welcome_ids
 from members.models import WelcomeEmail
 
 from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge, moment
@@ -30,7 +34,7 @@ from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset,
 # (the package's admin modules are imported so that theirs can be unregistered)
 
 TASKS = {
-    "members.tasks.send_welcome_email": gettext_lazy("Send a welcome e-mail"),
+    TASK: gettext_lazy("Send a welcome e-mail"),
     "celery.backend_cleanup": gettext_lazy("Purge old task results"),
 }
 STATES = {
@@ -41,8 +45,8 @@ STATES = {
     "REVOKED": (gettext_lazy("revoked"), "secondary"),
     "PENDING": (gettext_lazy("waiting"), "secondary"),
 }
+Result = Any  # a TaskResult: of its columns, and of the welcome e-mail added, mypy knows nothing
 ENDED = ("SUCCESS", "FAILURE")
-FIRST_ARGUMENT = re.compile(r"\((\d+)")
 
 
 class TaskStateFilter(Preset):
@@ -76,13 +80,6 @@ def attach_welcomes(results: Any) -> None:
         result.welcome = welcomes.get(ids[result.pk])
 
 
-def welcome_id(result: TaskResult) -> int | None:
-    if result.task_name != "members.tasks.send_welcome_email":
-        return None
-    found = FIRST_ARGUMENT.search(result.task_args or "")
-    return int(found[1]) if found else None
-
-
 admin.site.unregister([TaskResult, GroupResult])
 TaskResult._meta.verbose_name = gettext_lazy("task result")
 TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
@@ -96,6 +93,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
     list_filter = [TaskStateFilter, TaskCreatedFilter]
     search_fields = ["=task_id"]
     search_help_text = gettext_lazy("Task ID")
+    actions = ["retry"]
+    change_form_template = "admin/task_result.html"
     ordering = ["-date_created", "-pk"]
     fieldsets = [
         (None, {"fields": ["state", "task", "welcome", "member", "outcome"]}),
@@ -117,30 +116,71 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return TaskResultList
 
-    def get_object(self, *args: Any, **kwargs: Any) -> TaskResult | None:
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    @admin.action(description=SEND_AGAIN.label, permissions=["retry"])
+    def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
+        """Of those that failed; what has become of their mails since decides."""
+        failed = results.filter(status="FAILURE").order_by().only("task_name", "task_args")
+        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids(failed))
+        return ask_or_do(self, request, RETRY, welcomes, request.get_full_path())
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.retry_view)
+        name = "django_celery_results_taskresult_retry"
+        return [path("<int:pk>/retry/", view, name=name), *super().get_urls()]
+
+    def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not (self.has_retry_permission(request) and self.has_view_permission(request)):
+            raise PermissionDenied
+        result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
+        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids([result]))
+        back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
+        return ask_or_do(self, request, RETRY, welcomes, back)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context: dict[str, Any] = {}
+        result = self.get_object(request, object_id)
+        if result is not None and result.status == "FAILURE" and self.has_retry_permission(request):
+            if result.welcome is not None:
+                context = {"retry": RETRY, "why_not": RETRY.refusal(result.welcome.state)}
+            elif result.task_name == TASK:
+                context = {"retry": RETRY, "why_not": _("The member has been removed.")}
+        return super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Result | None:
         result = super().get_object(*args, **kwargs)
         if result is not None:
             attach_welcomes([result])
         return result
 
     @admin.display(description=gettext_lazy("state"), ordering="status")
-    def state(self, result: TaskResult) -> SafeString:
+    def state(self, result: Result) -> SafeString:
         text, colour = STATES.get(result.status, (result.status, "secondary"))
         return badge(str(text), colour)
 
     @admin.display(description=gettext_lazy("task"))
-    def task(self, result: TaskResult) -> str:
+    def task(self, result: Result) -> str:
         return str(TASKS.get(result.task_name, result.task_name or _("unknown")))
 
     @admin.display(description=gettext_lazy("welcome e-mail"))
-    def welcome(self, result: TaskResult) -> str | SafeString:
+    def welcome(self, result: Result) -> str | SafeString:
         if result.welcome is None:
             return "–"
         address = reverse("admin:members_welcomeemail_change", args=[result.welcome.pk])
         return format_html('<a href="{}">{}</a>', address, result.welcome)
 
     @admin.display(description=gettext_lazy("member"))
-    def member(self, result: TaskResult) -> str | SafeString:
+    def member(self, result: Result) -> str | SafeString:
         if result.welcome is None:
             return "–"
         member = result.welcome.member
@@ -148,7 +188,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', address, member.username)
 
     @admin.display(description=gettext_lazy("outcome"))
-    def outcome(self, result: TaskResult) -> str:
+    def outcome(self, result: Result) -> str:
         """The sentence that the task returned, or that its error says."""
         try:
             outcome = json.loads(result.result or "null")
@@ -163,39 +203,39 @@ class TaskResultAdmin(ReadOnlyAdmin):
     # The package's own columns carry its help texts, made for programmers.
 
     @admin.display(description=gettext_lazy("created"), ordering="date_created")
-    def created(self, result: TaskResult) -> str:
+    def created(self, result: Result) -> str:
         return moment(result.date_created)
 
     @admin.display(description=gettext_lazy("started"))
-    def started(self, result: TaskResult) -> str:
+    def started(self, result: Result) -> str:
         return moment(result.date_started)
 
     @admin.display(description=gettext_lazy("worker"))
-    def ran_on(self, result: TaskResult) -> str:
+    def ran_on(self, result: Result) -> str:
         return result.worker or "–"
 
     @admin.display(description=gettext_lazy("task ID"))
-    def task_key(self, result: TaskResult) -> str:
+    def task_key(self, result: Result) -> str:
         return result.task_id
 
     @admin.display(description=gettext_lazy("finished"))
-    def finished(self, result: TaskResult) -> str:
+    def finished(self, result: Result) -> str:
         # django-celery-results sets date_done when a task starts, too.
         return moment(result.date_done if result.status in ENDED else None)
 
     @admin.display(description=gettext_lazy("duration"))
-    def duration(self, result: TaskResult) -> str:
+    def duration(self, result: Result) -> str:
         if not (result.date_started and result.status in ENDED):
             return "–"
         seconds = (result.date_done - result.date_started).total_seconds()
         return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}
 
     @admin.display(description=gettext_lazy("arguments"))
-    def arguments(self, result: TaskResult) -> str:
+    def arguments(self, result: Result) -> str:
         return (result.task_args or "–").strip('"')
 
     @admin.display(description=gettext_lazy("trace"))
-    def trace(self, result: TaskResult) -> str | SafeString:
+    def trace(self, result: Result) -> str | SafeString:
         if not result.traceback:
             return "–"
         return format_html(
@@ -215,7 +255,7 @@ AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
 class TokenForm(forms.ModelForm):
     expiry = forms.SplitDateTimeField(
         label=gettext_lazy("expires"),
-        widget=admin.widgets.AdminSplitDateTime,
+        widget=AdminSplitDateTime,
         initial=lambda: timezone.now() + knox_settings.TOKEN_TTL,
     )
 
@@ -238,18 +278,28 @@ class TokenAdmin(DeskAdmin):
     ordering = ["-created"]
     readonly_fields = ["token_key", "created"]
 
-    def get_form(self, request: HttpRequest, obj: AuthToken | None = None, **kwargs: Any) -> type:
-        form = super().get_form(request, obj, **({} if obj else {"form": TokenForm}) | kwargs)
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: AuthToken | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> type[forms.ModelForm]:
+        form = super().get_form(
+            request, obj, change, **({} if obj else {"form": TokenForm}) | kwargs
+        )
         if obj is None:
             widget = form.base_fields["user"].widget  # type: ignore[attr-defined]
             widget.can_add_related = widget.can_change_related = widget.can_view_related = False
         if obj is None and not request.user.is_superuser:
             # A token is as strong as its account: nobody may make one of another's.
-            accounts = get_user_model()._default_manager.filter(pk=request.user.pk)
+            accounts = get_user_model()._default_manager.filter(
+                username=request.user.get_username()
+            )
             form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
         return form
 
-    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
         return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:

@@ -1,5 +1,7 @@
 import logging
 import os
+import threading
+import time
 from typing import Any
 
 from celery import Celery, signals
@@ -8,6 +10,8 @@ from celery.beat import PersistentScheduler
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+logger = logging.getLogger(__name__)
 
 app = Celery("library-desk")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -18,6 +22,19 @@ app.autodiscover_tasks()
 def wait_for_the_broker(conf: Settings, **kwargs: Any) -> None:
     """A worker may wait for its broker; settings hold the web's limits, which only publishes."""
     conf.broker_transport_options = settings.WORKER_TRANSPORT_OPTIONS
+
+
+@signals.task_prerun.connect
+def keep_the_database_connection(**kwargs: Any) -> None:
+    """From task to task for CONN_MAX_AGE seconds, as the web does from request to request.
+
+    CELERY_DB_REUSE_MAX stops Celery from closing it twice a task; here it is left when it is old
+    or broken, and its next use asks first whether it still stands (CONN_HEALTH_CHECKS).
+    """
+    from django.db import close_old_connections, connection
+
+    if not connection.in_atomic_block:  # eager, in a test or a request
+        close_old_connections()
 
 
 @signals.celeryd_init.connect
@@ -41,6 +58,14 @@ def add_heartbeat_queue(sender, instance, **kwargs) -> None:
 ROUTINE = {"project.tasks.heartbeat", "members.tasks.sweep_welcome_emails"}
 
 
+@signals.celeryd_after_setup.connect
+def start_without_a_connection(**kwargs: Any) -> None:
+    """The checks at the start ask the database; its processes must not inherit one connection."""
+    from django.db import connections
+
+    connections.close_all()
+
+
 @signals.after_setup_logger.connect
 def keep_routine_out_of_the_log(**kwargs: Any) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace"):
@@ -58,4 +83,30 @@ class WatchedScheduler(PersistentScheduler):
         from .tasks import touch_heartbeat
 
         touch_heartbeat()
+        self.show_pulse()
         return super().tick(*args, **kwargs)
+
+    PULSE = 15  # seconds
+    pulse_at = float("-inf")
+    pulse: threading.Thread | None = None
+
+    def show_pulse(self) -> None:
+        """In a thread of its own: neither a database that fails nor one that hangs stops a clock."""
+        if time.monotonic() - self.pulse_at < self.PULSE or (self.pulse and self.pulse.is_alive()):
+            return
+        self.pulse_at = time.monotonic()
+        self.pulse = threading.Thread(target=record_beat, daemon=True)
+        self.pulse.start()
+
+
+def record_beat() -> None:
+    from django.db import connection
+
+    from members.models import Dispatch
+
+    try:
+        Dispatch.objects.seen("beat")
+    except Exception as error:  # whatever it is, the clock goes on
+        logger.warning("Beat's pulse cannot be recorded: %r", error)
+    finally:
+        connection.close()

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from library.models import Book
-from members.models import Member, WelcomeEmail
+from members.models import Member
 
-from .desk import CappedPaginator
+from .desk import bounded
 
 
 @dataclass
@@ -35,8 +33,6 @@ def cards(request: HttpRequest) -> list[Card]:
         found.append(_books(may("library.add_book")))
     if may("members.view_member"):
         found.append(_members(may("members.add_member")))
-    if may("members.view_welcomeemail"):
-        found += _welcome_emails()
     return found
 
 
@@ -65,37 +61,3 @@ def _members(may_add: bool) -> Card:
         add_url=reverse("admin:members_member_add") if may_add else "",
         add_text=_("Register a member"),
     )
-
-
-def _welcome_emails() -> list[Card]:
-    url = reverse("admin:members_welcomeemail_changelist")
-    state = WelcomeEmail.State
-    waiting = WelcomeEmail.objects.filter(state=state.QUEUED)
-    failed = WelcomeEmail.objects.filter(state=state.FAILED)
-    oldest = waiting.order_by("next_attempt_at").values_list("queued_at", flat=True).first()
-    late = oldest is not None and timezone.now() - oldest > timedelta(minutes=5)
-    since = timezone.localtime(oldest).strftime("%Y-%m-%d %H:%M") if oldest else ""
-    return [
-        Card(
-            title=_("Welcome e-mails waiting"),
-            number=bounded(waiting),
-            note=_("the oldest since %(time)s") % {"time": since} if oldest else _("nothing waits"),
-            url=f"{url}?state=queued",
-            icon="fa-paper-plane",
-            colour="warning" if late else "secondary",
-        ),
-        Card(
-            title=_("Welcome e-mails failed"),
-            number=bounded(failed),
-            note=_("open the list, read why, send again") if failed.exists() else _("none failed"),
-            url=f"{url}?state=failed",
-            icon="fa-exclamation-triangle",
-            colour="danger" if failed.exists() else "secondary",
-        ),
-    ]
-
-
-def bounded(queryset: QuerySet) -> str:
-    """How many, counted no further than lists are."""
-    paginator = CappedPaginator(queryset, 1)
-    return number_format(paginator.count) + ("+" if paginator.capped else "")

@@ -3,16 +3,24 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import connection
-from django.db.utils import OperationalError
+from django.db.utils import InterfaceError, OperationalError
 
 from . import env
 
 logger = logging.getLogger(__name__)
+
+# What passes by itself. No connection: server restarts, is full, cut us off or cannot be reached.
+LOST = {1040, 1053, 2002, 2003, 2006, 2013, 4031}
+# Or another transaction was in the way: lock wait timeout, deadlock.
+IN_THE_WAY = {1205, 1213}
+# Or the server takes no writes for a while: read only during a failover, disk full.
+NO_WRITES = {1021, 1114, 1290, 1836, 3101}
 
 # Waiting will not help: access denied (1044, 1045, 1698), no such database (1049).
 REFUSED = {1044, 1045, 1049, 1698}
@@ -63,6 +71,35 @@ def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT RELEASE_LOCK(%s)", [lock])
+
+
+T = TypeVar("T")
+
+
+def persistently(call: Callable[[], T], patience: float = 60) -> T:
+    """CALL, again and again for PATIENCE seconds while MySQL restarts or has cut us off.
+
+    For single statements outside of transactions only, which do no harm when they run twice.
+    """
+    stop = time.monotonic() + patience
+    wait = 0.05
+    while True:
+        try:
+            return call()
+        except (OperationalError, InterfaceError) as error:
+            code = error.args[0] if error.args else None
+            passing = code in LOST | IN_THE_WAY | NO_WRITES or isinstance(error, InterfaceError)
+            passing = passing or "locked" in str(error)  # SQLite
+            if connection.in_atomic_block or not passing or time.monotonic() > stop:
+                raise
+            logger.warning("Tried again after MySQL's error %s.", code)
+            # Django never leaves a broken connection by itself outside of requests and tasks.
+            connection.close()
+        except SoftTimeLimitExceeded:
+            logger.warning("The time is up, but this must be recorded.")
+        with suppress(SoftTimeLimitExceeded):
+            time.sleep(wait)
+        wait = min(wait * 2, 2)
 
 
 def warn_about_time_zones(log: Callable[[str], Any]) -> None:

@@ -37,8 +37,14 @@ class CappedPaginator(Paginator):
         return min(self._counted, self.MOST)
 
 
+def bounded(queryset: QuerySet) -> str:
+    """How many, counted no further than lists are."""
+    paginator = CappedPaginator(queryset, 1)
+    return formats.number_format(paginator.count) + ("+" if paginator.capped else "")
+
+
 class DeskAdmin(admin.ModelAdmin):
-    paginator = CappedPaginator
+    paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
@@ -67,9 +73,9 @@ class DeskAdmin(admin.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet
     ) -> HttpResponse | None:
         everything = request.POST.get("select_across") not in (None, "", "0")
-        if everything and CappedPaginator(queryset, 1).capped:
+        if everything and self.paginator(queryset, 1).capped:
             text = _("Narrow the list down to at most %(most)d rows first.")
-            self.message_user(request, text % {"most": CappedPaginator.MOST}, messages.WARNING)
+            self.message_user(request, text % {"most": self.paginator.MOST}, messages.WARNING)
             return None
         return super().response_action(request, queryset)
 
@@ -80,7 +86,11 @@ class DeskChangeList(ChangeList):
 
         So one index serves both; (title, -pk) would sort the whole table.
         """
-        ordering = list(super().get_ordering(request, queryset))
+        ordering: list[Any] = []
+        for column in super().get_ordering(request, queryset):
+            # The default follows the column that was clicked, and may name it again.
+            if str(column).lstrip("-") not in {str(first).lstrip("-") for first in ordering}:
+                ordering.append(column)
         if len(ordering) > 1 and ordering[-1] == "-pk" and not str(ordering[-2]).startswith("-"):
             ordering[-1] = "pk"
         return ordering

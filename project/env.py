@@ -96,6 +96,14 @@ def rate(name: str, default: str) -> str | None:
     return f"{count}/{PERIODS[period]}"
 
 
+def interval(name: str) -> float:
+    """Seconds from one to the next at a rate such as 10/s; 0 where none is set."""
+    if not text(name, ""):
+        return 0
+    count, _, period = str(rate(name, "")).partition("/")
+    return {"s": 1, "m": 60, "h": 3600, "d": 86400}[period] / int(count)
+
+
 PERIODS = {"s": "s", "sec": "s", "min": "m", "m": "m", "h": "h", "hour": "h", "d": "d", "day": "d"}
 
 

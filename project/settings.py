@@ -219,6 +219,7 @@ WHITENOISE_MANIFEST_STRICT = False
 # --- E-mail ---
 vars().update(env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}"))
 EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
+MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds from mail to mail, of all workers together
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
@@ -230,6 +231,7 @@ CELERY_RESULT_BACKEND_MAX_RETRIES = 16  # 10 ms, 20, 40 … 10 s, with jitter: a
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
 CELERY_TASK_SOFT_TIME_LIMIT = 120
 CELERY_TASK_ACKS_LATE = True
+CELERY_DB_REUSE_MAX = 10**9  # project.celery recycles connections as the web does
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = env.number("WORKER_CONCURRENCY", 2, 1, 64)
 # A process is replaced between two tasks, whatever may leak.

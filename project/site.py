@@ -45,5 +45,7 @@ class LibraryAdminSite(admin.AdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
         from .dashboard import cards  # models are not ready when the site is made
+        from .sending import overview
 
-        return super().index(request, {"cards": cards(request), **(extra_context or {})})
+        context = {"cards": cards(request), "sending": overview(request)}
+        return super().index(request, {**context, **(extra_context or {})})

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from members import tasks
 from members.models import Member, WelcomeEmail
 from project import breaker
 
@@ -31,6 +32,12 @@ def rested_breakers():
     breaker.broker.reset()
     yield
     breaker.broker.reset()
+
+
+@pytest.fixture(autouse=True)
+def first_pulse():
+    """Each test's process is a new one, which has not shown its pulse yet."""
+    tasks._pulses.clear()
 
 
 @pytest.fixture

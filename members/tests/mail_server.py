@@ -5,6 +5,8 @@ from email.message import Message
 
 from aiosmtpd.controller import Controller
 
+from members.smtp import kept
+
 
 class MailServer(Controller):
     """A mail server on this machine that keeps what it takes and answers what a test wants.
@@ -49,4 +51,5 @@ def mail_server(settings=None, **answers: str | None) -> Iterator[MailServer]:
     try:
         yield server
     finally:
+        kept.close()
         server.stop(no_assert=True)

@@ -78,17 +78,18 @@ def test_send_again_starts_the_timetable_anew(desk, page, state):
     welcome = member(state).welcome_email
     chosen = welcome.member_id if page == LIST else welcome.pk
     with patch(DELAY) as delay:
-        desk.post(page, {"action": "send_again", "_selected_action": chosen})
+        desk.post(page, {"action": "send_again", "_selected_action": chosen, "confirmed": 1})
     delay.assert_called_once_with(welcome.pk)
     welcome.refresh_from_db()
     assert (welcome.state, welcome.attempts) == (State.QUEUED, 0)
 
 
-@pytest.mark.parametrize("state", [State.SENDING, State.HELD, State.CANCELLED])
+@pytest.mark.parametrize("state", [State.SENDING, State.HELD])
 def test_send_again_leaves_the_others_alone(desk, state):
     welcome = member(state).welcome_email
+    form = {"action": "send_again", "_selected_action": welcome.pk, "confirmed": 1}
     with patch(DELAY) as delay:
-        desk.post(WELCOMES, {"action": "send_again", "_selected_action": welcome.pk})
+        desk.post(WELCOMES, form)
     delay.assert_not_called()
     welcome.refresh_from_db()
     assert welcome.state == state
@@ -111,8 +112,9 @@ def test_operators_send_again_but_edit_no_member(client):
     saved = member(State.FAILED)
     change = reverse("admin:members_member_change", args=[saved.pk])
     assert client.post(change, ANN | {"email": "new@example.org"}).status_code == 403
+    chosen = {"action": "send_again", "_selected_action": saved.welcome_email.pk, "confirmed": 1}
     with patch(DELAY) as delay:
-        client.post(WELCOMES, {"action": "send_again", "_selected_action": saved.welcome_email.pk})
+        client.post(WELCOMES, chosen)
     delay.assert_called_once()
 
 
@@ -121,7 +123,7 @@ def test_filters_and_search_work_together(desk):
     member(username="bob", email="bob@example.org")
     rows = desk.get(LIST, {"welcome": "failed", "registered": "today", "q": "an"})
     assert list(rows.context["cl"].result_list) == [saved]
-    rows = desk.get(WELCOMES, {"state": "failed", "queued": "7", "q": "ANN@"})
+    rows = desk.get(WELCOMES, {"state": "failed", "age": "under-24", "q": "ANN@"})
     assert [row.member for row in rows.context["cl"].result_list] == [saved]
 
 

@@ -7,11 +7,16 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from members.models import WelcomeEmail
+from members.models import Dispatch, WelcomeEmail
 from members.tasks import sweep_welcome_emails
 
 State = WelcomeEmail.State
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def swept_lately(db):
+    Dispatch.objects.seen("sweep")
 
 
 def ago(**duration) -> "timezone.datetime":
@@ -71,6 +76,31 @@ def test_a_row_whose_worker_died_is_freed_and_sent_again(owed, delay):
     assert hinted(delay) == {welcome.pk}
 
 
+def test_after_an_outage_a_worker_gets_time_to_record_what_it_sent(owed, delay):
+    """It waited for the database as the sweeper did; a row that is freed first goes out twice."""
+    owed(state=State.SENDING, attempts=1, claimed_at=ago(minutes=6))
+    Dispatch.objects.update(sweep_at=ago(minutes=6))
+    assert sweep_welcome_emails().endswith("UTC: 0 due, 0 freed.")
+    assert sweep_welcome_emails().endswith("UTC: 0 due, 1 freed.")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"next_attempt_at": timezone.now() + timedelta(hours=3), "hinted_at": None},
+        {"hinted_at": timezone.now() + timedelta(hours=3)},
+        {"state": State.SENDING, "attempts": 1, "claimed_at": timezone.now() + timedelta(hours=3)},
+    ],
+    ids=lambda columns: list(columns)[-1],
+)
+def test_a_time_that_a_wrong_clock_wrote_keeps_no_mail_back(owed, delay, columns):
+    welcome = owed(**columns)
+    sweep_welcome_emails()
+    WelcomeEmail.objects.filter(last_error_code="worker-lost").update(next_attempt_at=ago())
+    sweep_welcome_emails()
+    assert hinted(delay) == {welcome.pk}
+
+
 def test_a_row_that_is_being_sent_is_not_freed(owed, delay):
     welcome = owed(state=State.SENDING, attempts=1, claimed_at=ago(minutes=4))
     sweep_welcome_emails()
@@ -110,7 +140,7 @@ def test_a_sweep_is_bounded(owed, delay):
 def test_a_sweep_costs_the_same_for_any_number(owed, delay, django_assert_num_queries):
     for username in ("ann", "bob", "cat"):
         owed(username, hinted_at=None)
-    with django_assert_num_queries(3):  # stuck, due, hinted
+    with django_assert_num_queries(7):  # last sweep, stuck, clocks, paused, due, hinted, seen
         sweep_welcome_emails()
 
 

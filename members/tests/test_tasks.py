@@ -8,7 +8,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from members.delivery import ConfigurationFault, MailRefused, RenderingFault, TryAgain
+from members.delivery import MailRefused, RenderingFault, TryAgain
 from members.models import WelcomeEmail
 from members.tasks import AttemptFailed, send_welcome_email
 
@@ -123,18 +123,6 @@ def test_what_will_never_do_is_not_tried_again(owed, kind):
         "Never.",
         "550",
     )
-
-
-def test_our_own_fault_burns_no_attempt_and_alarms(owed, caplog, seconds_until):
-    welcome = owed()
-    for _ in range(3):
-        WelcomeEmail.objects.update(next_attempt_at=timezone.now())
-        sentence = attempt(welcome, ConfigurationFault("Our login is refused (535).", "535"))
-    assert (welcome.state, welcome.attempts, welcome.last_error_code) == (State.QUEUED, 0, "535")
-    assert seconds_until(welcome.next_attempt_at) == 300
-    assert sentence.startswith("Our login is refused (535). Next attempt at ")
-    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors == ["Welcome e-mails cannot be sent: Our login is refused (535)."] * 3
 
 
 def test_success_clears_the_last_error(owed):

@@ -208,6 +208,7 @@ def test_a_worker_killed_while_it_sends_loses_nothing(tmp_path, places):
     [row] = desk.run(
         "WelcomeEmail.objects.update(claimed_at=timezone.now() - timedelta(minutes=6))\n"
         "sweep_welcome_emails()\n"
+        "sweep_welcome_emails()\n"
         "answer(list(WelcomeEmail.objects.values('state', 'attempts', 'last_error_code')))\n"
         "WelcomeEmail.objects.update(next_attempt_at=timezone.now())\n"
         "sweep_welcome_emails()\n"

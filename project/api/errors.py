@@ -1,12 +1,14 @@
 """Every error of the API is a problem document (RFC 9457)."""
 
 import logging
+import sys
 from http import HTTPStatus
 from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError
+from django.db.transaction import TransactionManagementError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -63,7 +65,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.ValidationError(as_serializer_error(error))
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge()
-    elif isinstance(error, OperationalError | InterfaceError):
+    elif _of_the_database(error):
         if not _gave_way(error):
             logger.error("The database is not available: %r", error)
         error = Busy() if _gave_way(error) else Unavailable()
@@ -122,6 +124,14 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _of_the_database(error: BaseException | None) -> bool:
+    # Django itself may swallow the first error of a transaction (Q.check), and then refuses to
+    # go on with it.
+    if isinstance(error, TransactionManagementError):
+        error = error.__cause__
+    return isinstance(error, OperationalError | InterfaceError)
+
+
 def _gave_way(error: Exception) -> bool:
     # MySQL: 1205 lock wait timeout, 1213 deadlock; SQLite has no numbers.
     return error.args[:1] in ((1205,), (1213,)) or "locked" in str(error)
@@ -154,4 +164,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    # Django calls this while it handles the exception.
+    if _of_the_database(sys.exc_info()[1]):
+        response = _page(request, Unavailable, lambda: unavailable(request))
+        response["Retry-After"] = str(Unavailable.wait)
+        return response
     return _page(request, exceptions.APIException, lambda: defaults.server_error(request))
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    text = _("The database is not available at the moment. Reload this page in a few seconds.")
+    return HttpResponse(text, status=503, content_type="text/plain; charset=utf-8")

@@ -54,6 +54,7 @@ class TokenView(StrictMixin, APIView):
     @extend_schema(
         operation_id="auth_token_create",
         summary="Get a token",
+        description="A token acts with the permissions of its account.",
         request=CredentialsSerializer,
         responses={200: TokenSerializer},
         auth=[],

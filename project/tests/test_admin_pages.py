@@ -154,6 +154,7 @@ def test_three_groups_ship_with_their_permissions():
             "view_member",
             "view_welcomeemail",
             "change_welcomeemail",
+            "change_dispatch",
             "view_taskresult",
         },
     }

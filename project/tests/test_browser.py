@@ -11,6 +11,9 @@ from django.test import Client
 from django.urls import reverse
 from knox.models import AuthToken
 
+from members.models import Member
+from members.registration import register_member
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -116,6 +119,8 @@ def test_try_it_out_with_a_token(page, staff, settings):
         "admin:library_book_add",
         "admin:members_member_changelist",
         "admin:members_member_add",
+        "admin:members_welcomeemail_changelist",
+        "admin:members_dispatch_pause",
         "admin:auth_user_add",
     ],
 )
@@ -123,5 +128,20 @@ def test_the_admin_asks_nobody_else_and_its_scripts_run(page, staff, live_server
     if name != "admin:login":
         log_in(page, staff, live_server.url)
     page.goto(reverse(name), wait_until="networkidle")
+    assert page.foreign == []
+    assert page.complaints == []
+
+
+def test_a_welcome_email_is_previewed_and_held_by_keyboard(page, staff, live_server):
+    welcome = register_member(Member(username="ann", email="ann@example.org")).welcome_email
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("admin:members_welcomeemail_change", args=[welcome.pk]))
+    mail = page.frame_locator("iframe.desk-mail")
+    mail.get_by_text("Hello ann,").wait_for()
+    page.get_by_role("link", name="Hold").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Hold").wait_for()
+    page.keyboard.press("Enter")  # the button has the focus
+    page.get_by_text("1 e-mail is on hold.").wait_for()
     assert page.foreign == []
     assert page.complaints == []

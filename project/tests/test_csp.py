@@ -9,10 +9,21 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
+from members.actions import ACTIONS
+from members.models import Member
+from members.registration import register_member
+
 pytestmark = pytest.mark.django_db
 
 # Pages beside those of the models; a new page of the admin belongs here.
-PAGES = ["admin:index", "admin:password_change", "swagger-ui", "redoc"]
+PAGES = [
+    "admin:index",
+    "admin:password_change",
+    "admin:members_dispatch_pause",
+    "admin:members_dispatch_resume",
+    "swagger-ui",
+    "redoc",
+]
 
 SCRIPT = re.compile(rb"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 HANDLER = re.compile(rb"<[^>]+\son[a-z]+\s*=")
@@ -91,6 +102,12 @@ def test_pages_of_one_record(desk, staff):
     for page in ("change", "delete", "history"):
         check(desk.get(reverse(f"{name}_{page}", args=[staff.pk])))
     check(desk.get(reverse("admin:auth_user_password_change", args=[staff.pk])))
+
+
+def test_pages_of_one_welcome_email(desk, staff):
+    welcome = register_member(Member(username="ann", email="ann@example.org")).welcome_email
+    for page in ("change", "history", *ACTIONS):
+        check(desk.get(reverse(f"admin:members_welcomeemail_{page}", args=[welcome.pk])))
 
 
 def test_a_script_that_the_policy_does_not_name_is_noticed(desk):

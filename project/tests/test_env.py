@@ -181,3 +181,11 @@ def test_the_start_ends_with_that_line_alone(environment, line):
 def test_deployed_behind_tls_django_has_no_warning():
     run = manage("check", "--deploy", "--fail-level", "WARNING", **HTTPS)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds"), [("", 0), ("10/s", 0.1), ("600/min", 0.1), ("90/h", 40), ("1/d", 86400)]
+)
+def test_a_rate_as_an_interval(monkeypatch, rate, seconds):
+    monkeypatch.setenv("MAIL_RATE", rate)
+    assert env.interval("MAIL_RATE") == seconds

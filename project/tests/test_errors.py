@@ -197,3 +197,24 @@ def test_a_missing_slash_changes_neither_method_nor_body(web, method):
 def test_errors_speak_the_caller_s_language(web):
     response = web.get("/api/v1/members/", headers={"accept-language": "ru"})
     assert "Учетные данные" in problem(response, 401)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/admin/login/", "/api/v1/books/"])
+def test_without_its_database_every_page_says_when_to_ask_again(web, path):
+    web.cookies["sessionid"] = "x" * 32
+    lost = OperationalError(2006, "Server has gone away")
+    with patch("django.db.backends.utils.CursorWrapper.execute", side_effect=lost):
+        response = web.get(path)
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_lost_while_a_form_is_checked_is_no_error_of_ours(web, staff):
+    """Django swallows the error of one check and stumbles over the next."""
+    web.force_login(staff)
+    lost = OperationalError(2013, "Lost connection to server during query")
+    form = {"username": "ann", "email": "ann@example.org"}
+    with patch("django.db.models.sql.compiler.SQLCompiler.has_results", side_effect=lost):
+        response = web.post("/admin/members/member/add/", form)
+    assert response.status_code == 503

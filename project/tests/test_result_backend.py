@@ -25,14 +25,16 @@ class Connection:
 
 def failing(monkeypatch, *errors):
     """The table answers with these errors first."""
-    waiting, store = list(errors), TaskResult.objects.store_result
+    manager = RetryingBackend.TaskModel._default_manager
+    waiting, store = list(errors), manager.store_result
 
     def answer(**columns):
         if waiting:
             raise waiting.pop(0)
         return store(**columns)
 
-    monkeypatch.setattr(TaskResult._default_manager, "store_result", answer)
+    monkeypatch.setattr(manager, "store_result", answer)
+    return waiting
 
 
 def test_results_go_through_our_backend():
@@ -42,9 +44,10 @@ def test_results_go_through_our_backend():
 
 @pytest.mark.parametrize("code", [2006, 2013, 1205, 1213, 2003, 4031])
 def test_a_passing_fault_of_mysql_loses_no_result(backend, monkeypatch, code):
-    failing(monkeypatch, OperationalError(code, "passing"), OperationalError(code, "passing"))
+    waiting = failing(monkeypatch, *[OperationalError(code, "passing")] * 2)
     backend.store_result("task", "sentence", "SUCCESS")
     assert TaskResult.objects.get(task_id="task").status == "SUCCESS"
+    assert waiting == []
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,33 @@ def test_a_result_survives_a_connection_that_mysql_cut_off():
     other.close()
     app.backend.store_result("cut-off", "sentence", "SUCCESS")
     assert TaskResult.objects.get(task_id="cut-off").status == "SUCCESS"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_result_costs_one_statement_each_time(django_assert_num_queries):
+    backend = RetryingBackend(app)
+    with django_assert_num_queries(1):
+        backend.store_result("task", None, "STARTED")
+    started = TaskResult.objects.get(task_id="task")
+    assert started.date_started and started.status == "STARTED"
+    with django_assert_num_queries(1):
+        backend.store_result("task", "sentence", "SUCCESS")
+    done = TaskResult.objects.get(task_id="task")
+    assert (done.status, done.result) == ("SUCCESS", '"sentence"')
+    assert done.date_started == started.date_started
+    assert done.date_done > started.date_done
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("first", ["STARTED", "SUCCESS"])
+def test_a_task_that_runs_a_second_time_keeps_one_result(first):
+    backend = RetryingBackend(app)
+    backend.store_result("task", "before", first)
+    backend.store_result("task", None, "STARTED")
+    backend.store_result("task", "sentence", "FAILURE")
+    assert TaskResult.objects.get(task_id="task").status == "FAILURE"
+
+
+def test_a_result_without_a_beginning_is_stored_too():
+    RetryingBackend(app).store_result("task", "sentence", "REVOKED")
+    assert TaskResult.objects.get(task_id="task").status == "REVOKED"

@@ -93,3 +93,9 @@ def test_what_is_closed_is_documented_as_closed(api, settings):
 def test_read_only_fields_are_not_asked_for(schema):
     body = schema["components"]["schemas"]["RegistrationRequest"]
     assert set(body["properties"]) == set(body["required"]) == {"username", "email"}
+
+
+def test_no_docstring_of_ours_is_told_to_integrators(schema):
+    operations = [o for path in schema["paths"].values() for o in path.values()]
+    assert all(operation["summary"] for operation in operations)
+    assert not any("a value that is taken" in o.get("description", "") for o in operations)

@@ -1,0 +1,254 @@
+"""How fast welcome e-mails go out, what a registration costs, and what a sweep of a million rows is.
+
+    python benchmarks/mail.py send [1000]       one worker process against a bare smtplib loop
+    python benchmarks/mail.py register [200]    milliseconds and statements, broker there or not
+    python benchmarks/mail.py sweep [1000000]   memory, seconds and plan of a sweep
+
+On the MySQL and Redis of DATABASE_URL and REDIS_URL, whose contents it adds to: use empty ones.
+"""
+
+import os
+import resource
+import smtplib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from email.message import EmailMessage
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+os.environ.setdefault("SECRET_KEY", "benchmark")
+os.environ |= {"THROTTLE_ANON": "", "THROTTLE_REGISTER": "", "ALLOWED_HOSTS": "testserver"}
+
+SINK = """
+import sys, time
+from project.tests.chaos.sink import Sink
+sink = Sink()
+print(sink.port, flush=True)
+for line in sys.stdin:
+    print(sum(sink.taken.values()), sink.connections, flush=True)
+"""
+
+
+class Sink:
+    """A mail server in a process of its own, as any is."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SINK],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parent.parent,
+        )
+        self.port = int(self.line())
+
+    def line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def taken(self) -> tuple[int, int]:
+        assert self.process.stdin
+        self.process.stdin.write("?\n")
+        self.process.stdin.flush()
+        mails, connections = self.line().split()
+        return int(mails), int(connections)
+
+
+def send(number: int = 1000) -> None:
+    sink = Sink()
+    os.environ["EMAIL_URL"] = f"smtp://127.0.0.1:{sink.port}"
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from redis import Redis
+
+    from members.delivery import render
+    from members.models import Member, WelcomeEmail
+    from members.tasks import send_welcome_email
+
+    clear()
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        redis.flushdb()
+    fill(number)
+    example = render(WelcomeEmail.objects.select_related("member").get(pk=1)).message()
+    bare = [bare_loop(sink.port, example, number)]
+    before, connections = sink.taken()
+    for pk in WelcomeEmail.objects.order_by("pk").values_list("pk", flat=True):
+        send_welcome_email.delay(pk)
+    with tempfile.TemporaryDirectory() as folder:
+        with open(Path(folder, "log"), "wb") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "celery", "--app", "project", "--quiet", "worker"]
+                + ["--concurrency", "1", "--without-gossip", "--without-mingle"]
+                + ["--loglevel", "warning"],
+                env=os.environ | {"DATA_DIR": folder},
+                stdout=log,
+                stderr=log,
+            )
+        first = wait_for(sink, before + number // 10)  # its start and first imports left out
+        done = wait_for(sink, before + number)
+        ours = number * 9 / 10 / (done - first)
+        mails, now = sink.taken()
+        while WelcomeEmail.objects.exclude(state="sent").exists():
+            time.sleep(0.1)
+        worker.terminate()
+        worker.wait()
+    bare.append(bare_loop(sink.port, example, number))
+    loop = statistics.mean(bare)
+    print(f"bare smtplib loop   {bare[0]:7.0f} and {bare[1]:.0f} mails/s")
+    print(f"one worker process  {ours:7.0f} mails/s over {now - connections} connections")
+    print(f"ratio               {ours / loop:7.2f}")
+    print(f"members             {Member.objects.count():7d}")
+    sink.process.kill()
+
+
+def bare_loop(port: int, mail: EmailMessage, number: int) -> float:
+    content = mail.as_bytes()
+    start = time.perf_counter()
+    with smtplib.SMTP("127.0.0.1", port) as server:
+        for n in range(number):
+            server.sendmail("library@localhost", [f"bare{n}@example.org"], content)
+    return number / (time.perf_counter() - start)
+
+
+def wait_for(sink: Sink, mails: int) -> float:
+    while sink.taken()[0] < mails:
+        time.sleep(0.02)
+    return time.perf_counter()
+
+
+def clear() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET FOREIGN_KEY_CHECKS = 0")
+        cursor.execute("TRUNCATE members_welcomeemail")
+        cursor.execute("TRUNCATE members_member")
+        cursor.execute("TRUNCATE django_celery_results_taskresult")
+        cursor.execute("SET FOREIGN_KEY_CHECKS = 1")
+
+
+def fill(number: int) -> None:
+    from django.utils import timezone
+
+    from members.models import Member, WelcomeEmail
+
+    now = timezone.now()
+    for start in range(0, number, 5000):
+        names = [f"bench{n}" for n in range(start, min(start + 5000, number))]
+        Member.objects.bulk_create(Member(username=n, email=f"{n}@example.org") for n in names)
+        members = Member.objects.filter(username__in=names)
+        WelcomeEmail.objects.bulk_create(
+            WelcomeEmail(member=m, next_attempt_at=now, hinted_at=None) for m in members
+        )
+
+
+REGISTER = """
+import sys, time, statistics
+import django
+django.setup()
+from django.db import connection, reset_queries
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+client, number, word = Client(), int(sys.argv[1]), sys.argv[2]
+took = []
+for n in range(number + 3):
+    body = {"username": f"{word}{n}", "email": f"{word}{n}@example.org"}
+    start = time.perf_counter()
+    if n == number:
+        with CaptureQueriesContext(connection) as queries:
+            answer = client.post("/api/v1/members/register/", body, "application/json")
+        statements = [q["sql"] for q in queries]
+    else:
+        answer = client.post("/api/v1/members/register/", body, "application/json")
+    assert answer.status_code == 201, answer.content
+    took.append((time.perf_counter() - start) * 1000)
+print(f"{statistics.median(took[3:]):6.1f} ms median, {max(took[1:]):.1f} longest, "
+      f"the first {took[0]:.0f}; {len(statements)} statements")
+if "-v" in sys.argv:
+    print(*statements, sep="\\n")
+"""
+
+
+def register(number: int = 200) -> None:
+    import socket
+
+    import django
+
+    django.setup()
+    clear()
+    refused = socket.create_server(("127.0.0.1", 0))
+    port = refused.getsockname()[1]
+    silent = socket.create_server(("127.0.0.1", 0), backlog=50)
+    refused.close()
+    for word, url in (
+        ("there", os.environ["REDIS_URL"]),
+        ("refuses", f"redis://127.0.0.1:{port}/0"),
+        ("silent", f"redis://127.0.0.1:{silent.getsockname()[1]}/0"),
+    ):
+        print(f"broker {word:8}", end="", flush=True)
+        subprocess.run(
+            [sys.executable, "-c", REGISTER, str(number), word],
+            env=os.environ | {"REDIS_URL": url},
+            cwd=Path(__file__).resolve().parent.parent,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+
+
+def sweep(number: int = 1_000_000) -> None:
+    import django
+
+    django.setup()
+    from unittest.mock import patch
+
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from members import tasks
+    from members.models import Dispatch, WelcomeEmail
+
+    if WelcomeEmail.objects.count() < number:
+        clear()
+        start = time.perf_counter()
+        fill(number)
+        print(f"{number} queued rows made in {time.perf_counter() - start:.0f} s")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE TABLE members_welcomeemail")
+    before = memory()
+    with patch("members.tasks.send_welcome_email.delay"):
+        for _ in range(5):
+            Dispatch.objects.seen("sweep")
+            start = time.perf_counter()
+            with CaptureQueriesContext(connection) as queries:
+                said = tasks.sweep_welcome_emails()
+            took = (time.perf_counter() - start) * 1000
+            print(f"{took:7.1f} ms, {len(queries)} statements, {memory() - before:+d} KiB: {said}")
+    for query in queries:
+        sql = query["sql"]
+        if "members_welcomeemail" in sql and not sql.startswith("EXPLAIN"):
+            short = sql if len(sql) < 400 else f"{sql[:200]} … {sql[-60:]}"
+            print(f"\n{short}")
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {sql}".replace("%", "%%"))
+                names = [column[0] for column in cursor.description]
+                for row in cursor.fetchall():
+                    plan = dict(zip(names, row, strict=True))
+                    print({k: plan[k] for k in ("table", "type", "key", "rows", "Extra")})
+
+
+def memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    what, *numbers = sys.argv[1:] or ["help"]
+    tasks = {"send": send, "register": register, "sweep": sweep}
+    if what not in tasks:
+        sys.exit(__doc__)
+    tasks[what](*map(int, numbers))

@@ -1,0 +1,206 @@
+"""What operators may do with welcome e-mails, and the page that asks them first."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import transaction
+from django.db.models import Count, Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+
+from .models import WelcomeEmail
+from .tasks import hint
+
+State = WelcomeEmail.State
+
+PERMISSION = "members.change_welcomeemail"
+# So many are handed to the workers at once; the sweeper takes the rest within half a minute.
+HINTED_AT_ONCE = 100
+NAMED = 10  # of those that are left out
+
+
+@dataclass(frozen=True)
+class Action:
+    name: str
+    label: Any
+    icon: str
+    effect: Any  # what happens, for the page that asks
+    done: Any
+    entry: Any  # in the history
+    states: list[State]
+    run: Callable[[Any], list[int]]
+    why_not: dict[State, Any] = field(default_factory=dict)
+
+    @property
+    def sends(self) -> bool:
+        return self.name in ("send_again", "retry", "release")
+
+    def refusal(self, state: str) -> str:
+        """Why it cannot be done in this state; empty where it can."""
+        state = State(state)
+        return "" if state in self.states else str(self.why_not.get(state) or WHY_NOT[state])
+
+
+WHY_NOT = {
+    State.QUEUED: _("It is waiting already."),
+    State.SENDING: _("It is being sent at this moment."),
+    State.SENT: _("It has been sent."),
+    State.FAILED: _("It has failed: send it again."),
+    State.HELD: _("It is on hold."),
+    State.CANCELLED: _("It is cancelled."),
+}
+
+SEND_AGAIN = Action(
+    name="send_again",
+    label=_("Send again"),
+    icon="fa-paper-plane",
+    effect=_("Each is sent at once, and tried as often as a new one where that fails."),
+    done=ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
+    entry=_("Sent again."),
+    states=WelcomeEmail.MAY["send_again"],
+    run=lambda welcomes: welcomes.send_again(),
+    why_not={State.HELD: _("It is on hold: release it instead.")},
+)
+# The same from a failed task, which may be an old story: the mail may have been sent since.
+RETRY = Action(
+    name="retry",
+    label=SEND_AGAIN.label,
+    icon=SEND_AGAIN.icon,
+    effect=SEND_AGAIN.effect,
+    done=SEND_AGAIN.done,
+    entry=SEND_AGAIN.entry,
+    states=[State.FAILED],
+    run=lambda welcomes: welcomes.send_again([State.FAILED]),
+    why_not={
+        State.QUEUED: _("It is waiting already and will be tried by itself."),
+        State.SENT: _("It has been sent since."),
+        State.HELD: _("It is on hold: release it instead."),
+    },
+)
+HOLD = Action(
+    name="hold",
+    label=_("Hold"),
+    icon="fa-pause",
+    effect=_("Each stays where it is until somebody releases it."),
+    done=ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
+    entry=_("Put on hold."),
+    states=WelcomeEmail.MAY["hold"],
+    run=lambda welcomes: welcomes.hold(),
+    why_not={
+        State.FAILED: _("It has failed and is not waiting."),
+        State.HELD: _("It is on hold already."),
+    },
+)
+RELEASE = Action(
+    name="release",
+    label=_("Release"),
+    icon="fa-play",
+    effect=_("Each goes on where it stood in the timetable; what is due is sent at once."),
+    done=ngettext_lazy("%d e-mail released.", "%d e-mails released."),
+    entry=_("Released."),
+    states=WelcomeEmail.MAY["release"],
+    run=lambda welcomes: welcomes.release(),
+    why_not={
+        State.QUEUED: _("It is not on hold."),
+        State.FAILED: _("It has failed and is not on hold: send it again."),
+    },
+)
+CANCEL = Action(
+    name="cancel",
+    label=_("Cancel sending"),
+    icon="fa-ban",
+    effect=_("None of them is sent. It can be undone: send them again."),
+    done=ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
+    entry=_("Cancelled."),
+    states=WelcomeEmail.MAY["cancel"],
+    run=lambda welcomes: welcomes.cancel(),
+    why_not={
+        State.FAILED: _("It has failed and is not waiting."),
+        State.CANCELLED: _("It is cancelled already."),
+    },
+)
+ACTIONS = {action.name: action for action in (SEND_AGAIN, HOLD, RELEASE, CANCEL)}
+
+
+def ask_or_do(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    action: Action,
+    welcomes: QuerySet[WelcomeEmail],
+    back: str,
+) -> HttpResponse:
+    """The page that says what would happen to how many; once that is confirmed, do it."""
+    if request.method == "POST" and "confirmed" in request.POST:
+        count = do(request, action, welcomes)
+        level = messages.SUCCESS if count else messages.WARNING
+        admin.message_user(request, str(action.done % count), level)
+        return HttpResponseRedirect(back)
+    return TemplateResponse(
+        request,
+        "admin/members/confirm.html",
+        {
+            **admin.admin_site.each_context(request),
+            **prospect(action, welcomes),
+            "title": action.label,
+            "action": action,
+            "opts": admin.opts,
+            "back": back,
+            "hidden": [
+                (name, value)
+                for name in ("action", "select_across", ACTION_CHECKBOX_NAME)
+                for value in request.POST.getlist(name)
+            ],
+        },
+    )
+
+
+def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
+    with transaction.atomic():
+        ids = action.run(welcomes)
+        note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
+    if action.sends:
+        hint(*ids[:HINTED_AT_ONCE])
+    return len(ids)
+
+
+def note(request: HttpRequest, rows: Iterable[Model], text: str) -> None:
+    """An entry in the history of each row."""
+    account = request.user.pk
+    assert account is not None  # the admin asks for a login
+    LogEntry.objects.log_actions(
+        user_id=account, queryset=rows, action_flag=CHANGE, change_message=text
+    )
+
+
+def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]:
+    """To how many of these it would happen, and why not to the others."""
+    chosen = WelcomeEmail.objects.filter(
+        pk__in=list(welcomes.order_by().values_list("pk", flat=True))
+    )
+    counts = dict(chosen.order_by().values_list("state").annotate(Count("pk")))
+    left_out = [
+        {
+            "state": State(state).label,
+            "count": count,
+            "why": action.refusal(state),
+            "some": chosen.select_related("member").filter(state=state)[:NAMED],
+            "more": max(count - NAMED, 0),
+        }
+        for state, count in sorted(counts.items())
+        if state not in action.states
+    ]
+    return {
+        "count": sum(count for state, count in counts.items() if state in action.states),
+        "by_state": [
+            (State(state).label, counts[state]) for state in action.states if state in counts
+        ],
+        "sent_already": counts.get(State.SENT, 0) if State.SENT in action.states else 0,
+        "left_out": left_out,
+    }

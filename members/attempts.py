@@ -1,0 +1,87 @@
+"""The attempts to send a welcome e-mail, and the task results that belong to them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.utils.dateparse import parse_datetime
+from django_celery_results.models import TaskResult
+
+from .models import WelcomeEmail
+
+TASK = "members.tasks.send_welcome_email"
+FIRST_ARGUMENT = re.compile(r"\((\d+)")
+MOST_ENTRIES = 50  # of operators, on one page
+
+
+def welcome_id(result: TaskResult) -> int | None:
+    """The welcome e-mail that this task was about."""
+    if result.task_name != TASK:
+        return None
+    found = FIRST_ARGUMENT.search(result.task_args or "")
+    return int(found[1]) if found else None
+
+
+def welcome_ids(results: Iterable[TaskResult]) -> list[int]:
+    return [pk for result in results if (pk := welcome_id(result))]
+
+
+@dataclass
+class Event:
+    """One line of a mail's timeline: an attempt, or what an operator did."""
+
+    at: datetime
+    state: str = ""
+    text: str = ""
+    number: int = 0
+    seconds: float | None = None
+    task_id: str = ""
+    result: TaskResult | None = None
+    by: str = ""
+
+
+def timeline(welcome: WelcomeEmail) -> list[Event]:
+    """All of it, the latest first; at any size of the tables two look-ups by an index."""
+    return sorted(
+        [*_attempts(welcome), *_interventions(welcome)], key=lambda event: event.at, reverse=True
+    )
+
+
+def _attempts(welcome: WelcomeEmail) -> list[Event]:
+    tasks = [attempt["task"] for attempt in welcome.journal if attempt["task"]]
+    results = {
+        result.task_id: result
+        for result in TaskResult.objects.only("pk", "task_id", "status").filter(task_id__in=tasks)
+    }
+    return [
+        Event(
+            at=_time(attempt["started"]),
+            state=attempt["state"],
+            text=attempt["reason"],
+            number=number,
+            seconds=(_time(attempt["ended"]) - _time(attempt["started"])).total_seconds(),
+            task_id=attempt["task"] or "",
+            result=results.get(attempt["task"]),
+        )
+        for number, attempt in enumerate(welcome.journal, 1)
+    ]
+
+
+def _interventions(welcome: WelcomeEmail) -> list[Event]:
+    entries = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(welcome), object_id=str(welcome.pk)
+    )
+    return [
+        Event(at=entry.action_time, text=entry.get_change_message(), by=entry.user.get_username())
+        for entry in entries.select_related("user").order_by("-action_time")[:MOST_ENTRIES]
+    ]
+
+
+def _time(value: Any) -> datetime:
+    moment = parse_datetime(value)
+    assert moment is not None
+    return moment

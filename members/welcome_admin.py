@@ -1,0 +1,426 @@
+"""The pages from which operators keep welcome e-mails going."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django_celery_results.models import TaskResult
+
+from project.desk import Preset, ReadOnlyAdmin, badge, bounded, moment
+
+from .actions import (
+    ACTIONS,
+    CANCEL,
+    HOLD,
+    PERMISSION,
+    RELEASE,
+    SEND_AGAIN,
+    Action,
+    ask_or_do,
+    note,
+)
+from .attempts import timeline, welcome_ids
+from .delivery import render
+from .models import Dispatch, Member, WelcomeEmail
+
+State = WelcomeEmail.State
+COLOURS = {
+    WelcomeEmail.State.QUEUED: "info",
+    WelcomeEmail.State.SENDING: "info",
+    WelcomeEmail.State.SENT: "success",
+    WelcomeEmail.State.FAILED: "danger",
+    WelcomeEmail.State.HELD: "warning",
+    WelcomeEmail.State.CANCELLED: "secondary",
+}
+
+
+def state_badge(welcome: WelcomeEmail | None) -> SafeString:
+    if welcome is None:
+        return badge(_("none"), "secondary")
+    if welcome.state == WelcomeEmail.State.QUEUED and welcome.attempts:
+        return badge(_("trying again"), "warning")
+    return badge(welcome.get_state_display(), COLOURS[WelcomeEmail.State(welcome.state)])
+
+
+def link(name: str, pk: Any, text: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
+
+
+class StateFilter(Preset):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+    choices_of = {
+        State.QUEUED.value: State.QUEUED.label,
+        "retrying": gettext_lazy("trying again"),
+        **{state.value: state.label for state in State if state != State.QUEUED},
+    }
+
+    def queryset(
+        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
+    ) -> QuerySet[WelcomeEmail]:
+        if self.value() == "retrying":
+            return retrying(welcomes)
+        if self.value() not in self.choices_of:
+            return welcomes
+        return welcomes.filter(state=self.value())
+
+
+def retrying(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
+    """Those that wait because an attempt has failed. By the error's code, which has an index."""
+    return welcomes.filter(state=State.QUEUED, last_error_code__gt="")
+
+
+class AgeFilter(Preset):
+    """How long ago it was queued."""
+
+    title = gettext_lazy("age")
+    parameter_name = "age"
+    choices_of = {
+        "under-1": gettext_lazy("last hour"),
+        "under-24": gettext_lazy("last 24 hours"),
+        "under-168": gettext_lazy("last 7 days"),
+        "over-1": gettext_lazy("older than an hour"),
+        "over-24": gettext_lazy("older than a day"),
+        "over-168": gettext_lazy("older than a week"),
+    }
+
+    def queryset(
+        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
+    ) -> QuerySet[WelcomeEmail]:
+        if self.value() not in self.choices_of:
+            return welcomes
+        side, _, hours = str(self.value()).partition("-")
+        border = timezone.now() - timedelta(hours=int(hours))
+        return welcomes.filter(**{"queued_at__gte" if side == "under" else "queued_at__lt": border})
+
+
+class SentFilter(Preset):
+    title = gettext_lazy("sent")
+    parameter_name = "sent"
+    choices_of = {
+        "1": gettext_lazy("last 24 hours"),
+        "7": gettext_lazy("last 7 days"),
+        "30": gettext_lazy("last 30 days"),
+    }
+
+    def queryset(
+        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
+    ) -> QuerySet[WelcomeEmail]:
+        if self.value() not in self.choices_of:
+            return welcomes
+        return sent_since(welcomes, timezone.now() - timedelta(days=int(str(self.value()))))
+
+
+def sent_since(welcomes: QuerySet[WelcomeEmail], moment: datetime) -> QuerySet[WelcomeEmail]:
+    return welcomes.filter(state=State.SENT, sent_at__gte=moment)
+
+
+class ReasonFilter(Preset):
+    """Why the last attempt failed, by classes of codes: a short list that no table has to give."""
+
+    title = gettext_lazy("reason")
+    parameter_name = "reason"
+    choices_of = {
+        "address": gettext_lazy("address refused"),
+        "full": gettext_lazy("mailbox full"),
+        "busy": gettext_lazy("server asks us to wait"),
+        "unreachable": gettext_lazy("server not reached"),
+        "settings": gettext_lazy("our login or settings"),
+        "ours": gettext_lazy("our template or worker"),
+        "other": gettext_lazy("any other"),
+    }
+    codes = {
+        "address": ["501", "550", "551", "553", "556"],
+        "full": ["452", "552"],
+        "busy": ["421", "431", "450", "451"],
+        "unreachable": ["disconnected", "timeout", "unreachable"],
+        "settings": ["530", "534", "535", "538", "not-supported", "settings", "tls"],
+        "ours": ["rendering", "worker-lost"],
+    }
+
+    def queryset(
+        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
+    ) -> QuerySet[WelcomeEmail]:
+        if self.value() not in self.choices_of:
+            return welcomes
+        # The states are named for the index, which begins with them; what is sent has no reason.
+        welcomes = welcomes.filter(state__in=[state for state in State if state != State.SENT])
+        if self.value() == "other":
+            known = [code for codes in self.codes.values() for code in codes]
+            return welcomes.filter(last_error_code__gt="").exclude(last_error_code__in=known)
+        return welcomes.filter(last_error_code__in=self.codes[str(self.value())])
+
+
+@admin.register(WelcomeEmail)
+class WelcomeEmailAdmin(ReadOnlyAdmin):
+    list_display = ["state_badge", "member_link", "attempts", "when", "age", "reason"]
+    list_display_links = ["state_badge"]
+    list_select_related = ["member"]
+    list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
+    search_fields = ["member__username"]  # shows the box; get_search_results() does the work
+    search_help_text = gettext_lazy("Beginning of username or e-mail, or task ID")
+    actions = ["send_again", "hold", "release", "cancel"]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    *("state_badge", "member_link", "reason", "attempts"),
+                    *("next_attempt", "age", "sent"),
+                ]
+            },
+        ),
+        (
+            gettext_lazy("Technical details"),
+            {"fields": ["message_id", "last_error_code", "task_link", "claimed", "hinted"]},
+        ),
+    ]
+    MOST_MEMBERS = 1000  # that a search finds: ten times as many take MySQL seconds to join
+    sortable_by = ["age"]  # of the others none has an index that would give a page
+    change_form_template = "admin/members/welcome_email.html"
+
+    # --- The list ---
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WelcomeEmail]:
+        return super().get_queryset(request).select_related("member").defer("journal")
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """The latest first, by the time that the filter is about: one index gives both."""
+        first = "-sent_at" if request.GET.get("sent") in SentFilter.choices_of else "-queued_at"
+        return [first, "-pk"]
+
+    def get_search_results(
+        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail], term: str
+    ) -> tuple[QuerySet[WelcomeEmail], bool]:
+        """In steps, each by an index: one OR over three tables would read all of them."""
+        term = term.strip()
+        if not term:
+            return welcomes, False
+        results = TaskResult.objects.only("task_name", "task_args").filter(task_id=term)
+        ids = [
+            *WelcomeEmail.objects.filter(task_id=term).values_list("pk", flat=True),
+            *welcome_ids(results),  # of an earlier attempt
+        ]
+        if ids:
+            return welcomes.filter(pk__in=ids), False
+        most = self.MOST_MEMBERS
+        found: set[int] = set()
+        for begins in (Q(username__istartswith=term), Q(email__istartswith=term)):
+            found.update(
+                Member.objects.filter(begins).order_by().values_list("pk", flat=True)[:most]
+            )
+        if len(found) >= most:
+            text = _("Many members begin so, and not all of them are shown: type more letters.")
+            messages.warning(request, text)
+        return welcomes.filter(member__in=found), False
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def state_badge(self, welcome: WelcomeEmail) -> SafeString:
+        return state_badge(welcome)
+
+    @admin.display(description=gettext_lazy("member"))
+    def member_link(self, welcome: WelcomeEmail) -> SafeString:
+        return link("members_member", welcome.member_id, welcome.member.username)
+
+    @admin.display(description=gettext_lazy("next attempt, or sent"))
+    def when(self, welcome: WelcomeEmail) -> str:
+        if welcome.state == State.SENT:
+            return moment(welcome.sent_at)
+        return self.next_attempt(welcome)
+
+    @admin.display(description=gettext_lazy("age"), ordering="queued_at")
+    def age(self, welcome: WelcomeEmail) -> SafeString:
+        return format_html(
+            '<time datetime="{}" title="{}">{}</time>',
+            welcome.queued_at.isoformat(),
+            moment(welcome.queued_at),
+            timesince(welcome.queued_at, depth=1),
+        )
+
+    @admin.display(description=gettext_lazy("reason"))
+    def reason(self, welcome: WelcomeEmail) -> str:
+        return welcome.last_error or "–"
+
+    # --- One mail ---
+
+    @admin.display(description=gettext_lazy("next attempt"))
+    def next_attempt(self, welcome: WelcomeEmail) -> str:
+        if welcome.state != State.QUEUED:
+            return "–"
+        if welcome.next_attempt_at <= timezone.now():
+            return _("as soon as a worker is free")
+        return moment(welcome.next_attempt_at)
+
+    @admin.display(description=gettext_lazy("sent"))
+    def sent(self, welcome: WelcomeEmail) -> str | SafeString:
+        if welcome.sent_at is None:
+            return "–"
+        return format_html(
+            '{}<div class="small text-body-secondary">{}</div>',
+            moment(welcome.sent_at),
+            _("The mail server took it. That is no proof that it reached the member."),
+        )
+
+    @admin.display(description=gettext_lazy("last attempt"))
+    def claimed(self, welcome: WelcomeEmail) -> str:
+        return moment(welcome.claimed_at)
+
+    @admin.display(description=gettext_lazy("handed to the queue"))
+    def hinted(self, welcome: WelcomeEmail) -> str:
+        return moment(welcome.hinted_at)
+
+    @admin.display(description=gettext_lazy("last task"))
+    def task_link(self, welcome: WelcomeEmail) -> str | SafeString:
+        if not welcome.task_id:
+            return "–"
+        address = reverse("admin:django_celery_results_taskresult_changelist")
+        return format_html('<a href="{}?q={}">{}</a>', address, welcome.task_id, welcome.task_id)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        welcome = self.get_object(request, object_id)
+        context = one_mail(request, welcome) if welcome else {}
+        return super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+
+    # --- Actions ---
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    def _chosen(
+        self, request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]
+    ) -> HttpResponse:
+        return ask_or_do(self, request, action, welcomes, request.get_full_path())
+
+    @admin.action(description=SEND_AGAIN.label, permissions=["resend"])
+    def send_again(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
+        return self._chosen(request, SEND_AGAIN, welcomes)
+
+    @admin.action(description=HOLD.label, permissions=["resend"])
+    def hold(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
+        return self._chosen(request, HOLD, welcomes)
+
+    @admin.action(description=RELEASE.label, permissions=["resend"])
+    def release(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
+        return self._chosen(request, RELEASE, welcomes)
+
+    @admin.action(description=CANCEL.label, permissions=["resend"])
+    def cancel(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
+        return self._chosen(request, CANCEL, welcomes)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        return [
+            path("pause/", view(self.pause_view), name="members_dispatch_pause"),
+            path("resume/", view(self.resume_view), name="members_dispatch_resume"),
+            *(
+                path(
+                    f"<int:pk>/{action.name}/",
+                    view(self.action_view),
+                    {"action": action},
+                    name=f"members_welcomeemail_{action.name}",
+                )
+                for action in ACTIONS.values()
+            ),
+            *super().get_urls(),
+        ]
+
+    def action_view(self, request: HttpRequest, pk: int, action: Action) -> HttpResponse:
+        if not self.has_resend_permission(request):
+            raise PermissionDenied
+        get_object_or_404(WelcomeEmail, pk=pk)
+        back = reverse("admin:members_welcomeemail_change", args=[pk])
+        return ask_or_do(self, request, action, WelcomeEmail.objects.filter(pk=pk), back)
+
+    # --- All of them ---
+
+    def pause_view(self, request: HttpRequest) -> HttpResponse:
+        self._may_switch(request)
+        reason = request.POST.get("reason", "").strip()
+        if request.method == "POST" and reason:
+            Dispatch.objects.pause(reason, Dispatch.OPERATOR)
+            return self._switched(request, _("Sending is paused."))
+        return self._switch_page(request, "admin/members/pause.html", _("Pause all sending"))
+
+    def resume_view(self, request: HttpRequest) -> HttpResponse:
+        self._may_switch(request)
+        if request.method == "POST":
+            Dispatch.objects.resume()
+            return self._switched(request, _("Sending goes on."))
+        return self._switch_page(request, "admin/members/resume.html", _("Resume all sending"))
+
+    def _may_switch(self, request: HttpRequest) -> None:
+        if not request.user.has_perm("members.change_dispatch"):
+            raise PermissionDenied
+
+    def _switched(self, request: HttpRequest, text: str) -> HttpResponse:
+        note(request, [Dispatch.objects.current()], text)
+        self.message_user(request, text, messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    def _switch_page(self, request: HttpRequest, template: str, title: str) -> HttpResponse:
+        waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "dispatch": Dispatch.objects.current(),
+            "waiting": bounded(waiting),
+            "due": bounded(waiting.filter(next_attempt_at__lte=timezone.now())),
+            "oldest": waiting.order_by("queued_at").values_list("queued_at", flat=True).first(),
+            "missing": request.method == "POST",
+        }
+        return TemplateResponse(request, template, context)
+
+
+def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
+    """What stands on the page of a mail beside its fields."""
+    try:
+        mail = render(welcome)
+        html = next((content for content, kind in mail.alternatives), "")
+        fault = ""
+    except Exception as error:  # a template of ours is broken: this page must say so, not break
+        mail, html, fault = None, "", type(error).__name__
+    may = request.user.has_perm(PERMISSION)
+    return {
+        "welcome": welcome,
+        "events": [
+            (event, badge(str(State(event.state).label), COLOURS[State(event.state)]))
+            if event.state and event.state != State.QUEUED
+            else (event, badge(_("not sent"), "warning") if event.number else "")
+            for event in timeline(welcome)
+        ],
+        "mail": mail,
+        "html": html,
+        "fault": fault,
+        "pausing": Dispatch.objects.pausing().first() if welcome.state == State.QUEUED else None,
+        "choices": [
+            {
+                "action": action,
+                "why_not": action.refusal(welcome.state),
+                "url": reverse(f"admin:members_welcomeemail_{action.name}", args=[welcome.pk]),
+            }
+            for action in ACTIONS.values()
+        ]
+        if may
+        else [],
+    }

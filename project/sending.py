@@ -1,0 +1,271 @@
+"""The dashboard's block about welcome e-mails: is mail going out, and if not, why."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar, cast
+
+from celery import current_app
+from django.conf import settings
+from django.core.cache import cache
+from django.db.models import CharField, Count, Value
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from redis import Redis
+
+from members.models import Dispatch, WelcomeEmail
+from members.welcome_admin import WelcomeEmailAdmin, retrying, sent_since
+
+from . import breaker
+from .desk import bounded, moment
+from .health import LIMITS
+
+logger = logging.getLogger(__name__)
+State = WelcomeEmail.State
+T = TypeVar("T")
+
+SILENCE = timedelta(minutes=2)  # of the clock or the workers, before it is an alarm
+LATE = timedelta(minutes=5)  # for a mail that waits and has not been tried
+DAYS = 30
+OLDEST_FIRST = WelcomeEmailAdmin.list_display.index("age") + 1  # a list's parameter o
+
+
+@dataclass
+class Number:
+    title: str
+    value: str
+    note: str = ""
+    url: str = ""
+    colour: str = ""
+
+
+@dataclass
+class Day:
+    date: date
+    sent: int = 0
+    failed: int = 0
+    # In per cent of the highest bar.
+    sent_height: float = 0
+    failed_height: float = 0
+
+    @property
+    def sent_top(self) -> float:
+        return 100 - self.failed_height - self.sent_height
+
+    @property
+    def failed_top(self) -> float:
+        return 100 - self.failed_height
+
+
+@dataclass
+class Overview:
+    dispatch: Dispatch
+    paused: bool
+    may_switch: bool
+    numbers: list[Number]
+    days: list[Day]
+    alarms: list[str] = field(default_factory=list)
+
+    @property
+    def highest(self) -> int:
+        return max((day.sent + day.failed for day in self.days), default=0)
+
+    @property
+    def sent(self) -> int:
+        return sum(day.sent for day in self.days)
+
+    @property
+    def failed(self) -> int:
+        return sum(day.failed for day in self.days)
+
+
+def overview(request: HttpRequest) -> Overview | None:
+    """A handful of queries by indexes; None for an account that may not see welcome e-mails."""
+    if not request.user.has_perm("members.view_welcomeemail"):
+        return None
+    dispatch = Dispatch.objects.current()
+    paused = bool(dispatch.paused_at) and not (
+        dispatch.resume_at and dispatch.resume_at <= timezone.now()
+    )
+    waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
+    oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
+    return Overview(
+        dispatch=dispatch,
+        paused=paused,
+        may_switch=request.user.has_perm("members.change_dispatch"),
+        numbers=_numbers(dispatch, oldest),
+        days=_with_heights(remembered("sending:days", 60, _days)),
+        alarms=_alarms(dispatch, paused, oldest),
+    )
+
+
+def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
+    page = reverse("admin:members_welcomeemail_changelist")
+    mails = WelcomeEmail.objects.all()
+    now = timezone.now()
+    failed, held = (bounded(mails.filter(state=state)) for state in (State.FAILED, State.HELD))
+    tried_again = bounded(retrying(mails))
+    length = remembered("sending:queue", 5, queue_length)
+    return [
+        Number(
+            title=_("Waiting"),
+            value=bounded(mails.filter(state=State.QUEUED)),
+            note=_("for their turn or a worker"),
+            url=f"{page}?state=queued",
+        ),
+        Number(
+            title=_("Oldest waiting"),
+            value=timesince(oldest, depth=1) if oldest else "–",
+            note=moment(oldest) if oldest else _("nothing waits"),
+            url=f"{page}?state=queued&o={OLDEST_FIRST}" if oldest else "",
+            colour="warning" if oldest and now - oldest > LATE else "",
+        ),
+        Number(
+            title=_("Trying again"),
+            value=tried_again,
+            note=_("an attempt has failed"),
+            url=f"{page}?state=retrying",
+            colour="warning" if tried_again != "0" else "",
+        ),
+        Number(
+            title=_("Failed"),
+            value=failed,
+            note=_("read why, send again"),
+            url=f"{page}?state=failed",
+            colour="danger" if failed != "0" else "",
+        ),
+        Number(
+            title=_("On hold"),
+            value=held,
+            note=_("until somebody releases them"),
+            url=f"{page}?state=held",
+        ),
+        Number(
+            title=_("Sent in 24 hours"),
+            value=bounded(sent_since(mails, now - timedelta(days=1))),
+            note=_("handed to the mail server"),
+            url=f"{page}?state=sent&sent=1",
+        ),
+        _seen(_("Last success"), dispatch.success_at),
+        _seen(_("Worker seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
+        _seen(_("Clock seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
+        Number(
+            title=_("Queue"),
+            value=_("unknown") if length is None else number_format(length),
+            note=_("messages for the workers"),
+            colour="warning" if length is None else "",
+        ),
+    ]
+
+
+def _seen(title: str, at: datetime | None, silent: bool = False) -> Number:
+    colour = "danger" if silent else ""
+    if at is None:
+        return Number(title, _("never"), colour=colour)
+    ago = _("%(time)s ago") % {"time": timesince(at, depth=1)}
+    if timezone.now() - at < timedelta(minutes=1):
+        ago = _("just now")
+    return Number(title, ago, moment(at), colour=colour)
+
+
+def _is_silent(at: datetime | None, oldest: datetime | None) -> bool:
+    """What has never been seen may be about to start, unless a mail waits for it already."""
+    since = at or oldest
+    return since is not None and timezone.now() - since > SILENCE
+
+
+def _alarms(dispatch: Dispatch, paused: bool, oldest: datetime | None) -> list[str]:
+    found = []
+    fault = bool(dispatch.paused_at) and dispatch.pause_code != Dispatch.OPERATOR
+    if fault:
+        found.append(
+            _("A fault of our settings stops all sending: %(reason)s")
+            % {"reason": dispatch.pause_reason}
+        )
+        if dispatch.resume_at:
+            again = moment(dispatch.resume_at)
+            found[-1] += " " + _("One e-mail is tried again at %(time)s.") % {"time": again}
+    elif paused:
+        words = {"time": moment(dispatch.paused_at), "reason": dispatch.pause_reason}
+        found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
+    if _is_silent(dispatch.beat_at, oldest):
+        found.append(
+            _("The clock (beat) is silent: nothing is tried again. Is the beat process running?")
+        )
+    if _is_silent(dispatch.worker_at, oldest):
+        found.append(_("No worker answers: nothing is sent. Is the worker process running?"))
+    return found
+
+
+def remembered(key: str, seconds: int, find: Callable[[], T]) -> T:
+    """What FIND returned at most so long ago; a cache that is down only costs the finding."""
+    try:
+        with breaker.cache:
+            kept = cache.get(key)
+    except Exception as error:  # a cache may fail in as many ways as it has backends
+        logger.warning("The dashboard's numbers are not kept, the cache fails: %r", error)
+        return find()
+    if kept is None:
+        kept = (find(),)
+        try:
+            with breaker.cache:
+                cache.set(key, kept, seconds)
+        except Exception as error:
+            logger.warning("The dashboard's numbers are not kept, the cache fails: %r", error)
+    return kept[0]
+
+
+def queue_length() -> int | None:
+    """How many messages wait for the workers; None where the broker does not say so in time."""
+    queue = current_app.conf.task_default_queue
+    try:
+        if not settings.REDIS_URL:
+            folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"])
+            return sum(1 for _ in folder.glob(f"*.{queue}.msg"))
+        with breaker.broker, Redis.from_url(settings.REDIS_URL, **LIMITS) as redis:
+            return cast(int, redis.llen(queue))
+    except Exception as error:  # Redis and the operating system raise what they like
+        logger.warning("The length of the queue is unknown: %r", error)
+        return None
+
+
+def _days() -> list[Day]:
+    """By ranges of the indexes (state, sent_at) and (state, claimed_at), all in one query.
+
+    No truncation of times to days, which MySQL cannot do without its tables of time zones.
+    """
+    today = timezone.localdate()
+    dates = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    days = {day.isoformat(): Day(day) for day in dates}
+    parts = []
+    for day in dates:
+        start, end = _midnight(day), _midnight(day + timedelta(days=1))
+        for state, column in ((State.SENT, "sent_at"), (State.FAILED, "claimed_at")):
+            rows = WelcomeEmail.objects.order_by().filter(
+                **{"state": state, f"{column}__gte": start, f"{column}__lt": end}
+            )
+            # Grouped by the state, so that a day without any gives no row.
+            label = Value(day.isoformat(), output_field=CharField())
+            parts.append(rows.values("state").annotate(number=Count("pk"), day=label))
+    first, *others = parts
+    for row in first.union(*others, all=True):
+        setattr(days[row["day"]], row["state"], row["number"])
+    return list(days.values())
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime(day.year, day.month, day.day))
+
+
+def _with_heights(days: list[Day]) -> list[Day]:
+    highest = max(day.sent + day.failed for day in days) or 1
+    for day in days:
+        day.sent_height = round(100 * day.sent / highest, 2)
+        day.failed_height = round(100 * day.failed / highest, 2)
+    return days
