@@ -80,7 +80,7 @@ class AutoSchema(openapi.AutoSchema):
     def get_tags(self) -> list[str]:
         return super().get_tags()[:1]
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         """What extend_schema() says; the docstrings of views are for their maintainers."""
         return ""
 

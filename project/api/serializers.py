@@ -9,15 +9,20 @@ class StrictSerializer(serializers.Serializer):
     """Refuses fields that it does not know: a misspelt one would be lost in silence."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict):
-            unknown = [name for name in data if name not in self.fields]
-            if unknown:
-                message = _("Unknown field. Known are: %(names)s.") % {
-                    "names": ", ".join(n for n, f in self.fields.items() if not f.read_only)
-                }
-                error = serializers.ErrorDetail(message, "unknown")
-                raise serializers.ValidationError({name: [error] for name in unknown})
-        return super().to_internal_value(data)
+        unknown = self._unknown_fields(data) if isinstance(data, dict) else {}
+        try:
+            values = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError({**error.detail, **unknown}) from None  # type: ignore[dict-item]
+        if unknown:
+            raise serializers.ValidationError(unknown)
+        return values
+
+    def _unknown_fields(self, data: dict[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
+        known = ", ".join(name for name, field in self.fields.items() if not field.read_only)
+        message = _("Unknown field. Known are: %(names)s.") % {"names": known}
+        error = serializers.ErrorDetail(message, "unknown")
+        return {name: [error] for name in data if name not in self.fields}
 
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):

@@ -29,6 +29,8 @@ class StrictMixin:
                 errors[name] = [ErrorDetail(_unknown_parameter(name, known), "unknown")]
             elif len(values) > 1:
                 errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
+            elif "\ufffd" in values[0]:  # what Django reads for bytes that are not UTF-8
+                errors[name] = [ErrorDetail(_("Write this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
 

@@ -218,3 +218,17 @@ def test_a_connection_lost_while_a_form_is_checked_is_no_error_of_ours(web, staf
     with patch("django.db.models.sql.compiler.SQLCompiler.has_results", side_effect=lost):
         response = web.post("/admin/members/member/add/", form)
     assert response.status_code == 503
+
+
+def test_all_that_is_wrong_with_a_body_is_said_at_once(api):
+    body = {"username": "a b", "email": "no address", "extra": 1}
+    answer = api.post("/api/v1/members/register/", body)
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == ["username", "email", "extra"]
+
+
+@pytest.mark.parametrize("bytes_of_no_text", ["%ED%A0%80", "%FF", "abc%C3"])
+def test_a_parameter_that_is_not_utf8_is_refused(api, bytes_of_no_text):
+    answer = api.get(f"/api/v1/books/?search={bytes_of_no_text}")
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == ["search"]
