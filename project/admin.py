@@ -318,3 +318,9 @@ class TokenAdmin(DeskAdmin):
         obj.created = token.created
         text = format_html("{} <code>{}</code>", _("Copy the token now, it is shown once:"), secret)
         self.message_user(request, text, messages.WARNING)
+
+    def response_add(
+        self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        # Without Django's own message, in which the token's hash looks like the token.
+        return self.response_post_save_add(request, obj)
