@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from io import StringIO
 from typing import IO, Any
 
@@ -45,10 +46,13 @@ class Command(BaseCommand):
             signal.signal(name, self.stop)
         # Each holds the lock: where this process is killed, the next start sees its orphans.
         self.running = {name: self.start(name, lock) for name in PROCESSES}
-        self.wait_for_web()
-        if not self.stopping:
-            self.announce(report.getvalue())
-        self.watch(lock)
+        try:
+            self.wait_for_web()
+            if not self.stopping:
+                self.announce(report.getvalue())
+            self.watch(lock)
+        finally:  # also where our output is closed: nobody else would end them
+            self.end()
 
     def lock(self) -> IO[str]:
         file = open(settings.DATA_DIR / "run.lock", "a+")  # noqa: SIM115  # held until we end
@@ -112,13 +116,13 @@ class Command(BaseCommand):
                     self.stderr.write(f"{name} ended ({process.returncode}); starting it again")
                     time.sleep(1)
                     self.running[name] = self.start(name, lock)
-        self.end()
 
     def stop(self, *args: Any) -> None:
         self.stopping = True
 
     def end(self) -> None:
-        self.stdout.write("\nEnding; the worker finishes what it has in hand …")
+        with suppress(OSError):
+            self.stdout.write("\nEnding; the worker finishes what it has in hand …")
         for process in self.running.values():
             if process.poll() is None:
                 process.terminate()
