@@ -31,10 +31,8 @@ class PublishedFilter(Preset):
         "-1899": "– 1899",
     }
 
-    def queryset(self, request: HttpRequest, books: QuerySet[Book]) -> QuerySet[Book]:
-        if self.value() not in self.choices_of:
-            return books
-        first, _, last = str(self.value()).partition("-")
+    def chosen(self, books: QuerySet[Book], value: str) -> QuerySet[Book]:
+        first, _, last = value.partition("-")
         if first:
             books = books.filter(publication_year__gte=int(first))
         return books.filter(publication_year__lte=int(last)) if last else books

@@ -18,6 +18,8 @@ from typing import BinaryIO, TextIO
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection, transaction
 
+from project.database import IN_THE_WAY
+
 from .isbn import normalise
 from .models import Book
 
@@ -384,8 +386,8 @@ def save_books(books: list[Book], dry_run: bool = False) -> tuple[int, int]:
         try:
             with transaction.atomic():
                 return _save_books(books, dry_run)
-        except OperationalError as error:  # MySQL: lock wait timeout, deadlock
-            if attempt == 4 or error.args[0] not in (1205, 1213):
+        except OperationalError as error:
+            if attempt == 4 or error.args[0] not in IN_THE_WAY:
                 raise
     raise AssertionError
 

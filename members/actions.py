@@ -1,7 +1,7 @@
 """What operators may do with welcome e-mails, and the page that asks them first."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.contrib import messages
@@ -69,19 +69,15 @@ SEND_AGAIN = Action(
     why_not={State.HELD: _("It is on hold: release it instead.")},
 )
 # The same from a failed task, which may be an old story: the mail may have been sent since.
-RETRY = Action(
+RETRY = replace(
+    SEND_AGAIN,
     name="retry",
-    label=SEND_AGAIN.label,
-    icon=SEND_AGAIN.icon,
-    effect=SEND_AGAIN.effect,
-    done=SEND_AGAIN.done,
-    entry=SEND_AGAIN.entry,
     states=[State.FAILED],
     run=lambda welcomes: welcomes.send_again([State.FAILED]),
     why_not={
         State.QUEUED: _("It is waiting already and will be tried by itself."),
         State.SENT: _("It has been sent since."),
-        State.HELD: _("It is on hold: release it instead."),
+        **SEND_AGAIN.why_not,
     },
 )
 HOLD = Action(

@@ -27,10 +27,8 @@ class WelcomeStateFilter(Preset):
     parameter_name = "welcome"
     choices_of = dict(WelcomeEmail.State.choices)
 
-    def queryset(self, request: HttpRequest, members: QuerySet[Member]) -> QuerySet[Member]:
-        if self.value() not in self.choices_of:
-            return members
-        return members.filter(welcome_email__state=self.value())
+    def chosen(self, members: QuerySet[Member], value: str) -> QuerySet[Member]:
+        return members.filter(welcome_email__state=value)
 
 
 class Resend:
@@ -43,7 +41,6 @@ class Resend:
 @admin.register(Member)
 class MemberAdmin(Resend, DeskAdmin):
     list_display = ["username", "email", "registered_at", "welcome_state"]
-    list_select_related = ["welcome_email"]
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
     search_help_text = _("Beginning of username or e-mail")

@@ -67,14 +67,8 @@ class StateFilter(Preset):
         **{state.value: state.label for state in State if state != State.QUEUED},
     }
 
-    def queryset(
-        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
-    ) -> QuerySet[WelcomeEmail]:
-        if self.value() == "retrying":
-            return retrying(welcomes)
-        if self.value() not in self.choices_of:
-            return welcomes
-        return welcomes.filter(state=self.value())
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
+        return retrying(welcomes) if value == "retrying" else welcomes.filter(state=value)
 
 
 def retrying(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
@@ -96,12 +90,8 @@ class AgeFilter(Preset):
         "over-168": gettext_lazy("older than a week"),
     }
 
-    def queryset(
-        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
-    ) -> QuerySet[WelcomeEmail]:
-        if self.value() not in self.choices_of:
-            return welcomes
-        side, _, hours = str(self.value()).partition("-")
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
+        side, _, hours = value.partition("-")
         border = timezone.now() - timedelta(hours=int(hours))
         return welcomes.filter(**{"queued_at__gte" if side == "under" else "queued_at__lt": border})
 
@@ -115,12 +105,8 @@ class SentFilter(Preset):
         "30": gettext_lazy("last 30 days"),
     }
 
-    def queryset(
-        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
-    ) -> QuerySet[WelcomeEmail]:
-        if self.value() not in self.choices_of:
-            return welcomes
-        return sent_since(welcomes, timezone.now() - timedelta(days=int(str(self.value()))))
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
+        return sent_since(welcomes, timezone.now() - timedelta(days=int(value)))
 
 
 def sent_since(welcomes: QuerySet[WelcomeEmail], moment: datetime) -> QuerySet[WelcomeEmail]:
@@ -150,17 +136,13 @@ class ReasonFilter(Preset):
         "ours": ["rendering", "worker-lost"],
     }
 
-    def queryset(
-        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]
-    ) -> QuerySet[WelcomeEmail]:
-        if self.value() not in self.choices_of:
-            return welcomes
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
         # The states are named for the index, which begins with them; what is sent has no reason.
         welcomes = welcomes.filter(state__in=[state for state in State if state != State.SENT])
-        if self.value() == "other":
+        if value == "other":
             known = [code for codes in self.codes.values() for code in codes]
             return welcomes.filter(last_error_code__gt="").exclude(last_error_code__in=known)
-        return welcomes.filter(last_error_code__in=self.codes[str(self.value())])
+        return welcomes.filter(last_error_code__in=self.codes[value])
 
 
 @admin.register(WelcomeEmail)

@@ -54,8 +54,8 @@ class TaskStateFilter(Preset):
     parameter_name = "state"
     choices_of = {state: text for state, (text, _) in STATES.items()}
 
-    def queryset(self, request: HttpRequest, results: QuerySet[TaskResult]) -> QuerySet[TaskResult]:
-        return results.filter(status=self.value()) if self.value() in STATES else results
+    def chosen(self, results: QuerySet[TaskResult], value: str) -> QuerySet[TaskResult]:
+        return results.filter(status=value)
 
 
 class TaskCreatedFilter(SincePreset):

@@ -20,10 +20,9 @@ class Card:
     number: str
     url: str
     icon: str
-    colour: str = "secondary"
-    note: str = ""
-    add_url: str = ""
-    add_text: str = ""
+    note: str
+    add_url: str
+    add_text: str
 
 
 def cards(request: HttpRequest) -> list[Card]:

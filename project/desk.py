@@ -113,6 +113,13 @@ class Preset(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return list(self.choices_of.items())
 
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value()
+        return self.chosen(queryset, value) if value in self.choices_of else queryset
+
+    def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
+        raise NotImplementedError
+
 
 class SincePreset(Preset):
     """Rows whose time in FIELD is not longer ago than the choice."""
@@ -125,11 +132,9 @@ class SincePreset(Preset):
         "365": gettext_lazy("last 12 months"),
     }
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        if self.value() not in self.choices_of:
-            return queryset
+    def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
         midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        days = 0 if self.value() == "today" else int(self.value())  # type: ignore[arg-type]
+        days = 0 if value == "today" else int(value)
         return queryset.filter(**{f"{self.field}__gte": midnight - timedelta(days=days)})
 
 

@@ -18,6 +18,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
+from project.database import IN_THE_WAY
+
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
@@ -133,8 +135,8 @@ def _of_the_database(error: BaseException | None) -> bool:
 
 
 def _gave_way(error: Exception) -> bool:
-    # MySQL: 1205 lock wait timeout, 1213 deadlock; SQLite has no numbers.
-    return error.args[:1] in ((1205,), (1213,)) or "locked" in str(error)
+    # SQLite has no numbers.
+    return not IN_THE_WAY.isdisjoint(error.args[:1]) or "locked" in str(error)
 
 
 # Django's own error pages, for what happens before or outside a view of the API.
