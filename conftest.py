@@ -1,7 +1,5 @@
 """Fixtures of every app's tests."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -10,13 +8,15 @@ from rest_framework.test import APIClient
 
 
 @pytest.fixture(autouse=True)
-def quick_and_plain(settings) -> Iterator[None]:
+def quick_and_plain(settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }
-    yield
-    cache.clear()  # where the throttles count
+    # Each process its own: cleared in a Redis that they share, one took away what another counted.
+    memory = "django.core.cache.backends.locmem.LocMemCache"
+    settings.CACHES = {"default": {"BACKEND": memory}}
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import random
 import pytest
 from rest_framework.test import APIClient
 
+from project import settings as configured
 from project.api import throttling
 
 BOOKS = "/api/v1/books/"
@@ -13,14 +14,10 @@ TOKEN = "/api/v1/auth/token/"
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def patient_cache(request, settings):
-    """In memory, or where the test is about Redis there; on a busy machine it may take its time."""
-    if request.node.get_closest_marker("redis"):
-        cache = settings.CACHES["default"] | {"OPTIONS": {}}
-    else:
-        cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-    settings.CACHES = {"default": cache}
+@pytest.fixture
+def redis_cache(settings):
+    """The configured one, which on a busy machine may take its time."""
+    settings.CACHES = {"default": configured.CACHES["default"] | {"OPTIONS": {}}}
 
 
 @pytest.fixture
@@ -123,7 +120,7 @@ def test_a_dead_cache_lets_through_logs_and_is_left_alone(api, limit, monkeypatc
 
 @pytest.mark.redis
 @pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="REDIS_URL is not set")
-def test_processes_share_the_limit(api, limit):
+def test_processes_share_the_limit(api, limit, redis_cache):
     """Another process has connections of its own to the same count."""
     from django.core.cache import caches
 
