@@ -193,7 +193,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         results = TaskResult.objects.only("task_name", "task_args").filter(task_id=term)
         ids = [
             *WelcomeEmail.objects.filter(task_id=term).values_list("pk", flat=True),
-            *welcome_ids(results),  # of an earlier attempt
+            *welcome_ids(*results),  # of an earlier attempt
         ]
         if ids:
             return welcomes.filter(pk__in=ids), False
