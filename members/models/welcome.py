@@ -214,8 +214,10 @@ class WelcomeEmail(models.Model):
         verbose_name_plural = _("welcome e-mails")
         ordering = ["-pk"]
         indexes = [
-            # What the sweeper asks every 30 seconds, and the filter of the admin.
-            models.Index(fields=["state", "next_attempt_at"], name="members_welcome_due"),
+            # What the sweeper asks every 30 seconds, answered by the index alone.
+            models.Index(
+                fields=["state", "next_attempt_at", "hinted_at"], name="members_welcome_waiting"
+            ),
             models.Index(fields=["state", "claimed_at"], name="members_welcome_claimed"),
             # The lists of the admin and the numbers of its dashboard.
             models.Index(fields=["queued_at"], name="members_welcome_queued"),
