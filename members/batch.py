@@ -4,9 +4,11 @@ import logging
 from collections import deque
 from datetime import datetime, timedelta
 from time import monotonic, sleep
+from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from project.database import persistently
 
@@ -19,6 +21,11 @@ logger = logging.getLogger(__name__)
 
 RECORD_EVERY = 1.0  # second
 PATIENCE = 30.0  # seconds; a claim must not outlast its time
+
+# Why mails are given back, for the operator.
+LEFT = gettext_lazy("Left to the next task: %(count)d.")
+PUT_OFF = gettext_lazy("Put off, as MAIL_RATE asks: %(count)d.")
+PAUSED = gettext_lazy("Given back, for sending is paused: %(count)d.")
 
 
 class Batch:
@@ -47,7 +54,7 @@ class Batch:
             try:
                 self._send_all(ledger)
             finally:
-                self._give_back(_("Left to the next task: %(count)d."))
+                self._give_back(LEFT)
                 self._record()
 
     def _send_all(self, ledger: Ledger) -> None:
@@ -60,10 +67,11 @@ class Batch:
                 self._look_around()
                 look = now + RECORD_EVERY
             elif now >= stop:
-                self.left = self._give_back(_("Left to the next task: %(count)d."))
+                self.left = [welcome.pk for welcome in self.waiting]
+                self._give_back(LEFT, hinted_at=timezone.now())
             elif (wait := pace.take_turn()) > pace.PATIENCE:
                 at = timezone.now() + timedelta(seconds=wait)
-                self._give_back(_("Put off, as MAIL_RATE asks: %(count)d."), at)
+                self._give_back(PUT_OFF, at)
                 self.notes.append(next_attempt(at))
             else:
                 if wait:
@@ -93,7 +101,7 @@ class Batch:
             until = f"{timezone.now() + error.wait:%H:%M:%S}"
             then = _("All sending pauses until %(time)s UTC.") % {"time": until}
             self._failed(welcome, error.reason, then)
-            self._give_back(_("Given back, for sending is paused: %(count)d."))
+            self._give_back(PAUSED)
         else:
             ledger.sent(welcome.pk)
             self.taken.append(welcome)
@@ -106,15 +114,13 @@ class Batch:
         self.ended.append(welcome)
         self._record()
 
-    def _give_back(self, note: str, at: datetime | None = None) -> list[int]:
-        given = list(self.waiting)
+    def _give_back(self, note: Any, at: datetime | None = None, hinted_at: Any = None) -> None:
+        if self.waiting:
+            self.notes.append(note % {"count": len(self.waiting)})
+        for welcome in self.waiting:
+            welcome.give_back(at, hinted_at)
+        self.ended += self.waiting
         self.waiting.clear()
-        if given:
-            for welcome in given:
-                welcome.give_back(at)
-            self.ended += given
-            self.notes.append(note % {"count": len(given)})
-        return [welcome.pk for welcome in given]
 
     def _look_around(self) -> None:
         """Keep what is still ours, and nothing while sending is paused."""
@@ -122,7 +128,7 @@ class Batch:
         still = persistently(lambda: set(mine.values_list("pk", flat=True)), patience=30)
         self.waiting = deque(welcome for welcome in self.waiting if welcome.pk in still)
         if persistently(Dispatch.objects.pausing().exists, patience=30):
-            self._give_back(_("Given back, for sending is paused: %(count)d."))
+            self._give_back(PAUSED)
 
     def _record(self) -> None:
         now = timezone.now()

@@ -85,6 +85,7 @@ def attach_welcomes(results: Any, most: int | None = None) -> None:
 admin.site.unregister([TaskResult, GroupResult])
 TaskResult._meta.verbose_name = gettext_lazy("task result")
 TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
+setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {result.pk}")  # noqa: B010
 
 
 @admin.register(TaskResult)
@@ -190,13 +191,14 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def welcomes(self, result: Result) -> str | SafeString:
         lines = (
             (
-                link("members_welcomeemail", welcome.pk, str(welcome)),
-                link("members_member", welcome.member.pk, welcome.member.username),
                 state_badge(welcome),
+                link("members_member", welcome.member.pk, welcome.member.username),
+                link("members_welcomeemail", welcome.pk, str(welcome)),
             )
-            for welcome in result.welcomes
+            # What went wrong is what somebody looks for.
+            for welcome in sorted(result.welcomes, key=lambda w: w.state == WelcomeEmail.State.SENT)
         )
-        return format_html_join("", "<div>{} · {} {}</div>", lines) or "–"
+        return format_html_join("", "<div>{} {} · {}</div>", lines) or "–"
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:

@@ -267,12 +267,12 @@ class WelcomeEmail(models.Model):
         """
         self._requeue(timezone.now(), reason, code, attempts=self.attempts - 1)
 
-    def give_back(self, at: datetime | None = None) -> None:
+    def give_back(self, at: datetime | None = None, hinted_at: datetime | None = None) -> None:
         """The attempt did not begin; its turn comes AT that time, or as soon as may be."""
         self.outcome = {
             "state": self.State.QUEUED,
             "attempts": self.attempts - 1,
-            "hinted_at": None,
+            "hinted_at": hinted_at,
             **({"next_attempt_at": at} if at else {}),
         }
 

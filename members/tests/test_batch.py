@@ -148,6 +148,7 @@ def test_what_is_not_begun_in_time_is_left_to_the_next_task(ids, delay, monkeypa
     assert run(ids) == "Sent 1 welcome e-mail. Left to the next task: 3."
     assert left()["bob"] == (State.QUEUED, 0)
     delay.assert_called_once_with(*ids[1:])
+    assert WelcomeEmail.objects.take_due(most=9) == [], "no sweep doubles the hint"
 
 
 def test_those_whose_turn_is_far_off_are_put_off(ids, delay, monkeypatch):
