@@ -114,7 +114,9 @@ class Batch:
         self.ended.append(welcome)
         self._record()
 
-    def _give_back(self, note: Any, at: datetime | None = None, hinted_at: Any = None) -> None:
+    def _give_back(
+        self, note: Any, at: datetime | None = None, hinted_at: datetime | None = None
+    ) -> None:
         if self.waiting:
             self.notes.append(note % {"count": len(self.waiting)})
         for welcome in self.waiting:
