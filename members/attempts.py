@@ -1,7 +1,6 @@
 """The attempts to send a welcome e-mail, and the task results that belong to them."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,21 +12,18 @@ from django_celery_results.models import TaskResult
 
 from .models import WelcomeEmail
 
-TASK = "members.tasks.send_welcome_email"
-FIRST_ARGUMENT = re.compile(r"\((\d+)")
+TASK = "members.tasks.send_welcome_emails"
 MOST_ENTRIES = 50  # of operators, on one page
 
 
-def welcome_id(result: TaskResult) -> int | None:
-    """The welcome e-mail that this task was about."""
-    if result.task_name != TASK:
-        return None
-    found = FIRST_ARGUMENT.search(result.task_args or "")
-    return int(found[1]) if found else None
-
-
-def welcome_ids(results: Iterable[TaskResult]) -> list[int]:
-    return [pk for result in results if (pk := welcome_id(result))]
+def welcome_ids(*results: TaskResult) -> list[int]:
+    """The welcome e-mails that these tasks were about."""
+    return [
+        int(number)
+        for result in results
+        if result.task_name == TASK
+        for number in re.findall(r"\d+", result.task_args or "")
+    ]
 
 
 @dataclass
@@ -63,12 +59,19 @@ def _attempts(welcome: WelcomeEmail) -> list[Event]:
             state=attempt["state"],
             text=attempt["reason"],
             number=number,
-            seconds=(_time(attempt["ended"]) - _time(attempt["started"])).total_seconds(),
+            seconds=_seconds(attempt),
             task_id=attempt["task"] or "",
             result=results.get(attempt["task"]),
         )
         for number, attempt in enumerate(welcome.journal, 1)
     ]
+
+
+def _seconds(attempt: dict[str, Any]) -> float | None:
+    """How long the mail server let us wait; what was sent is recorded with its batch."""
+    if attempt["state"] == WelcomeEmail.State.SENT:
+        return None
+    return (_time(attempt["ended"]) - _time(attempt["started"])).total_seconds()
 
 
 def _interventions(welcome: WelcomeEmail) -> list[Event]:

@@ -6,7 +6,7 @@ from .models import Member, WelcomeEmail
 from .tasks import hint
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def register_member(member: Member) -> Member:
     """Save a new member together with the welcome e-mail that it is owed.
 

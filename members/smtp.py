@@ -8,12 +8,14 @@ import smtplib
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from celery import signals
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
+from django.core.mail.message import sanitize_address
 
 IDLE = 15  # seconds; some servers hang up after so few, and a firewall forgets without a word
 MOST = 100  # mails over one connection, of which servers limit the number too
@@ -65,16 +67,16 @@ class KeptConnection(threading.local):
     used_at = 0.0
     mails = 0
 
-    def send(self, mail: EmailMessage) -> None:
+    def send(self, mail: EmailMessage, content: bytes) -> None:
         if self.is_usable():
             try:
-                self.send_now(mail)
+                self.send_now(mail, content)
                 return
             except (smtplib.SMTPException, OSError) as error:
                 if not self.is_stale(error):
                     raise
         self.open()
-        self.send_now(mail)
+        self.send_now(mail, content)
 
     def open(self) -> None:
         self.close()
@@ -82,12 +84,14 @@ class KeptConnection(threading.local):
         backend.open()
         self.backend, self.server, self.mails = backend, place(), 0
 
-    def send_now(self, mail: EmailMessage) -> None:
+    def send_now(self, mail: EmailMessage, content: bytes) -> None:
         assert self.backend and self.backend.connection
         connection = self.backend.connection
         connection.handed_over = False
         try:
-            self.backend.send_messages([mail])
+            # As pairs, which are not parsed once more.
+            recipients = [sanitize_address(("", address), "utf-8") for address in mail.to]
+            connection.sendmail(envelope_sender(mail.from_email), recipients, content)
         except WHOLE_ANSWERS:
             raise  # smtplib has reset the session, or closed it after a 421
         except BaseException:
@@ -127,6 +131,11 @@ class KeptConnection(threading.local):
             connection.close()
 
 
+@cache
+def envelope_sender(address: str) -> str:
+    return sanitize_address(address, "utf-8")
+
+
 def place() -> tuple[Any, ...]:
     return (
         settings.EMAIL_HOST,
@@ -154,9 +163,12 @@ def close_kept(**kwargs: Any) -> None:
     kept.close()
 
 
-def send(mail: EmailMessage) -> None:
-    """By the kept connection where mails go to a server, else as the settings' backend does."""
+def send(mail: EmailMessage, content: bytes) -> None:
+    """By the kept connection where mails go to a server, else as the settings' backend does.
+
+    CONTENT is the mail as it is written already, which costs more than to send it.
+    """
     if settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend":
-        kept.send(mail)
+        kept.send(mail, content)
     else:
         mail.send()

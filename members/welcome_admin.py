@@ -13,12 +13,11 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_results.models import TaskResult
 
-from project.desk import Preset, ReadOnlyAdmin, badge, bounded, moment
+from project.desk import Preset, ReadOnlyAdmin, age, badge, bounded, moment
 
 from .actions import (
     ACTIONS,
@@ -193,7 +192,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         results = TaskResult.objects.only("task_name", "task_args").filter(task_id=term)
         ids = [
             *WelcomeEmail.objects.filter(task_id=term).values_list("pk", flat=True),
-            *welcome_ids(results),  # of an earlier attempt
+            *welcome_ids(*results),  # of an earlier attempt
         ]
         if ids:
             return welcomes.filter(pk__in=ids), False
@@ -228,7 +227,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
             '<time datetime="{}" title="{}">{}</time>',
             welcome.queued_at.isoformat(),
             moment(welcome.queued_at),
-            timesince(welcome.queued_at, depth=1),
+            age(welcome.queued_at),
         )
 
     @admin.display(description=gettext_lazy("reason"))
@@ -361,6 +360,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
 
     def _switch_page(self, request: HttpRequest, template: str, title: str) -> HttpResponse:
         waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
+        oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
         context = {
             **self.admin_site.each_context(request),
             "title": title,
@@ -368,10 +368,15 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
             "dispatch": Dispatch.objects.current(),
             "waiting": bounded(waiting),
             "due": bounded(waiting.filter(next_attempt_at__lte=timezone.now())),
-            "oldest": waiting.order_by("queued_at").values_list("queued_at", flat=True).first(),
+            "oldest": age(oldest) if oldest else "",
+            "oldest_first": OLDEST_FIRST,
             "missing": request.method == "POST",
         }
         return TemplateResponse(request, template, context)
+
+
+# The parameter "o" of its list.
+OLDEST_FIRST = WelcomeEmailAdmin.list_display.index("age") + 1
 
 
 def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django_celery_results import admin as results_admin  # noqa: F401
 from django_celery_results.models import GroupResult, TaskResult
 from knox import admin as knox_admin  # noqa: F401
@@ -25,8 +25,9 @@ from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
 from members.actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
-from members.attempts import TASK, welcome_id, welcome_ids
+from members.attempts import TASK, welcome_ids
 from members.models import WelcomeEmail
+from members.welcome_admin import link, state_badge
 
 from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge, moment
 
@@ -34,7 +35,7 @@ from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset,
 # (the package's admin modules are imported so that theirs can be unregistered)
 
 TASKS = {
-    TASK: gettext_lazy("Send a welcome e-mail"),
+    TASK: gettext_lazy("Send welcome e-mails"),
     "celery.backend_cleanup": gettext_lazy("Purge old task results"),
 }
 STATES = {
@@ -45,7 +46,7 @@ STATES = {
     "REVOKED": (gettext_lazy("revoked"), "secondary"),
     "PENDING": (gettext_lazy("waiting"), "secondary"),
 }
-Result = Any  # a TaskResult: of its columns, and of the welcome e-mail added, mypy knows nothing
+Result = Any  # a TaskResult: of its columns, and of the welcome e-mails added, mypy knows nothing
 ENDED = ("SUCCESS", "FAILURE")
 
 
@@ -67,29 +68,31 @@ class TaskCreatedFilter(SincePreset):
 class TaskResultList(DeskChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        attach_welcomes(self.result_list)
+        attach_welcomes(self.result_list, most=1)
 
 
-def attach_welcomes(results: Any) -> None:
-    """Give each result its welcome e-mail as `.welcome`, with one query for all of them."""
-    ids = {result.pk: welcome_id(result) for result in results}
-    welcomes = WelcomeEmail.objects.select_related("member").in_bulk(
-        [pk for pk in ids.values() if pk]
-    )
+def attach_welcomes(results: Any, most: int | None = None) -> None:
+    """Give each result its e-mails as `.welcomes`, with one query for those of MOST at a time."""
+    ids = {result.pk: welcome_ids(result) for result in results}
+    few = {pk: some for pk, some in ids.items() if most is None or len(some) <= most}
+    wanted = [welcome for some in few.values() for welcome in some]
+    welcomes = WelcomeEmail.objects.select_related("member").defer("journal").in_bulk(wanted)
     for result in results:
-        result.welcome = welcomes.get(ids[result.pk])
+        result.mails = len(ids[result.pk])
+        result.welcomes = [welcomes[pk] for pk in few.get(result.pk, []) if pk in welcomes]
 
 
 admin.site.unregister([TaskResult, GroupResult])
 TaskResult._meta.verbose_name = gettext_lazy("task result")
 TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
+setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {result.pk}")  # noqa: B010
 
 
 @admin.register(TaskResult)
 class TaskResultAdmin(ReadOnlyAdmin):
     """Instead of the package's page, which counts, searches and lists without bounds."""
 
-    list_display = ["state", "task", "member", "outcome", "created", "duration"]
+    list_display = ["state", "task", "about", "outcome", "created", "duration"]
     list_filter = [TaskStateFilter, TaskCreatedFilter]
     search_fields = ["=task_id"]
     search_help_text = gettext_lazy("Task ID")
@@ -97,7 +100,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     change_form_template = "admin/task_result.html"
     ordering = ["-date_created", "-pk"]
     fieldsets = [
-        (None, {"fields": ["state", "task", "welcome", "member", "outcome"]}),
+        (None, {"fields": ["state", "task", "outcome", "welcomes"]}),
         (
             gettext_lazy("Run"),
             {"fields": ["created", "started", "finished", "duration", "ran_on"]},
@@ -105,7 +108,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         (gettext_lazy("Technical details"), {"fields": ["task_key", "arguments", "trace"]}),
     ]
     readonly_fields = [
-        *("state", "task", "welcome", "member", "outcome"),
+        *("state", "task", "outcome", "welcomes"),
         *("created", "started", "finished", "duration", "ran_on"),
         *("task_key", "arguments", "trace"),
     ]
@@ -123,7 +126,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
         """Of those that failed; what has become of their mails since decides."""
         failed = results.filter(status="FAILURE").order_by().only("task_name", "task_args")
-        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids(failed))
+        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids(*failed))
         return ask_or_do(self, request, RETRY, welcomes, request.get_full_path())
 
     def get_urls(self) -> list[Any]:
@@ -135,7 +138,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         if not (self.has_retry_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
         result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
-        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids([result]))
+        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids(result))
         back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
         return ask_or_do(self, request, RETRY, welcomes, back)
 
@@ -149,10 +152,11 @@ class TaskResultAdmin(ReadOnlyAdmin):
         context: dict[str, Any] = {}
         result = self.get_object(request, object_id)
         if result is not None and result.status == "FAILURE" and self.has_retry_permission(request):
-            if result.welcome is not None:
-                context = {"retry": RETRY, "why_not": RETRY.refusal(result.welcome.state)}
-            elif result.task_name == TASK:
-                context = {"retry": RETRY, "why_not": _("The member has been removed.")}
+            why_not = {RETRY.refusal(welcome.state) for welcome in result.welcomes}
+            if result.task_name == TASK and not why_not:
+                why_not = {_("The member has been removed.")}
+            if why_not:
+                context = {"retry": RETRY, "why_not": "" if "" in why_not else " ".join(why_not)}
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}
         )
@@ -172,20 +176,29 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def task(self, result: Result) -> str:
         return str(TASKS.get(result.task_name, result.task_name or _("unknown")))
 
-    @admin.display(description=gettext_lazy("welcome e-mail"))
-    def welcome(self, result: Result) -> str | SafeString:
-        if result.welcome is None:
-            return "–"
-        address = reverse("admin:members_welcomeemail_change", args=[result.welcome.pk])
-        return format_html('<a href="{}">{}</a>', address, result.welcome)
-
     @admin.display(description=gettext_lazy("member"))
-    def member(self, result: Result) -> str | SafeString:
-        if result.welcome is None:
+    def about(self, result: Result) -> str | SafeString:
+        if result.mails > 1:
+            address = reverse("admin:members_welcomeemail_changelist")
+            text = ngettext("%d e-mail", "%d e-mails", result.mails) % result.mails
+            return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
+        if not result.welcomes:
             return "–"
-        member = result.welcome.member
-        address = reverse("admin:members_member_change", args=[member.pk])
-        return format_html('<a href="{}">{}</a>', address, member.username)
+        member = result.welcomes[0].member
+        return link("members_member", member.pk, member.username)
+
+    @admin.display(description=gettext_lazy("welcome e-mails"))
+    def welcomes(self, result: Result) -> str | SafeString:
+        lines = (
+            (
+                state_badge(welcome),
+                link("members_member", welcome.member.pk, welcome.member.username),
+                link("members_welcomeemail", welcome.pk, str(welcome)),
+            )
+            # What went wrong is what somebody looks for.
+            for welcome in sorted(result.welcomes, key=lambda w: w.state == WelcomeEmail.State.SENT)
+        )
+        return format_html_join("", "<div>{} {} · {}</div>", lines) or "–"
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:

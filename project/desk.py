@@ -14,6 +14,7 @@ from django.utils import formats, timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -154,6 +155,13 @@ class ReadOnlyAdmin(DeskAdmin):
 def badge(text: str, colour: str) -> SafeString:
     """COLOUR is one of Bootstrap's: success, danger, warning, info, secondary."""
     return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
+
+
+def age(since: datetime) -> str:
+    """In its greatest unit, as "3 hours"."""
+    if timezone.now() - since < timedelta(minutes=1):
+        return _("less than a minute")
+    return timesince(since, depth=1)
 
 
 def moment(value: datetime | None) -> str:

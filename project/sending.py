@@ -15,15 +15,14 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from redis import Redis
 
 from members.models import Dispatch, WelcomeEmail
-from members.welcome_admin import WelcomeEmailAdmin, retrying, sent_since
+from members.welcome_admin import OLDEST_FIRST, retrying, sent_since
 
 from . import breaker
-from .desk import bounded, moment
+from .desk import age, bounded, moment
 from .health import LIMITS
 
 logger = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ T = TypeVar("T")
 SILENCE = timedelta(minutes=2)  # of the clock or the workers, before it is an alarm
 LATE = timedelta(minutes=5)  # for a mail that waits and has not been tried
 DAYS = 30
-OLDEST_FIRST = WelcomeEmailAdmin.list_display.index("age") + 1  # a list's parameter o
 
 
 @dataclass
@@ -121,7 +119,7 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
         ),
         Number(
             title=_("Oldest waiting"),
-            value=timesince(oldest, depth=1) if oldest else "–",
+            value=age(oldest) if oldest else "–",
             note=moment(oldest) if oldest else _("nothing waits"),
             url=f"{page}?state=queued&o={OLDEST_FIRST}" if oldest else "",
             colour="warning" if oldest and now - oldest > LATE else "",
@@ -168,7 +166,7 @@ def _seen(title: str, at: datetime | None, silent: bool = False) -> Number:
     colour = "danger" if silent else ""
     if at is None:
         return Number(title, _("never"), colour=colour)
-    ago = _("%(time)s ago") % {"time": timesince(at, depth=1)}
+    ago = _("%(time)s ago") % {"time": age(at)}
     if timezone.now() - at < timedelta(minutes=1):
         ago = _("just now")
     return Number(title, ago, moment(at), colour=colour)

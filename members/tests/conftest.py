@@ -5,6 +5,7 @@ from unittest.mock import Mock, patch
 from urllib.parse import urlsplit
 
 import pytest
+from django.utils import timezone
 
 from members import tasks
 from members.models import Member, WelcomeEmail
@@ -40,10 +41,15 @@ def first_pulse():
     tasks._pulses.clear()
 
 
+def claim(welcome: WelcomeEmail, task_id: str | None = None) -> WelcomeEmail | None:
+    """As a worker takes it for an attempt."""
+    return next(iter(WelcomeEmail.objects.claim([welcome.pk], task_id, timezone.now())), None)
+
+
 @pytest.fixture
 def delay() -> Mock:
     """The hint to the workers, which goes nowhere."""
-    with patch("members.tasks.send_welcome_email.delay") as delay:
+    with patch("members.tasks.send_welcome_emails.delay") as delay:
         yield delay
 
 

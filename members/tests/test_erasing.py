@@ -12,7 +12,7 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 
 from members.models import Member, WelcomeEmail
-from members.tasks import send_welcome_email
+from members.tasks import send_welcome_emails
 
 from .mail_server import mail_server
 
@@ -44,13 +44,13 @@ def traces() -> list[tuple[str, str]]:
 def attempt(welcome: WelcomeEmail, settings, **answers) -> None:
     """As a worker makes it, with its result in the database."""
     with mail_server(settings, **answers):
-        send_welcome_email.apply(args=[welcome.pk])
+        send_welcome_emails.apply(args=[welcome.pk])
 
 
 @pytest.fixture
 def life(client, staff, settings, delay, monkeypatch) -> Member:
     """A member with a past: registered in the admin, refused, edited, asked again, sent."""
-    monkeypatch.setattr(send_welcome_email, "store_eager_result", True)
+    monkeypatch.setattr(send_welcome_emails, "store_eager_result", True)
     client.force_login(staff)
     client.post(reverse("admin:members_member_add"), {"username": NAME, "email": ADDRESS})
     member = Member.objects.get()
@@ -123,7 +123,7 @@ def test_a_mail_that_is_being_sent_while_its_member_is_erased_records_nothing(ow
 
     with patch("members.delivery.EmailMultiAlternatives.send", autospec=True) as send:
         send.side_effect = erase_in_the_middle
-        sentence = send_welcome_email.apply(args=[welcome.pk]).get()
+        sentence = send_welcome_emails.apply(args=[welcome.pk]).get()
     assert sentence == f"Sent welcome e-mail {welcome.pk} to member {welcome.member_id}."
     assert not WelcomeEmail.objects.exists()
     assert traces() == []
@@ -134,7 +134,7 @@ def test_a_mail_that_waits_is_not_sent_once_its_member_is_erased(owed):
     welcome = owed(NAME)
     pk = welcome.pk
     Member.objects.all().delete()
-    assert send_welcome_email.apply(args=[pk]).get().startswith("Skipped")
+    assert send_welcome_emails.apply(args=[pk]).get().startswith("Skipped")
     assert mail.outbox == []
 
 

@@ -14,7 +14,9 @@ from django_celery_results.models import TaskResult
 
 from members.delivery import MailRefused
 from members.models import Dispatch, Member, WelcomeEmail
-from members.tasks import AttemptFailed, send_welcome_email
+from members.tasks import AttemptFailed, send_welcome_emails
+
+from .conftest import claim
 
 LIST = reverse("admin:members_welcomeemail_changelist")
 RESULTS = reverse("admin:django_celery_results_taskresult_changelist")
@@ -63,7 +65,7 @@ def text(response) -> str:
 def result_of(welcome: WelcomeEmail, task_id: str = "t-1", **columns) -> TaskResult:
     return TaskResult.objects.create(
         task_id=task_id,
-        task_name="members.tasks.send_welcome_email",
+        task_name="members.tasks.send_welcome_emails",
         task_args=f'"({welcome.pk},)"',
         **{"status": "FAILURE", **columns},
     )
@@ -135,9 +137,9 @@ def test_releasing_keeps_the_place_in_the_timetable(operator, owed):
 
 def test_a_claim_before_an_action_wins_and_one_after_it_finds_nothing(owed):
     ann, bob = owed("ann"), owed("bob")
-    assert WelcomeEmail.objects.claim(ann.pk, "a")
+    assert claim(ann, "a")
     assert WelcomeEmail.objects.filter(pk__in=[ann.pk, bob.pk]).hold() == [bob.pk]
-    assert WelcomeEmail.objects.claim(bob.pk, "b") is None
+    assert claim(bob, "b") is None
 
 
 @pytest.mark.parametrize("action", ["send_again", "hold", "release", "cancel"])
@@ -182,10 +184,10 @@ def test_each_attempt_is_told_with_its_task_result(operator, owed, monkeypatch):
     welcome = owed()
     result = result_of(welcome, "first")
     with monkeypatch.context() as patched, pytest.raises(AttemptFailed):
-        patched.setattr("members.tasks.deliver", refuse)
-        send_welcome_email.apply(args=[welcome.pk], task_id="first", throw=True)
+        patched.setattr("members.batch.deliver", refuse)
+        send_welcome_emails.apply(args=[welcome.pk], task_id="first", throw=True)
     post(operator, "send_again", welcome, confirmed=1)
-    send_welcome_email.apply(args=[welcome.pk], task_id="second")
+    send_welcome_emails.apply(args=[welcome.pk], task_id="second")
     html = text(operator.get(page_of(welcome)))
     told = html[html.index("desk-timeline") :]
     assert told.index("Attempt 2") < told.index("Sent again.") < told.index("Attempt 1")
@@ -208,7 +210,9 @@ def test_the_journal_is_bounded(owed):
     welcome = owed()
     for _ in range(WelcomeEmail.REMEMBERED + 5):
         WelcomeEmail.objects.filter(pk=welcome.pk).send_again()
-        WelcomeEmail.objects.claim(welcome.pk, "t").record_failed("No.", "550")
+        attempt = claim(welcome, "t")
+        attempt.fail("No.", "550")
+        WelcomeEmail.objects.record([attempt])
     welcome.refresh_from_db()
     assert len(welcome.journal) == WelcomeEmail.REMEMBERED
 

@@ -5,9 +5,9 @@ import os
 import pytest
 from django.core import mail
 
-from members import pace, tasks
+from members import batch, pace
 from members.models import WelcomeEmail
-from members.tasks import send_welcome_email
+from members.tasks import send_welcome_emails
 
 from .conftest import redis_database
 
@@ -62,8 +62,8 @@ def test_all_workers_share_one_rate(settings):
 def test_a_mail_waits_for_its_turn(owed, monkeypatch):
     waited = []
     monkeypatch.setattr(pace, "take_turn", lambda: 1.5)
-    monkeypatch.setattr(tasks.time, "sleep", waited.append)
-    assert send_welcome_email(owed().pk).startswith("Sent")
+    monkeypatch.setattr(batch, "sleep", waited.append)
+    assert send_welcome_emails(owed().pk).startswith("Sent")
     assert waited == [1.5]
 
 
@@ -71,7 +71,9 @@ def test_a_mail_waits_for_its_turn(owed, monkeypatch):
 def test_a_mail_whose_turn_is_far_off_leaves_its_worker_to_others(owed, monkeypatch):
     welcome = owed()
     monkeypatch.setattr(pace, "take_turn", lambda: 60.0)
-    assert send_welcome_email(welcome.pk).startswith("Put off, as MAIL_RATE asks. Next attempt at")
+    assert send_welcome_emails(welcome.pk).startswith(
+        "Put off, as MAIL_RATE asks: 1. Next attempt at"
+    )
     welcome.refresh_from_db()
     assert (welcome.state, welcome.attempts) == (WelcomeEmail.State.QUEUED, 0)
     assert welcome.hinted_at is None and mail.outbox == []

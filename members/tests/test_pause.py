@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from members.delivery import ConfigurationFault, MailRefused, TryAgain
 from members.models import Dispatch, WelcomeEmail
-from members.tasks import AttemptFailed, send_welcome_email, sweep_welcome_emails
+from members.tasks import AttemptFailed, send_welcome_emails, sweep_welcome_emails
+
+from .conftest import claim
 
 State = WelcomeEmail.State
 FAULT = ConfigurationFault("The mail server refuses our login (535).", "535")
@@ -37,9 +39,9 @@ def clock(monkeypatch) -> Clock:
 
 def attempt(welcome: WelcomeEmail, failure: Exception | None = None) -> str:
     """The sentence that the task leaves."""
-    with patch("members.tasks.deliver", side_effect=failure):
+    with patch("members.batch.deliver", side_effect=failure):
         try:
-            sentence = send_welcome_email(welcome.pk)
+            sentence = send_welcome_emails(welcome.pk)
         except AttemptFailed as error:
             sentence = str(error)
     welcome.refresh_from_db()
@@ -53,7 +55,7 @@ def is_paused() -> bool:
 def test_while_sending_is_paused_no_mail_goes_out_and_none_loses_an_attempt(owed, delay):
     welcome = owed()
     Dispatch.objects.pause("The backlog is looked through.", Dispatch.OPERATOR)
-    assert attempt(welcome).startswith(f"Skipped: welcome e-mail {welcome.pk}")
+    assert attempt(welcome).startswith("Skipped (gone, not due, sent or being sent, or sending is")
     assert (welcome.state, welcome.attempts) == (State.QUEUED, 0)
     sweep_welcome_emails()
     delay.assert_not_called()
@@ -97,9 +99,9 @@ def test_after_a_fault_one_mail_is_tried_before_all_others(owed, clock, delay):
     clock.forward(minutes=5)
     sweep_welcome_emails()
     assert delay.call_count == 1
-    probe = WelcomeEmail.objects.claim(bob.pk, "probe")
+    probe = claim(bob, "probe")
     assert probe and probe.is_probe
-    assert WelcomeEmail.objects.claim(cat.pk, "next") is None, "before the probe's result"
+    assert claim(cat, "next") is None, "before the probe's result"
     assert is_paused()
 
 
@@ -147,7 +149,7 @@ def test_a_probe_whose_worker_died_is_followed_by_another(owed, clock):
     ann, bob = owed("ann"), owed("bob")
     attempt(ann, FAULT)
     clock.forward(minutes=5)
-    assert WelcomeEmail.objects.claim(bob.pk, "dies")
+    assert claim(bob, "dies")
     clock.forward(minutes=5)
     assert attempt(ann).startswith("Sent")
 
@@ -161,11 +163,12 @@ def test_a_hint_at_a_mail_that_cannot_be_sent_takes_no_probe(owed, clock):
 
 
 def test_neither_a_fault_nor_a_success_ends_what_an_operator_paused(owed):
-    welcome = WelcomeEmail.objects.claim(owed().pk, "under way")
+    welcome = claim(owed(), "under way")
     Dispatch.objects.pause("Wait for me.", Dispatch.OPERATOR)
     Dispatch.objects.pause(FAULT.reason, FAULT.code, lasts=timedelta(minutes=5))
     Dispatch.objects.recovered()
-    welcome.record_sent()
+    welcome.sent(timezone.now())
+    WelcomeEmail.objects.record([welcome])
     dispatch = Dispatch.objects.current()
     assert (dispatch.pause_reason, dispatch.resume_at) == ("Wait for me.", None)
     assert is_paused()
@@ -175,14 +178,14 @@ def test_an_operators_pause_of_some_length_ends_for_all_at_once(owed, clock):
     ann, bob = owed("ann"), owed("bob")
     Dispatch.objects.pause("Lunch.", Dispatch.OPERATOR, lasts=timedelta(hours=1))
     clock.forward(hours=1)
-    assert WelcomeEmail.objects.claim(ann.pk, "a")
-    assert WelcomeEmail.objects.claim(bob.pk, "b")
+    assert claim(ann, "a")
+    assert claim(bob, "b")
 
 
 def test_a_claim_asks_about_the_pause_in_the_same_statement(owed, django_assert_num_queries):
     welcome = owed()
     with django_assert_num_queries(2):  # claim, read
-        WelcomeEmail.objects.claim(welcome.pk, "a")
+        claim(welcome, "a")
 
 
 def test_parts_at_work_show_their_pulse(owed, clock, delay):
@@ -201,13 +204,13 @@ def test_parts_at_work_show_their_pulse(owed, clock, delay):
 def test_the_pulse_costs_no_statement_for_each_mail(owed, django_assert_num_queries):
     ann, bob = owed("ann"), owed("bob")
     Dispatch.objects.current()
-    send_welcome_email(ann.pk)
+    send_welcome_emails(ann.pk)
     with django_assert_num_queries(3):  # claim, read, record
-        send_welcome_email(bob.pk)
+        send_welcome_emails(bob.pk)
 
 
 def test_a_pulse_that_cannot_be_recorded_fails_no_mail(owed):
     welcome = owed()
-    with patch("members.models.DispatchQuerySet.seen", side_effect=OperationalError(2006)):
-        assert send_welcome_email(welcome.pk).startswith("Sent")
+    with patch("members.models.dispatch.DispatchQuerySet.seen", side_effect=OperationalError(2006)):
+        assert send_welcome_emails(welcome.pk).startswith("Sent")
     assert len(mail.outbox) == 1

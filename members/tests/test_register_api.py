@@ -38,6 +38,14 @@ def test_anyone_may_register(api, delay, django_capture_on_commit_callbacks):
     delay.assert_called_once_with(member.welcome_email.pk)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("broker_is", "number"), [(None, 4), (ConnectionError, 5)])
+def test_a_registration_is_few_statements(api, delay, broker_is, number, django_assert_num_queries):
+    delay.side_effect = broker_is
+    with django_assert_num_queries(number):  # begin, two rows, commit; that no hint was given
+        assert post(api).status_code == 201
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("username", "email", "field"),

@@ -1,4 +1,4 @@
-"""send_welcome_email(): one attempt, and where it leaves the row."""
+"""send_welcome_emails(): one attempt, and where it leaves the row."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from members.delivery import MailRefused, RenderingFault, TryAgain
 from members.models import WelcomeEmail
-from members.tasks import AttemptFailed, send_welcome_email
+from members.tasks import AttemptFailed, send_welcome_emails
+
+from .conftest import claim
 
 State = WelcomeEmail.State
 pytestmark = pytest.mark.django_db
@@ -20,9 +22,9 @@ LATER = TryAgain("The mail server asks us to wait (451 later).", "451")
 
 def attempt(welcome: WelcomeEmail, failure: Exception | None = None) -> str:
     """Run the task; the sentence that it leaves for the operator."""
-    with patch("members.tasks.deliver", side_effect=failure) as deliver:
+    with patch("members.batch.deliver", side_effect=failure) as deliver:
         try:
-            sentence = send_welcome_email.apply(args=[welcome.pk], throw=True).result
+            sentence = send_welcome_emails.apply(args=[welcome.pk], throw=True).result
         except AttemptFailed as error:
             sentence = str(error)
     assert deliver.called
@@ -40,10 +42,10 @@ def seconds_until(monkeypatch) -> Callable[[datetime], float]:
 
 def test_a_mail_is_sent_once_and_recorded(owed):
     welcome = owed()
-    sentence = send_welcome_email.apply(args=[welcome.pk], task_id="first").get()
+    sentence = send_welcome_emails.apply(args=[welcome.pk], task_id="first").get()
     assert sentence == f"Sent welcome e-mail {welcome.pk} to member {welcome.member_id}."
-    again = send_welcome_email.apply(args=[welcome.pk]).get()
-    assert again.startswith(f"Skipped: welcome e-mail {welcome.pk}")
+    again = send_welcome_emails.apply(args=[welcome.pk]).get()
+    assert again.startswith("Skipped (gone, not due, sent or being sent")
     assert [message.to for message in mail.outbox] == [["ann@example.org"]]
     welcome.refresh_from_db()
     assert (welcome.state, welcome.attempts, welcome.task_id) == (State.SENT, 1, "first")
@@ -53,36 +55,38 @@ def test_a_mail_is_sent_once_and_recorded(owed):
 @pytest.mark.parametrize("state", [s for s in State if s != State.QUEUED])
 def test_only_a_waiting_mail_is_sent(owed, state):
     welcome = owed(state=state)
-    assert send_welcome_email(welcome.pk).startswith("Skipped")
+    assert send_welcome_emails(welcome.pk).startswith("Skipped")
     assert mail.outbox == []
 
 
 def test_a_mail_is_not_sent_before_its_time(owed):
     welcome = owed(next_attempt_at=timezone.now() + timedelta(seconds=10))
-    assert send_welcome_email(welcome.pk).startswith("Skipped")
+    assert send_welcome_emails(welcome.pk).startswith("Skipped")
 
 
 def test_a_clock_slightly_ahead_does_not_delay_the_first_attempt(owed):
     welcome = owed(next_attempt_at=timezone.now() + timedelta(seconds=3))
-    assert send_welcome_email(welcome.pk).startswith("Sent")
+    assert send_welcome_emails(welcome.pk).startswith("Sent")
 
 
 def test_the_mail_of_a_removed_member_is_no_error(owed):
     welcome = owed()
     welcome.member.delete()
-    assert send_welcome_email(welcome.pk or 1).startswith("Skipped")
+    assert send_welcome_emails(welcome.pk or 1).startswith("Skipped")
 
 
 def test_a_member_removed_right_after_the_claim_is_no_error(owed):
     welcome = owed()
-    with patch.object(WelcomeEmail.objects._queryset_class, "first", return_value=None):
-        assert WelcomeEmail.objects.claim(welcome.pk, None) is None
+    with patch.object(
+        WelcomeEmail.objects._queryset_class, "claimed", lambda self, *_: self.none()
+    ):
+        assert claim(welcome) is None
 
 
 def test_of_two_claims_one_succeeds(owed):
     welcome = owed()
-    assert WelcomeEmail.objects.claim(welcome.pk, "a")
-    assert WelcomeEmail.objects.claim(welcome.pk, "b") is None
+    assert claim(welcome, "a")
+    assert claim(welcome, "b") is None
     welcome.refresh_from_db()
     assert (welcome.task_id, welcome.attempts) == ("a", 1)
 
@@ -133,9 +137,10 @@ def test_success_clears_the_last_error(owed):
 
 def test_a_worker_that_lost_its_claim_records_nothing(owed):
     welcome = owed()
-    mine = WelcomeEmail.objects.claim(welcome.pk, "slow")
+    mine = claim(welcome, "slow")
     WelcomeEmail.objects.update(claimed_at=timezone.now() + timedelta(minutes=6), task_id="next")
-    mine.record_failed("too late", "550")
+    mine.fail("too late", "550")
+    WelcomeEmail.objects.record([mine])
     welcome.refresh_from_db()
     assert (welcome.state, welcome.task_id) == (State.SENDING, "next")
 
@@ -144,7 +149,7 @@ def test_a_failed_attempt_shows_no_trace_of_what_caused_it(owed):
     """Not even the chained exceptions, whose text may hold the address."""
     welcome = owed()
     with patch("members.delivery.EmailMultiAlternatives.send", side_effect=OSError("ann@x.org")):
-        result = send_welcome_email.apply(args=[welcome.pk])
+        result = send_welcome_emails.apply(args=[welcome.pk])
     assert isinstance(result.result, AttemptFailed)
     assert "ann@" not in result.traceback + str(result.result)
     assert "OSError" not in result.traceback
@@ -157,4 +162,4 @@ def test_sending_again_starts_the_timetable_anew(owed):
     assert WelcomeEmail.objects.send_again() == [bob.pk]
     bob.refresh_from_db()
     assert (bob.state, bob.attempts, bob.last_error) == (State.QUEUED, 0, "")
-    assert WelcomeEmail.objects.take_due() == [bob.pk]
+    assert WelcomeEmail.objects.take_due(most=9) == [bob.pk]

@@ -29,12 +29,13 @@ import json, time
 import django
 django.setup()
 from datetime import timedelta
+from unittest.mock import patch
 from django.core.management import call_command
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
-from members.tasks import sweep_welcome_emails
+from members.tasks import hint, sweep_welcome_emails
 
 def register(name):
     register_member(Member(username=name, email=f"{name}@example.org"))
@@ -156,7 +157,7 @@ def test_registered_while_the_worker_is_away_and_while_it_is_there(tmp_path, pla
     results.sort(key=lambda result: result["task_args"])
     for number, result in enumerate(results, start=1):
         assert result["status"] == "SUCCESS"
-        assert result["task_name"] == "members.tasks.send_welcome_email"
+        assert result["task_name"] == "members.tasks.send_welcome_emails"
         assert json.loads(result["task_args"]) == f"({number},)", "ids only"
         assert json.loads(result["task_kwargs"]) == "{}"
         assert json.loads(result["result"]) == f"Sent welcome e-mail {number} to member {number}."
@@ -220,6 +221,41 @@ def test_a_worker_killed_while_it_sends_loses_nothing(tmp_path, places):
             rows = desk.run("answer(wait_until_sent())")
     assert rows == [{"state": "sent", "attempts": 2, "last_error_code": ""}]
     assert len(server.taken) == 1
+
+
+class Third(Hanging):
+    """Says nothing more from the third mail on."""
+
+    async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802
+        if len(self.taken) == 2:
+            return await super().handle_DATA(server, session, envelope)
+        return await MailServer.handle_DATA(self, server, session, envelope)
+
+
+def test_a_worker_killed_in_a_batch_has_none_sent_twice(tmp_path, places):
+    third = Third()
+    third.start()
+    try:
+        desk = Desk(tmp_path, third.port, **places)
+        desk.run(
+            'call_command("migrate", verbosity=0)\n'
+            "with patch('members.registration.hint'):\n"
+            "    for name in ('ann', 'bob', 'cat', 'dan'): register(name)\n"
+            "hint(*WelcomeEmail.objects.values_list('pk', flat=True))\n"
+        )
+        with desk.worker() as worker:
+            assert third.reached.wait(20)
+            kill(worker)
+    finally:
+        third.stop(no_assert=True)
+    [*sent, cat, dan] = desk.run(
+        "sweep_welcome_emails()\n"
+        "rows = WelcomeEmail.objects.order_by('pk')\n"
+        "answer(list(rows.values('state', 'attempts', 'last_error_code')))\n"
+    )
+    assert sent == [{"state": "sent", "attempts": 1, "last_error_code": ""}] * 2
+    assert cat == {"state": "queued", "attempts": 1, "last_error_code": "worker-lost"}
+    assert dan == {"state": "queued", "attempts": 0, "last_error_code": ""}
 
 
 def test_a_sweep_that_waited_too_long_is_dropped(tmp_path, places):

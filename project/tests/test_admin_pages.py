@@ -55,7 +55,7 @@ def rows(staff):
     AuthToken.objects.create(staff)
     TaskResult.objects.create(
         task_id="t-1",
-        task_name="members.tasks.send_welcome_email",
+        task_name="members.tasks.send_welcome_emails",
         task_args=f'"({member.welcome_email.pk},)"',
         status="FAILURE",
         result='{"exc_type": "AttemptFailed", "exc_message": ["The mail server hung up."]}',

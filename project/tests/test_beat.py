@@ -24,7 +24,7 @@ def test_a_pulse_is_recorded():
 
 
 def test_a_database_that_fails_stops_no_clock(caplog):
-    with patch("members.models.DispatchQuerySet.seen", side_effect=OperationalError(2006)):
+    with patch("members.models.dispatch.DispatchQuerySet.seen", side_effect=OperationalError(2006)):
         record_beat()
     assert "Beat's pulse cannot be recorded" in caplog.text
 

@@ -2,7 +2,7 @@ import pytest
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
-from members.models import Member
+from members.models import Member, WelcomeEmail
 from members.registration import register_member
 
 LIST = reverse("admin:django_celery_results_taskresult_changelist")
@@ -19,7 +19,7 @@ def result(number: int = 1, **columns) -> TaskResult:
     member = register_member(Member(username=f"ann{number}", email=f"ann{number}@example.org"))
     defaults = {
         "task_id": f"task-{number}",
-        "task_name": "members.tasks.send_welcome_email",
+        "task_name": "members.tasks.send_welcome_emails",
         "task_args": f'"({member.welcome_email.pk},)"',
         "status": "SUCCESS",
         "result": '"Sent welcome e-mail 1 to member 1."',
@@ -34,11 +34,44 @@ def address(row: TaskResult) -> str:
 def test_the_list_says_what_ran_for_whom_and_how_it_ended(desk):
     result()
     html = desk.get(LIST).content.decode()
-    assert "Send a welcome e-mail" in html
+    assert "Send welcome e-mails" in html
     assert '<span class="badge text-bg-success">done</span>' in html
     member = Member.objects.get()
     assert f'<a href="{reverse("admin:members_member_change", args=[member.pk])}">ann1</a>' in html
     assert "Sent welcome e-mail 1 to member 1." in html
+
+
+def batch(**columns) -> TaskResult:
+    ids = [
+        register_member(Member(username=name, email=f"{name}@example.org")).welcome_email.pk
+        for name in ("bob", "cat", "dan")
+    ]
+    return result(task_id="batch", task_args=f'"({", ".join(map(str, ids))})"', **columns)
+
+
+def test_a_task_that_sent_many_links_to_all_of_them(desk):
+    row = batch()
+    html = desk.get(LIST).content.decode()
+    mails = reverse("admin:members_welcomeemail_changelist")
+    assert f'<a href="{mails}?q=batch">3 e-mails</a>' in html
+    page = desk.get(address(row)).content.decode()
+    found = desk.get(mails, {"q": "batch"}).content.decode()
+    for name in ("bob", "cat", "dan"):
+        welcome = Member.objects.get(username=name).welcome_email
+        place = reverse("admin:members_welcomeemail_change", args=[welcome.pk])
+        assert f'href="{place}"' in page and f"{place}?" in found
+
+
+def test_of_a_task_that_failed_for_some_these_are_sent_again(desk):
+    row = batch(status="FAILURE", result='{"exc_message": ["Sent 2 welcome e-mails."]}')
+    WelcomeEmail.objects.update(state="sent")
+    assert "It has been sent since." in desk.get(address(row)).content.decode()
+    WelcomeEmail.objects.filter(member__username="cat").update(state="failed")
+    retry = reverse("admin:django_celery_results_taskresult_retry", args=[row.pk])
+    assert retry in desk.get(address(row)).content.decode()
+    desk.post(retry, {"confirmed": 1})
+    waiting = WelcomeEmail.objects.filter(state="queued")
+    assert [welcome.member.username for welcome in waiting] == ["cat"]
 
 
 def test_an_error_is_told_in_words_with_the_trace_folded(desk):

@@ -12,13 +12,16 @@ class ChaosConfig(AppConfig):
     label = "chaos"
 
     def ready(self) -> None:
-        from members import delivery, models, registration, tasks
+        from members import batch, delivery, registration, tasks
+        from members.models import WelcomeEmail
         from project import breaker
 
-        models.WelcomeEmail.WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
-        models.WelcomeEmailQuerySet.CLAIM_LASTS = timedelta(seconds=20)
-        models.WelcomeEmailQuerySet.HINT_LASTS = timedelta(seconds=6)
-        models.WelcomeEmailQuerySet.QUIET = timedelta(seconds=6)
+        WelcomeEmail.WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
+        rows = WelcomeEmail.objects._queryset_class
+        rows.CLAIM_LASTS = timedelta(seconds=20)
+        rows.HINT_LASTS = timedelta(seconds=6)
+        rows.QUIET = timedelta(seconds=6)
+        batch.PATIENCE = 5
         delivery.ConfigurationFault.wait = timedelta(seconds=3)
         tasks.PULSE = 1
         breaker.broker.rest, breaker.cache.rest = 2, 1
