@@ -363,7 +363,7 @@ def mysql_connections_killed(works: Works) -> Iterator[None]:
     stop = threading.Event()
 
     def kill() -> None:
-        while not stop.wait(0.5):
+        while not stop.wait(0.1):
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT id FROM information_schema.processlist"
