@@ -24,6 +24,14 @@ def wait_for_the_broker(conf: Settings, **kwargs: Any) -> None:
     conf.broker_transport_options = settings.WORKER_TRANSPORT_OPTIONS
 
 
+@signals.celeryd_init.connect
+@signals.beat_init.connect
+def bound_waits_for_the_database(**kwargs: Any) -> None:
+    from .database import bound_waits
+
+    bound_waits()
+
+
 @signals.task_prerun.connect
 def keep_the_database_connection(**kwargs: Any) -> None:
     """From task to task for CONN_MAX_AGE seconds, as the web does from request to request.

@@ -22,6 +22,9 @@ IN_THE_WAY = {1205, 1213}
 # Or the server takes no writes for a while: read only during a failover, disk full.
 NO_WRITES = {1021, 1114, 1290, 1836, 3101}
 
+# Seconds that a server in service may be silent before a statement has failed.
+SILENCE = 20
+
 # Waiting will not help: access denied (1044, 1045, 1698), no such database (1049).
 REFUSED = {1044, 1045, 1049, 1698}
 
@@ -46,6 +49,17 @@ def wait_for_database(log: Callable[[str], Any]) -> None:
                 log(f"Waiting for the database ({passed:.0f} of {patience} s): {reason}")
                 said = passed
             time.sleep(0.5)
+
+
+def bound_waits() -> None:
+    """For webs and workers: a server that says nothing more fails a statement (2013).
+
+    Else it would hold the thread for as long as TCP has patience, which is hours. A migration may
+    take its time.
+    """
+    if connection.vendor == "mysql":
+        for option in ("read_timeout", "write_timeout"):
+            connection.settings_dict["OPTIONS"].setdefault(option, SILENCE)
 
 
 @contextmanager

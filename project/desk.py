@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import IntegrityError
 from django.db.models import Model, QuerySet
+from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.utils import formats, timezone
 from django.utils.functional import cached_property
@@ -56,8 +57,9 @@ class DeskAdmin(admin.ModelAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except IntegrityError:
-            # Somebody saved the same value between our check and our write. Now the check sees it.
+        except (IntegrityError, TransactionManagementError):
+            # Somebody saved the same value between our check and our write: now the check sees it.
+            # Or a check lost its connection, which Django hides (Q.check) until the next statement.
             return super().changeform_view(request, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

@@ -174,6 +174,10 @@ def mysql_options(database: dict[str, Any]) -> dict[str, Any]:
             "ssl": {"ca": authority},
             "ssl_mode": options.get("ssl_mode", "VERIFY_IDENTITY"),
         }
-    # Whatever the server's defaults: strict, and CURRENT_TIMESTAMP in UTC as Django writes it.
-    session = "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"
+    # Whatever the server's defaults: strict, CURRENT_TIMESTAMP in UTC as Django writes it, and
+    # whoever waits for another's lock is told so before database.bound_waits() cuts it off.
+    session = (
+        "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'),"
+        " innodb_lock_wait_timeout = 10"
+    )
     return {"init_command": session, "connect_timeout": 5} | options

@@ -32,6 +32,12 @@ accesslog = None if settings.EMBEDDED else "-"
 access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms %({x-request-id}o)s "%(a)s"'
 
 
+def post_worker_init(worker: Any) -> None:
+    from project.database import bound_waits
+
+    bound_waits()
+
+
 def when_ready(server: Any) -> None:
     """Leave the questions of health checks out of the access log, as long as the answer is good."""
 

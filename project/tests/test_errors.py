@@ -4,7 +4,8 @@ import json
 from unittest.mock import patch
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models.sql.compiler import SQLCompiler
 from django.test import Client
 
 pytestmark = pytest.mark.django_db
@@ -218,6 +219,26 @@ def test_a_connection_lost_while_a_form_is_checked_is_no_error_of_ours(web, staf
     with patch("django.db.models.sql.compiler.SQLCompiler.has_results", side_effect=lost):
         response = web.post("/admin/members/member/add/", form)
     assert response.status_code == 503
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_form_whose_check_lost_the_connection_is_saved_over_a_new_one(web, staff):
+    web.force_login(staff)
+    ask = SQLCompiler.execute_sql
+    lost = [OperationalError(2013, "Lost connection to server during query")]
+
+    def lose(compiler: SQLCompiler, *args, **options):
+        if "_check" in compiler.query.annotations and lost:  # Q.check, which tells nobody
+            raise lost.pop()
+        return ask(compiler, *args, **options)
+
+    form = {"username": "ann", "email": "ann@example.org"}
+    with (
+        patch("django.db.models.sql.compiler.SQLCompiler.execute_sql", lose),
+        patch.object(connection, "savepoint_rollback", side_effect=OperationalError(2006)),
+    ):
+        response = web.post("/admin/members/member/add/", form)
+    assert not lost and response.status_code == 302
 
 
 def test_all_that_is_wrong_with_a_body_is_said_at_once(api):

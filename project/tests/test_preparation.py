@@ -1,3 +1,6 @@
+import re
+from unittest.mock import patch
+
 import pytest
 from django.db import connection
 from django.db.utils import OperationalError
@@ -76,6 +79,41 @@ def test_mysql_sessions_are_strict_and_in_utc():
     assert "time_zone = '+00:00'" in options["init_command"]
     assert "STRICT_TRANS_TABLES" in options["init_command"]
     assert options["ssl_mode"] == "REQUIRED"
+
+
+def test_whoever_waits_for_a_lock_is_told_before_the_connection_is_cut():
+    told = re.search(r"innodb_lock_wait_timeout = (\d+)", env.mysql_options({})["init_command"])
+    assert told and int(told[1]) < database.SILENCE
+
+
+@pytest.mark.mysql
+@pytest.mark.skipif(connection.vendor != "mysql", reason="needs MySQL in DATABASE_URL")
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_says_nothing_fails_the_statement_of_who_serves(monkeypatch):
+    monkeypatch.setattr(database, "SILENCE", 1)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", env.mysql_options({}))
+    database.bound_waits()
+    silent = connection.copy()
+    try:
+        with silent.cursor() as cursor, pytest.raises(OperationalError) as failed:
+            cursor.execute("SELECT SLEEP(5)")
+        assert failed.value.args[0] in database.LOST
+    finally:
+        silent.close()
+
+
+def test_webs_workers_and_beat_bound_their_waits():
+    from celery import signals
+
+    from project import celery, gunicorn
+
+    bounds = celery.bound_waits_for_the_database
+    for signal in (signals.celeryd_init, signals.beat_init):
+        assert any(receiver() is bounds for _, receiver in signal.receivers)
+    with patch("project.database.bound_waits") as bound:
+        gunicorn.post_worker_init(None)
+        bounds()
+    assert bound.call_count == 2
 
 
 def test_an_authority_asks_for_a_verified_connection(monkeypatch, tmp_path):

@@ -26,7 +26,7 @@ from urllib.parse import urlencode, urlsplit
 from project.tests.chaos.sink import Sink
 
 QUICK = os.environ.get("CHAOS") == "quick"
-MYSQL, REDIS = os.environ.get("CHAOS_MYSQL"), os.environ.get("CHAOS_REDIS")
+MYSQL, REDIS = os.environ.get("CHAOS_MYSQL", ""), os.environ.get("CHAOS_REDIS", "")
 LOAD = 3 if QUICK else 4  # seconds of registrations while a fault lasts
 PATIENCE = 90  # seconds after a fault until every mail is sent or explained
 PASSWORD = "chaos-" + os.urandom(8).hex()
@@ -53,7 +53,8 @@ def empty_database() -> Iterator[str]:
 
     server().query(f"CREATE DATABASE {name}")
     try:
-        yield parts._replace(path=f"/{name}").geturl()
+        # A server that is silent for longer than this has failed (database.bound_waits).
+        yield parts._replace(path=f"/{name}", query="read_timeout=3&write_timeout=3").geturl()
     finally:
         server().query(f"DROP DATABASE {name}")
 
@@ -296,15 +297,48 @@ def workers_killed_in_batches(works: Works) -> Iterator[None]:
 
 
 @contextmanager
-def redis_by(first: str, then: str) -> Iterator[None]:
-    docker(first, REDIS or "")
+def workers_asleep(works: Works) -> Iterator[None]:
+    """One worker stops in the middle of its mails, and goes on after others have taken them over."""
+    works.sink.set("slow")
     yield
-    docker(then, REDIS or "")
+    works.workers[0].signal(signal.SIGSTOP)
+    works.sink.set("ok")
+    time.sleep(25)  # longer than a claim lasts
+    works.workers[0].signal(signal.SIGCONT)
+
+
+@contextmanager
+def container_by(name: str, first: str, then: str) -> Iterator[None]:
+    docker(first, name)
+    yield
+    docker(then, name)
+
+
+@contextmanager
+def redis_full(works: Works) -> Iterator[None]:
+    from redis import Redis
+
+    with Redis.from_url(os.environ["REDIS_URL"]) as redis:
+        redis.config_set("maxmemory", 1)
+        yield
+        redis.config_set("maxmemory", 0)
+
+
+@contextmanager
+def mysql_takes_no_writes(works: Works) -> Iterator[None]:
+    def switch(value: str) -> None:
+        login = 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" mysql --user=root --host=127.0.0.1'
+        statement = f"SET GLOBAL super_read_only = {value}; SET GLOBAL read_only = {value}"
+        docker("exec", MYSQL, "sh", "-c", f"{login} --execute='{statement}'")
+
+    switch("ON")
+    yield
+    switch("OFF")
 
 
 @contextmanager
 def redis_restarted(works: Works) -> Iterator[None]:
-    docker("restart", "--timeout", "1", REDIS or "")
+    docker("restart", "--timeout", "1", REDIS)
     yield
 
 
@@ -329,7 +363,7 @@ def mysql_connections_killed(works: Works) -> Iterator[None]:
     stop = threading.Event()
 
     def kill() -> None:
-        while not stop.wait(0.5):
+        while not stop.wait(0.1):
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT id FROM information_schema.processlist"
@@ -352,7 +386,7 @@ def mysql_restarted(works: Works) -> Iterator[None]:
     from django.db import connection
 
     connection.close()
-    docker("restart", MYSQL or "")
+    docker("restart", MYSQL)
     yield
     while True:
         try:
@@ -425,12 +459,23 @@ FAULTS = [
     # Two workers of two processes each.
     Fault("workers killed in the middle of SMTP", workers_killed, quick=True, repeats=4),
     Fault("workers killed in the middle of batches", workers_killed_in_batches, repeats=4),
-    Fault("Redis stopped", lambda _: redis_by("stop", "start"), needs="redis"),
-    Fault("Redis silent", lambda _: redis_by("pause", "unpause"), quick=True, needs="redis"),
+    Fault("a worker asleep for longer than its claims", workers_asleep, repeats=2),
+    Fault("Redis stopped", lambda _: container_by(REDIS, "stop", "start"), needs="redis"),
+    Fault(
+        "Redis silent", lambda _: container_by(REDIS, "pause", "unpause"), quick=True, needs="redis"
+    ),
+    Fault("Redis full", redis_full),
     Fault("Redis restarted", redis_restarted, needs="redis"),
     Fault("Redis flushed", redis_flushed, quick=True),
     Fault("MySQL connections killed", mysql_connections_killed, quick=True, mysql_away=True),
     Fault("MySQL restarted", mysql_restarted, quick=True, mysql_away=True, needs="mysql"),
+    Fault(
+        "MySQL silent",
+        lambda _: container_by(MYSQL, "pause", "unpause"),
+        mysql_away=True,
+        needs="mysql",
+    ),
+    Fault("MySQL takes no writes", mysql_takes_no_writes, mysql_away=True, needs="mysql"),
     Fault("beat killed, and Redis flushed", beat_killed),
     Fault("clocks of rows moved", clocks_moved),
     *(
