@@ -79,7 +79,7 @@ class MemberAdmin(Resend, DeskAdmin):
 
     @admin.display(description=_("last error"))
     def welcome_error(self, member: Member) -> str:
-        return member.welcome_email.last_error or "–"
+        return member.welcome_email.reason or "–"
 
     @admin.display(description=_("details"))
     def welcome_links(self, member: Member) -> SafeString:

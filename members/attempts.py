@@ -11,6 +11,7 @@ from django.utils.dateparse import parse_datetime
 from django_celery_results.models import TaskResult
 
 from .models import WelcomeEmail
+from .reasons import in_words
 
 TASK = "members.tasks.send_welcome_emails"
 MOST_ENTRIES = 50  # of operators, on one page
@@ -57,7 +58,7 @@ def _attempts(welcome: WelcomeEmail) -> list[Event]:
         Event(
             at=_time(attempt["started"]),
             state=attempt["state"],
-            text=attempt["reason"],
+            text=in_words(attempt["reason"]),
             number=number,
             seconds=_seconds(attempt),
             task_id=attempt["task"] or "",

@@ -13,9 +13,17 @@ from django.utils.translation import gettext_lazy
 from project.database import persistently
 
 from . import pace
-from .delivery import ConfigurationFault, MailRefused, RenderingFault, TryAgain, deliver
+from .delivery import (
+    ConfigurationFault,
+    DeliveryError,
+    MailRefused,
+    RenderingFault,
+    TryAgain,
+    deliver,
+)
 from .ledger import Ledger
 from .models import Dispatch, WelcomeEmail
+from .reasons import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +95,10 @@ class Batch:
             at = welcome.retry(error.reason, error.code)
             number = _("Attempt %(number)d failed.") % {"number": welcome.attempts}
             then = next_attempt(at) if at else _("Given up: this was the last attempt.")
-            self._failed(welcome, error.reason, number, then)
+            self._failed(welcome, error, number, then)
         except (MailRefused, RenderingFault) as error:
             welcome.fail(error.reason, error.code)
-            self._failed(welcome, error.reason, _("Not tried again."))
+            self._failed(welcome, error, _("Not tried again."))
             if welcome.is_probe and isinstance(error, MailRefused):
                 Dispatch.objects.recovered()  # the server takes mails from us, if not this one
         except ConfigurationFault as error:
@@ -100,7 +108,7 @@ class Batch:
             logger.error("Welcome e-mails cannot be sent: %s", error.reason)
             until = f"{timezone.now() + error.wait:%H:%M:%S}"
             then = _("All sending pauses until %(time)s UTC.") % {"time": until}
-            self._failed(welcome, error.reason, then)
+            self._failed(welcome, error, then)
             self._give_back(PAUSED)
         else:
             ledger.sent(welcome.pk)
@@ -109,8 +117,8 @@ class Batch:
                 self._record()
                 Dispatch.objects.recovered()
 
-    def _failed(self, welcome: WelcomeEmail, *sentences: str) -> None:
-        self.failures.append((welcome, " ".join(sentences)))
+    def _failed(self, welcome: WelcomeEmail, error: DeliveryError, *sentences: str) -> None:
+        self.failures.append((welcome, " ".join([in_words(error.reason), *sentences])))
         self.ended.append(welcome)
         self._record()
 

@@ -14,7 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils import translation
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _  # reasons are kept in English
 
 from . import smtp
 from .models import Member, WelcomeEmail
@@ -25,7 +26,7 @@ ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
 
 
 class DeliveryError(Exception):
-    """REASON is for people and holds no address; CODE is stable."""
+    """REASON is for people (members.reasons) and holds no address; CODE is stable."""
 
     def __init__(self, reason: str, code: str) -> None:
         super().__init__(reason)
@@ -56,7 +57,7 @@ def render(welcome: WelcomeEmail) -> EmailMultiAlternatives:
     with translation.override(settings.LANGUAGE_CODE):
         context = {"member": welcome.member}
         mail = EmailMultiAlternatives(
-            subject=_("Welcome to the library"),
+            subject=gettext("Welcome to the library"),
             body=render_to_string("members/welcome.txt", context),
             to=[welcome.member.email],
             headers={"Message-ID": welcome.message_id, "Auto-Submitted": "auto-generated"},
@@ -80,8 +81,8 @@ def deliver(welcome: WelcomeEmail) -> None:
     except Exception as error:
         name = type(error).__name__
         logger.error("Welcome e-mail %d could not be written: %s", welcome.pk, name)
-        reason = _("The welcome e-mail could not be written: %(error)s.") % {"error": name}
-        raise RenderingFault(reason, "rendering") from None
+        sentence = _("The welcome e-mail could not be written")
+        raise RenderingFault(f"{sentence} ({name}).", "rendering") from None
     try:
         smtp.send(mail, content)
     except Exception as error:
@@ -125,8 +126,8 @@ def classify(error: Exception, *names: str) -> DeliveryError:
         case ImproperlyConfigured():
             return ConfigurationFault(_("EMAIL_URL names a place that cannot be used."), "settings")
         case _:
-            reason = _("Sending broke off: %(error)s.") % {"error": type(error).__name__}
-            return TryAgain(reason, "unknown")
+            sentence = _("Sending broke off")
+            return TryAgain(f"{sentence} ({type(error).__name__}).", "unknown")
 
 
 def _too_slow() -> TryAgain:

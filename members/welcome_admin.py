@@ -232,7 +232,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, welcome: WelcomeEmail) -> str:
-        return welcome.last_error or "–"
+        return welcome.reason or "–"
 
     # --- One mail ---
 

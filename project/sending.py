@@ -183,14 +183,13 @@ def _alarms(dispatch: Dispatch, paused: bool, oldest: datetime | None) -> list[s
     fault = bool(dispatch.paused_at) and dispatch.pause_code != Dispatch.OPERATOR
     if fault:
         found.append(
-            _("A fault of our settings stops all sending: %(reason)s")
-            % {"reason": dispatch.pause_reason}
+            _("A fault of our settings stops all sending: %(reason)s") % {"reason": dispatch.reason}
         )
         if dispatch.resume_at:
             again = moment(dispatch.resume_at)
             found[-1] += " " + _("One e-mail is tried again at %(time)s.") % {"time": again}
     elif paused:
-        words = {"time": moment(dispatch.paused_at), "reason": dispatch.pause_reason}
+        words = {"time": moment(dispatch.paused_at), "reason": dispatch.reason}
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
     if _is_silent(dispatch.beat_at, oldest):
         found.append(

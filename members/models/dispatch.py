@@ -5,6 +5,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..reasons import in_words
+
 
 class DispatchQuerySet(models.QuerySet["Dispatch"]):
     def current(self) -> "Dispatch":
@@ -87,3 +89,9 @@ class Dispatch(models.Model):
 
     def __str__(self) -> str:
         return str(self._meta.verbose_name)
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is sent: as an operator wrote it, or a fault in the reader's language."""
+        own = self.pause_code == self.OPERATOR
+        return self.pause_reason if own else in_words(self.pause_reason)

@@ -11,11 +11,12 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
 from django.db.models import Exists, F, Q
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from project.database import persistently
 
+from ..reasons import in_words
 from .dispatch import Dispatch
 from .member import Member
 
@@ -229,6 +230,11 @@ class WelcomeEmail(models.Model):
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.pk}"
 
+    @property
+    def reason(self) -> str:
+        """Why the last attempt failed, in the reader's language."""
+        return in_words(self.last_error)
+
     # 10 s, 30 s, 1, 5, 15 minutes, then hourly: 24 hours in all. By count and not by the clock,
     # for a mail that waited out a weekend in the queue is as young as any.
     WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, *[3600] * 23)]
@@ -258,7 +264,7 @@ class WelcomeEmail(models.Model):
         return at
 
     def lost(self) -> None:
-        self.retry(gettext("The worker died while it was sending."), "worker-lost")
+        self.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
 
     def not_tried(self, reason: str, code: str) -> None:
         """The fault was ours, not the mail's: no attempt is counted.
