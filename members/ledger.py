@@ -10,7 +10,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         self.path = folder() / f"{uuid.uuid4().hex}.claim"
         try:
             self.path.parent.mkdir(exist_ok=True)
-            hidden = self.path.with_suffix(".new")
+            hidden = self.path.with_suffix(".new")  # until it is locked
             self.file = open(hidden, "xb", buffering=0)  # noqa: SIM115  # closed at the end
             fcntl.flock(self.file, fcntl.LOCK_EX)
             self._write(json.dumps([claimed_at.isoformat(), ids]))
@@ -62,6 +62,10 @@ class Ledger(AbstractContextManager["Ledger"]):
     def _give_up(self, error: OSError) -> None:
         logger.warning("Mails are sent without a ledger: %r", error)
         if self.file:
+            # Before the lock: what is unlocked would be taken for a dead process's.
+            for path in (self.path, self.path.with_suffix(".new")):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
             self.file.close()
             self.file = None
 

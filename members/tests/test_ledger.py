@@ -1,7 +1,7 @@
 """What a killed process had sent is not sent again, and what it had not begun does not wait."""
 
 import fcntl
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from django.db import OperationalError
@@ -100,6 +100,18 @@ def test_a_disk_that_cannot_be_written_stops_no_mail(owed, settings, tmp_path, c
     assert "Mails are sent without a ledger" in caplog.text
 
 
-def test_a_disk_that_fills_up_stops_no_mail(owed, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError("full")))
+def test_a_disk_that_fills_up_stops_no_mail_and_hands_none_to_others(owed):
+    """A ledger that is closed and still there would be taken for a dead process's."""
+    with Ledger(timezone.now(), [owed().pk]) as book:
+        real, book.file = book.file, Mock(write=Mock(side_effect=OSError(28, "No space left")))
+        book.sent(1)
+        real.close()
+        assert list(of_the_dead()) == []
+        book.sent(2)
+    assert files() == []
+
+
+def test_a_lock_that_cannot_be_had_stops_no_mail(owed, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError("No locks available")))
     assert send_welcome_emails(owed().pk).startswith("Sent")
+    assert files() == []
