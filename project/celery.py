@@ -103,18 +103,29 @@ class WatchedScheduler(PersistentScheduler):
         if time.monotonic() - self.pulse_at < self.PULSE or (self.pulse and self.pulse.is_alive()):
             return
         self.pulse_at = time.monotonic()
-        self.pulse = threading.Thread(target=record_beat, daemon=True)
-        self.pulse.start()
+        self.pulse = record_pulse("beat")
 
 
-def record_beat() -> None:
+@signals.worker_ready.connect
+def show_first_pulse(**kwargs: Any) -> None:
+    """Before the first sweep comes by, else the dashboard would say that no worker answers."""
+    record_pulse("worker")
+
+
+def record_pulse(part: str) -> threading.Thread:
+    thread = threading.Thread(target=_record_pulse, args=[part], daemon=True)
+    thread.start()
+    return thread
+
+
+def _record_pulse(part: str) -> None:
     from django.db import connection
 
     from members.models import Dispatch
 
     try:
-        Dispatch.objects.seen("beat")
-    except Exception as error:  # whatever it is, the clock goes on
-        logger.warning("Beat's pulse cannot be recorded: %r", error)
+        Dispatch.objects.seen(part)
+    except Exception as error:  # whatever it is, clock and worker go on
+        logger.warning("The pulse of %s cannot be recorded: %r", part, error)
     finally:
         connection.close()

@@ -1,14 +1,16 @@
-"""Beat shows its pulse, and nothing that happens to the database stops its clock."""
+"""Beat and workers show their pulse, and nothing that happens to the database stops them."""
 
 import threading
 import time
 from unittest.mock import patch
 
 import pytest
+from celery import signals
 from django.db import OperationalError
 
 from members.models import Dispatch
-from project.celery import WatchedScheduler, record_beat
+from project import celery
+from project.celery import WatchedScheduler
 
 
 @pytest.fixture
@@ -17,26 +19,34 @@ def clock() -> WatchedScheduler:
 
 
 @pytest.mark.django_db
-def test_a_pulse_is_recorded():
+@pytest.mark.parametrize("part", ["beat", "worker"])
+def test_a_pulse_is_recorded(part):
     with patch("django.db.connection.close"):  # a thread of its own has a connection of its own
-        record_beat()
-    assert Dispatch.objects.get().beat_at
+        celery._record_pulse(part)
+    assert getattr(Dispatch.objects.get(), f"{part}_at")
+
+
+def test_a_worker_shows_its_pulse_as_soon_as_it_is_ready(monkeypatch):
+    shown = []
+    monkeypatch.setattr(celery, "record_pulse", shown.append)
+    signals.worker_ready.send(None)
+    assert shown == ["worker"]
 
 
 def test_a_database_that_fails_stops_no_clock(caplog):
     with patch("members.models.dispatch.DispatchQuerySet.seen", side_effect=OperationalError(2006)):
-        record_beat()
-    assert "Beat's pulse cannot be recorded" in caplog.text
+        celery._record_pulse("beat")
+    assert "The pulse of beat cannot be recorded" in caplog.text
 
 
 def test_a_database_that_hangs_stops_no_clock_and_is_asked_once(clock, monkeypatch):
     release, asked = threading.Event(), []
 
-    def hang() -> None:
+    def hang(part: str) -> None:
         asked.append(1)
         release.wait(10)
 
-    monkeypatch.setattr("project.celery.record_beat", hang)
+    monkeypatch.setattr("project.celery._record_pulse", hang)
     start = time.monotonic()
     for _ in range(3):
         clock.pulse_at = float("-inf")
@@ -49,7 +59,7 @@ def test_a_database_that_hangs_stops_no_clock_and_is_asked_once(clock, monkeypat
 
 def test_a_pulse_is_shown_every_fifteen_seconds(clock, monkeypatch):
     asked = []
-    monkeypatch.setattr("project.celery.record_beat", lambda: asked.append(1))
+    monkeypatch.setattr("project.celery._record_pulse", asked.append)
     for _ in range(3):
         clock.show_pulse()
         clock.pulse.join()
