@@ -152,6 +152,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
     search_help_text = gettext_lazy("Beginning of username or e-mail, or task ID")
+    where_from = gettext_lazy("Each member who registers gets a welcome e-mail.")
     actions = ["send_again", "hold", "release", "cancel"]
     fieldsets = [
         (

@@ -96,6 +96,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     list_filter = [TaskStateFilter, TaskCreatedFilter]
     search_fields = ["=task_id"]
     search_help_text = gettext_lazy("Task ID")
+    where_from = gettext_lazy("A task leaves its result when it runs, as when a member registers.")
     actions = ["retry"]
     change_form_template = "admin/task_result.html"
     ordering = ["-date_created", "-pk"]

@@ -47,6 +47,7 @@ def bounded(queryset: QuerySet) -> str:
 
 class DeskAdmin(admin.ModelAdmin):
     paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
+    where_from: Any = ""  # how rows come about, where the list has none and nobody adds them here
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0

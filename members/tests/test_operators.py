@@ -54,6 +54,18 @@ def post(client, action: str, *welcomes: WelcomeEmail, page: str = LIST, **form)
     return client.post(page, {"action": action, "_selected_action": chosen, **form})
 
 
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (LIST, "Each member who registers gets a welcome e-mail."),
+        (RESULTS, "A task leaves its result when it runs"),
+        (reverse("admin:index"), "A chart will stand here."),
+    ],
+)
+def test_where_nothing_is_yet_the_page_says_what_will_be(operator, page, words):
+    assert words in text(operator.get(page))
+
+
 def page_of(welcome: WelcomeEmail) -> str:
     return reverse("admin:members_welcomeemail_change", args=[welcome.pk])
 
