@@ -61,6 +61,7 @@ def test_a_deaf_worker_is_told_to_end(healthcheck, process):
 def test_a_deaf_worker_that_is_stopped_is_killed(healthcheck, process):
     started(healthcheck, process, 500)
     process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)  # it has stopped: else SIGTERM might overtake SIGSTOP
     grow_old(healthcheck.HEARTBEAT, 200)
     assert healthcheck.main() == 1
     assert process.poll() is None
