@@ -124,13 +124,13 @@ def report(outcomes: list[Outcome]) -> None:
         "slowest s",
         "recovery s",
     ]
-    print(f"\n| {'fault':38} | " + " | ".join(heads) + " |")
+    print(f"\n| {'fault':42} | " + " | ".join(heads) + " |")
     print("|---|" + "--:|" * len(heads))
     for o in outcomes:
         numbers = [o.asked, len(o.accepted), o.mails, o.failed, o.duplicates, o.lost]
         seconds = [f"{o.slowest:.2f}", f"{o.recovery:.1f}"]
         cells = [str(n).rjust(len(h)) for n, h in zip([*numbers, *seconds], heads, strict=True)]
-        print(f"| {o.fault:38} | " + " | ".join(cells) + " |")
+        print(f"| {o.fault:42} | " + " | ".join(cells) + " |")
 
 
 def main() -> int:
