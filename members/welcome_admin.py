@@ -1,6 +1,5 @@
 """The pages from which operators keep welcome e-mails going."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -17,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_results.models import TaskResult
 
-from project.desk import Preset, ReadOnlyAdmin, age, badge, bounded, moment
+from project.desk import ReadOnlyAdmin, age, badge, bounded, moment
 
 from .actions import (
     ACTIONS,
@@ -33,6 +32,7 @@ from .actions import (
 from .attempts import timeline, welcome_ids
 from .delivery import render
 from .models import Dispatch, Member, WelcomeEmail
+from .welcome_filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
 
 State = WelcomeEmail.State
 COLOURS = {
@@ -55,93 +55,6 @@ def state_badge(welcome: WelcomeEmail | None) -> SafeString:
 
 def link(name: str, pk: Any, text: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
-
-
-class StateFilter(Preset):
-    title = gettext_lazy("state")
-    parameter_name = "state"
-    choices_of = {
-        State.QUEUED.value: State.QUEUED.label,
-        "retrying": gettext_lazy("trying again"),
-        **{state.value: state.label for state in State if state != State.QUEUED},
-    }
-
-    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
-        return retrying(welcomes) if value == "retrying" else welcomes.filter(state=value)
-
-
-def retrying(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
-    """Those that wait because an attempt has failed. By the error's code, which has an index."""
-    return welcomes.filter(state=State.QUEUED, last_error_code__gt="")
-
-
-class AgeFilter(Preset):
-    """How long ago it was queued."""
-
-    title = gettext_lazy("age")
-    parameter_name = "age"
-    choices_of = {
-        "under-1": gettext_lazy("last hour"),
-        "under-24": gettext_lazy("last 24 hours"),
-        "under-168": gettext_lazy("last 7 days"),
-        "over-1": gettext_lazy("older than an hour"),
-        "over-24": gettext_lazy("older than a day"),
-        "over-168": gettext_lazy("older than a week"),
-    }
-
-    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
-        side, _, hours = value.partition("-")
-        border = timezone.now() - timedelta(hours=int(hours))
-        return welcomes.filter(**{"queued_at__gte" if side == "under" else "queued_at__lt": border})
-
-
-class SentFilter(Preset):
-    title = gettext_lazy("sent")
-    parameter_name = "sent"
-    choices_of = {
-        "1": gettext_lazy("last 24 hours"),
-        "7": gettext_lazy("last 7 days"),
-        "30": gettext_lazy("last 30 days"),
-    }
-
-    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
-        return sent_since(welcomes, timezone.now() - timedelta(days=int(value)))
-
-
-def sent_since(welcomes: QuerySet[WelcomeEmail], moment: datetime) -> QuerySet[WelcomeEmail]:
-    return welcomes.filter(state=State.SENT, sent_at__gte=moment)
-
-
-class ReasonFilter(Preset):
-    """Why the last attempt failed, by classes of codes: a short list that no table has to give."""
-
-    title = gettext_lazy("reason")
-    parameter_name = "reason"
-    choices_of = {
-        "address": gettext_lazy("address refused"),
-        "full": gettext_lazy("mailbox full"),
-        "busy": gettext_lazy("server asks us to wait"),
-        "unreachable": gettext_lazy("server not reached"),
-        "settings": gettext_lazy("our login or settings"),
-        "ours": gettext_lazy("our template or worker"),
-        "other": gettext_lazy("any other"),
-    }
-    codes = {
-        "address": ["501", "550", "551", "553", "556"],
-        "full": ["452", "552"],
-        "busy": ["421", "431", "450", "451"],
-        "unreachable": ["disconnected", "timeout", "unreachable"],
-        "settings": ["530", "534", "535", "538", "not-supported", "settings", "tls"],
-        "ours": ["rendering", "worker-lost"],
-    }
-
-    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
-        # The states are named for the index, which begins with them; what is sent has no reason.
-        welcomes = welcomes.filter(state__in=[state for state in State if state != State.SENT])
-        if value == "other":
-            known = [code for codes in self.codes.values() for code in codes]
-            return welcomes.filter(last_error_code__gt="").exclude(last_error_code__in=known)
-        return welcomes.filter(last_error_code__in=self.codes[value])
 
 
 @admin.register(WelcomeEmail)

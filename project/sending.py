@@ -19,7 +19,8 @@ from django.utils.translation import gettext as _
 from redis import Redis
 
 from members.models import Dispatch, WelcomeEmail
-from members.welcome_admin import OLDEST_FIRST, retrying, sent_since
+from members.welcome_admin import OLDEST_FIRST
+from members.welcome_filters import retrying, sent_since
 
 from . import breaker
 from .desk import age, bounded, moment
