@@ -285,6 +285,7 @@ else:
         "data_folder_in": str(make_folder(DATA_DIR / "broker" / "queue")),
         "data_folder_out": str(DATA_DIR / "broker" / "queue"),
         "control_folder": str(make_folder(DATA_DIR / "broker" / "control")),
+        "polling_interval": 0.1,  # a worker takes one message at each look, at kombu's 1 s one a second
     }
 
 # --- API ---
