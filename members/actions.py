@@ -22,7 +22,7 @@ State = WelcomeEmail.State
 
 PERMISSION = "members.change_welcomeemail"
 # So many are handed to the workers at once; the sweeper takes the rest within half a minute.
-HINTED_AT_ONCE = 100
+HINTED_AT_ONCE = 1000
 NAMED = 10  # of those that are left out
 
 

@@ -64,7 +64,9 @@ def sentences(batch: Batch, skipped: int, alone: bool) -> Iterator[str]:
         yield sentence
     yield from batch.notes
     if skipped:
-        why = _("Skipped (gone, not due, sent or being sent, or sending is paused): %(count)d.")
+        why = _("Skipped, for it is gone, not due, sent or being sent: %(count)d.")
+        if Dispatch.objects.not_free().exists():
+            why = _("Skipped, for sending is paused: %(count)d.")
         yield why % {"count": skipped}
 
 

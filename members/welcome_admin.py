@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -21,6 +21,7 @@ from project.desk import ReadOnlyAdmin, age, badge, bounded, moment
 from .actions import (
     ACTIONS,
     CANCEL,
+    HINTED_AT_ONCE,
     HOLD,
     PERMISSION,
     RELEASE,
@@ -32,6 +33,7 @@ from .actions import (
 from .attempts import timeline, welcome_ids
 from .delivery import render
 from .models import Dispatch, Member, WelcomeEmail
+from .tasks import hint
 from .welcome_filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
 
 State = WelcomeEmail.State
@@ -89,7 +91,8 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     # --- The list ---
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WelcomeEmail]:
-        return super().get_queryset(request).select_related("member").defer("journal")
+        welcomes = super().get_queryset(request).select_related("member").defer("journal")
+        return welcomes.annotate(paused=Exists(Dispatch.objects.pausing()))
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """The latest first, by the time that the filter is about: one index gives both."""
@@ -155,6 +158,8 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         if welcome.state != State.QUEUED:
             return "–"
         if welcome.next_attempt_at <= timezone.now():
+            if welcome.paused:  # type: ignore[attr-defined]  # by get_queryset()
+                return _("when sending resumes")
             return _("as soon as a worker is free")
         return moment(welcome.next_attempt_at)
 
@@ -260,6 +265,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         self._may_switch(request)
         if request.method == "POST":
             Dispatch.objects.resume()
+            hint(*WelcomeEmail.objects.take_due(HINTED_AT_ONCE))
             return self._switched(request, _("Sending goes on."))
         return self._switch_page(request, "admin/members/resume.html", _("Resume all sending"))
 

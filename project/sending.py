@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 
 from celery import current_app
 from django.conf import settings
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.cache import cache
 from django.db.models import CharField, Count, Value
 from django.http import HttpRequest
@@ -94,12 +95,15 @@ def overview(request: HttpRequest) -> Overview | None:
     )
     waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
     oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
+    days = remembered("sending:days", 60, _days)
+    if not any(day.sent or day.failed for day in days):
+        days = _days()  # quick then, and the first mail shows at once
     return Overview(
         dispatch=dispatch,
         paused=paused,
         may_switch=request.user.has_perm("members.change_dispatch"),
         numbers=_numbers(dispatch, oldest),
-        days=_with_heights(remembered("sending:days", 60, _days)),
+        days=_with_heights(days),
         alarms=_alarms(dispatch, paused, oldest),
     )
 
@@ -167,10 +171,7 @@ def _seen(title: str, at: datetime | None, silent: bool = False) -> Number:
     colour = "danger" if silent else ""
     if at is None:
         return Number(title, _("never"), colour=colour)
-    ago = _("%(time)s ago") % {"time": age(at)}
-    if timezone.now() - at < timedelta(minutes=1):
-        ago = _("just now")
-    return Number(title, ago, moment(at), colour=colour)
+    return Number(title, naturaltime(at), moment(at), colour=colour)
 
 
 def _is_silent(at: datetime | None, oldest: datetime | None) -> bool:

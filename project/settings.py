@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "django.contrib.staticfiles",
     "rest_framework",
     "django_filters",
@@ -285,6 +286,7 @@ else:
         "data_folder_in": str(make_folder(DATA_DIR / "broker" / "queue")),
         "data_folder_out": str(DATA_DIR / "broker" / "queue"),
         "control_folder": str(make_folder(DATA_DIR / "broker" / "control")),
+        "polling_interval": 0.1,  # a worker takes one message at each look, at kombu's 1 s one a second
     }
 
 # --- API ---

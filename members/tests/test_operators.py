@@ -66,6 +66,13 @@ def test_where_nothing_is_yet_the_page_says_what_will_be(operator, page, words):
     assert words in text(operator.get(page))
 
 
+def test_what_waits_while_sending_is_paused_says_so(operator, owed):
+    owed()
+    assert "as soon as a worker is free" in text(operator.get(LIST))
+    Dispatch.objects.pause("Wait.", Dispatch.OPERATOR)
+    assert "when sending resumes" in text(operator.get(LIST))
+
+
 def page_of(welcome: WelcomeEmail) -> str:
     return reverse("admin:members_welcomeemail_change", args=[welcome.pk])
 
@@ -304,8 +311,8 @@ def test_an_old_failure_does_not_send_what_was_sent_since(operator, owed):
     assert welcome.state == State.SENT
 
 
-def test_pausing_wants_a_reason_and_resuming_shows_the_backlog(operator, owed):
-    owed(queued_at=timezone.now() - timedelta(days=2))
+def test_pausing_wants_a_reason_and_resuming_shows_the_backlog(operator, owed, delay):
+    welcome = owed(queued_at=timezone.now() - timedelta(days=2), hinted_at=None)
     pause = reverse("admin:members_dispatch_pause")
     assert "Write why." in text(operator.post(pause, {"reason": " "}))
     assert not Dispatch.objects.pausing().exists()
@@ -317,7 +324,9 @@ def test_pausing_wants_a_reason_and_resuming_shows_the_backlog(operator, owed):
     assert "Waiting: 1" in asked
     assert "The oldest has waited for 2" in asked
     assert Dispatch.objects.pausing().exists(), "a look changes nothing"
+    delay.assert_not_called()
     operator.post(resume)
+    delay.assert_called_once_with(welcome.pk)
     assert not Dispatch.objects.pausing().exists()
     assert LogEntry.objects.count() == 2
 

@@ -45,7 +45,7 @@ def test_a_mail_is_sent_once_and_recorded(owed):
     sentence = send_welcome_emails.apply(args=[welcome.pk], task_id="first").get()
     assert sentence == f"Sent welcome e-mail {welcome.pk} to member {welcome.member_id}."
     again = send_welcome_emails.apply(args=[welcome.pk]).get()
-    assert again.startswith("Skipped (gone, not due, sent or being sent")
+    assert again == "Skipped, for it is gone, not due, sent or being sent: 1."
     assert [message.to for message in mail.outbox] == [["ann@example.org"]]
     welcome.refresh_from_db()
     assert (welcome.state, welcome.attempts, welcome.task_id) == (State.SENT, 1, "first")

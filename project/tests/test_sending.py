@@ -61,7 +61,7 @@ def test_it_counts_what_waits_failed_and_was_sent(operator, alive):
     assert found["Oldest waiting"] == "3\xa0hours"
     assert found["Trying again"] == found["On hold"] == found["Failed"] == "1"
     assert found["Sent in 24 hours"] == "1"
-    assert found["Worker seen"] == found["Clock seen"] == "just now"
+    assert found["Worker seen"] == found["Clock seen"] == "now"
 
 
 def test_every_number_opens_the_list_that_it_counts(operator, alive):
@@ -198,3 +198,11 @@ def test_what_is_unknown_is_remembered_too():
     answers = iter([None, 7])
     assert sending.remembered("key", 60, lambda: next(answers)) is None
     assert sending.remembered("key", 60, lambda: next(answers)) is None
+
+
+def test_the_first_mail_stands_in_the_chart_at_once(operator):
+    assert overview(operator).highest == 0
+    mail(State.SENT, sent_at=timezone.now())
+    assert overview(operator).highest == 1
+    mail(State.SENT, sent_at=timezone.now())
+    assert overview(operator).highest == 1, "and the others within a minute"
