@@ -157,7 +157,10 @@ class TaskResultAdmin(ReadOnlyAdmin):
             if result.task_name == TASK and not why_not:
                 why_not = {_("The member has been removed.")}
             if why_not:
-                context = {"retry": RETRY, "why_not": "" if "" in why_not else " ".join(why_not)}
+                context = {
+                    "retry": RETRY,
+                    "why_not": "" if "" in why_not else " ".join(sorted(why_not)),
+                }
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}
         )

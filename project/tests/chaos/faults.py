@@ -32,15 +32,20 @@ def web_killed(works: Works) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def workers_killed(works: Works) -> Iterator[None]:
-    works.sink.set("slow")
-    yield
+def replace_workers(works: Works) -> None:
+    """Kill them while the mail server is slow, and start others when it is no longer."""
     for worker in works.workers:
         worker.kill()
     works.sink.set("ok")
     for worker in works.workers:
         worker.start()
+
+
+@contextmanager
+def workers_killed(works: Works) -> Iterator[None]:
+    works.sink.set("slow")
+    yield
+    replace_workers(works)
 
 
 @contextmanager
@@ -49,11 +54,7 @@ def workers_killed_in_batches(works: Works) -> Iterator[None]:
         yield
         works.sink.set("slow")
     time.sleep(9)  # by now hints count as lost
-    for worker in works.workers:
-        worker.kill()
-    works.sink.set("ok")
-    for worker in works.workers:
-        worker.start()
+    replace_workers(works)
 
 
 @contextmanager
