@@ -148,7 +148,7 @@ class BookQuerySet(VersionedQuerySet["Book"]):
         for term in others:
             books = books.filter(tested(places.filter(word__in=term)))
         books = books.filter(tested(places.filter(better), exist=False))
-        return books.order_by(word, "_rank", "_id")
+        return books.order_by(word, "_rank", "_id")  # type: ignore[misc]
 
     def _with_all(self, terms: list[list[int]], **place: int) -> "BookQuerySet":
         """For any ordering: few books are named by their ids, to be sorted; where there are

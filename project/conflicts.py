@@ -54,11 +54,11 @@ class VersionedForm(forms.ModelForm):
         self.initial["version"] = self.instance.version
 
     def _post_clean(self) -> None:
-        super()._post_clean()
+        super()._post_clean()  # type: ignore[misc]
         if self.errors or self.instance.pk is None:
             return
         if self.cleaned_data["version"] != self.instance.version and self.differences():
-            self.add_error(None, ValidationError(_("Changed by somebody else."), CONFLICT))
+            self.add_error(None, ValidationError(_("Changed by someone else."), CONFLICT))
 
     def differences(self) -> list[Difference]:
         found = []

@@ -8,7 +8,6 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-
 Record = TypeVar("Record", bound=models.Model)
 
 
@@ -48,26 +47,23 @@ class VersionedModel(models.Model):
     class Meta:
         abstract = True
 
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
-        record = super().from_db(db, field_names, values)
-        record._stored = record._columns()
-        return record
-
-    def refresh_from_db(self, using: Any = None, fields: Any = None, **kwargs: Any) -> None:
-        super().refresh_from_db(using, fields, **kwargs)
-        read = self._columns()
-        self._stored |= {name: read[name] for name in read if fields is None or name in fields}
-
     def save(self, *, using: Any = None, update_fields: Any = None, **kwargs: Any) -> None:
         using = using or router.db_for_write(type(self), instance=self)
+        gone = False
+        # No savepoint, which would cost two more statements: as with Django's own save(), who
+        # goes on after an error inside of a transaction sets one himself.
         with transaction.atomic(using=using, savepoint=False):
             if self._state.adding or kwargs.get("force_insert"):
                 super().save(using=using, update_fields=update_fields, **kwargs)
             elif changed := self._changed(update_fields):
-                rows = type(self)._base_manager.using(using).select_for_update()
-                self.version = rows.values_list("version", flat=True).get(pk=self.pk) + 1
-                super().save(using=using, update_fields={*changed, "version", "updated_at"})
+                rows = type(self)._base_manager.using(using).filter(pk=self.pk)
+                version = rows.select_for_update().values_list("version", flat=True).first()
+                gone = version is None
+                if version is not None:
+                    self.version = version + 1
+                    super().save(using=using, update_fields={*changed, "version", "updated_at"})
+        if gone:
+            raise self.DoesNotExist(f"{self._meta.verbose_name} {self.pk} was deleted meanwhile.")
         self._stored = self._columns()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
@@ -75,6 +71,19 @@ class VersionedModel(models.Model):
             rows = type(self)._base_manager.filter(pk=self.pk)
             list(rows.select_for_update().values_list("pk"))  # as the query set does
             return super().delete(*args, **kwargs)
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        record = super().from_db(*args, **kwargs)
+        record._stored = record._columns()
+        return record
+
+    def refresh_from_db(  # type: ignore[override]
+        self, using: Any = None, fields: Any = None, **kwargs: Any
+    ) -> None:
+        super().refresh_from_db(using, fields, **kwargs)
+        read = self._columns()
+        self._stored |= {name: read[name] for name in read if fields is None or name in fields}
 
     def _columns(self) -> dict[str, Any]:
         """Those that are loaded."""

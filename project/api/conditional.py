@@ -12,7 +12,7 @@ from rest_framework.request import Request
 class PreconditionFailedError(APIException):
     status_code = status.HTTP_412_PRECONDITION_FAILED
     default_code = "precondition_failed"
-    default_detail = _("The record was changed since it was read: read it again.")
+    default_detail = _("The record has changed since you read it. Fetch it again.")
 
 
 def check_preconditions(request: Request, etag: str) -> None:
@@ -61,5 +61,10 @@ def document_conditions(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]
 
 
 def _add_header(operation: dict[str, Any], name: str, description: str) -> None:
-    header = {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+    header = {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "schema": {"type": "string"},
+    }
     operation.setdefault("parameters", []).append(header)
