@@ -58,7 +58,7 @@ class VersionedForm(forms.ModelForm):
         if self.errors or self.instance.pk is None:
             return
         if self.cleaned_data["version"] != self.instance.version and self.differences():
-            self.add_error(None, ValidationError(_("Changed by someone else."), CONFLICT))
+            self.add_error(None, ValidationError(_("Changed after you opened it."), CONFLICT))
 
     def differences(self) -> list[Difference]:
         found = []
