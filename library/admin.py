@@ -13,7 +13,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from project.desk import CappedPaginator, DeskAdmin, DeskChangeList, Preset, SincePreset
+from project.conflicts import VersionedAdmin, VersionedForm
+from project.desk import CappedPaginator, DeskChangeList, Preset, SincePreset
 
 from .isbn import EXAMPLE
 from .models import Book, BookQuerySet
@@ -58,7 +59,7 @@ class BookChangeList(DeskChangeList):
         return super().get_ordering_field_columns()
 
 
-class BookForm(forms.ModelForm):
+class BookForm(VersionedForm):
     class Meta:
         model = Book
         fields = ["title", "author", "publication_year", "isbn"]
@@ -85,7 +86,7 @@ class BookForm(forms.ModelForm):
 
 
 @admin.register(Book)
-class BookAdmin(DeskAdmin):
+class BookAdmin(VersionedAdmin):
     form = BookForm
     paginator = BookPaginator
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import BinaryIO, TextIO
 
 from django.core.exceptions import ValidationError
-from django.db import OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from project.database import IN_THE_WAY
 
@@ -386,35 +386,38 @@ def save_books(books: list[Book], dry_run: bool = False) -> tuple[int, int]:
         try:
             with transaction.atomic():
                 return _save_books(books, dry_run)
-        except OperationalError as error:
-            if attempt == 4 or error.args[0] not in IN_THE_WAY:
+        except (OperationalError, IntegrityError) as error:
+            # Also where somebody else has just added one of them: the next time it is stored.
+            passing = isinstance(error, IntegrityError) or error.args[0] in IN_THE_WAY
+            if attempt == 4 or not passing:
                 raise
     raise AssertionError
 
 
 def _save_books(books: list[Book], dry_run: bool) -> tuple[int, int]:
     isbns = [book.isbn for book in books]
+    columns = ("version", "title", "author", "publication_year")
     stored = {
-        isbn: texts
-        for isbn, *texts in Book.objects.filter(isbn__in=isbns)
+        isbn: (version, texts)
+        for isbn, version, *texts in Book.objects.filter(isbn__in=isbns)
         .select_for_update()
-        .values_list("isbn", "title", "author", "publication_year")
+        .values_list("isbn", *columns)
     }
     new = [book for book in books if book.isbn not in stored]
-    changed = [
-        book
-        for book in books
-        if book.isbn in stored
-        and stored[book.isbn] != [book.title, book.author, book.publication_year]
-    ]
-    if not dry_run and (due := new + changed):
-        # An upsert also where all are new: somebody else may add the same book just now.
+    changed = []
+    for book in books:
+        version, texts = stored.get(book.isbn, (0, None))
+        if version and texts != [book.title, book.author, book.publication_year]:
+            book.version = version + 1
+            changed.append(book)
+    if not dry_run:
+        Book.objects.bulk_create(new)
         with_target = connection.features.supports_update_conflicts_with_target
         Book.objects.bulk_create(
-            due,
+            changed,
             update_conflicts=True,
             unique_fields=["isbn"] if with_target else None,
-            update_fields=["title", "author", "publication_year", "updated_at"],
+            update_fields=[*columns, "updated_at"],
         )
     return len(new), len(changed)
 

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import connections, models, router, transaction
+from django.db import connections, models, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, Value
 from django.db.models.functions import Abs, Length
 from django.db.models.lookups import Exact, Range
@@ -13,6 +13,7 @@ from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from project.fields import AlphabeticCharField, BinaryCharField
+from project.versioned import VersionedModel, VersionedQuerySet
 
 from .isbn import IsbnField, hyphenated, looks_like_isbn, normalise
 from .words import words_of
@@ -88,7 +89,7 @@ class Word(models.Model):
         return self.text
 
 
-class BookQuerySet(models.QuerySet["Book"]):
+class BookQuerySet(VersionedQuerySet["Book"]):
     MOST_WORDS = 40
     FEW = 3000  # so many ids are named one by one
 
@@ -147,7 +148,7 @@ class BookQuerySet(models.QuerySet["Book"]):
         for term in others:
             books = books.filter(tested(places.filter(word__in=term)))
         books = books.filter(tested(places.filter(better), exist=False))
-        return books.order_by(word, "_rank", "_id")
+        return books.order_by(word, "_rank", "_id")  # type: ignore[misc]
 
     def _with_all(self, terms: list[list[int]], **place: int) -> "BookQuerySet":
         """For any ordering: few books are named by their ids, to be sorted; where there are
@@ -205,7 +206,7 @@ class BookQuerySet(models.QuerySet["Book"]):
     update.alters_data = True  # type: ignore[attr-defined]
 
 
-class Book(models.Model):
+class Book(VersionedModel):
     """One title in the catalogue, known to the world by its ISBN."""
 
     title = AlphabeticCharField(_("title"), max_length=500)
@@ -219,7 +220,6 @@ class Book(models.Model):
         error_messages={"unique": _("A book with this ISBN is in the catalogue already.")},
     )
     created_at = models.DateTimeField(_("added"), auto_now_add=True)
-    updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
     objects = BookQuerySet.as_manager()
 
@@ -261,19 +261,18 @@ class Book(models.Model):
     def __str__(self) -> str:
         return self.title
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic(using=kwargs.get("using") or router.db_for_write(Book)):
-            super().save(*args, **kwargs)  # with its words: index_words
-
     @property
     def hyphenated_isbn(self) -> str:
         return hyphenated(self.isbn)
 
 
 @receiver(post_save, sender=Book)
-def index_words(instance: Book, **kwargs: Any) -> None:
+def index_words(
+    instance: Book, update_fields: Collection[str] | None = None, **kwargs: Any
+) -> None:
     # A signal, for loaddata does not call save().
-    BookWord.objects.index([instance])
+    if update_fields is None or {"title", "author"} & set(update_fields):
+        BookWord.objects.index([instance])
 
 
 class BookWordQuerySet(models.QuerySet["BookWord"]):

@@ -1,14 +1,14 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import connection
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from project.desk import DeskAdmin, Preset, SincePreset, moment
+from project.conflicts import VersionedAdmin
+from project.desk import Preset, SincePreset, moment
 
 from .actions import PERMISSION, SEND_AGAIN, ask_or_do
 from .models import Member, WelcomeEmail
@@ -39,7 +39,7 @@ class Resend:
 
 
 @admin.register(Member)
-class MemberAdmin(Resend, DeskAdmin):
+class MemberAdmin(Resend, VersionedAdmin):
     list_display = ["username", "email", "registered_at", "welcome_state"]
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
@@ -92,13 +92,6 @@ class MemberAdmin(Resend, DeskAdmin):
         ids = list(members.order_by().values_list("pk", flat=True))
         welcomes = WelcomeEmail.objects.filter(member__in=ids)
         return ask_or_do(self, request, SEND_AGAIN, welcomes, request.get_full_path())
-
-    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Member | None:
-        member = super().get_object(request, *args, **kwargs)
-        if member is not None and connection.in_atomic_block and request.method == "POST":
-            # Django would write a row that is erased between here and its saving anew.
-            return Member.objects.select_for_update().filter(pk=member.pk).first()
-        return member
 
     def save_model(self, request: HttpRequest, obj: Member, form: ModelForm, change: bool) -> None:
         if change:

@@ -28,4 +28,4 @@ class MemberSerializer(StrictModelSerializer):
 
     class Meta:
         model = Member
-        fields = ["id", "username", "email", "registered_at", "welcome_email"]
+        fields = ["id", "username", "email", "registered_at", "updated_at", "welcome_email"]

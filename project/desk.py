@@ -1,5 +1,6 @@
 """What the admin's pages share: lists that stay quick at any size, badges, presets of filters."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -7,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +19,8 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+
+from .database import IN_THE_WAY
 
 
 class CappedPaginator(Paginator):
@@ -39,6 +42,22 @@ class CappedPaginator(Paginator):
         return min(self._counted, self.MOST)
 
 
+def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> HttpResponse:
+    """VIEW, a second time where another change of the same rows was in the way of the first.
+
+    Somebody saved the same value between our check and our write: now the check sees it. Or a
+    check lost its connection, which Django hides (Q.check) until the next statement.
+    """
+    try:
+        return view(*args, **kwargs)
+    except (IntegrityError, TransactionManagementError):
+        return view(*args, **kwargs)
+    except OperationalError as error:
+        if IN_THE_WAY.isdisjoint(error.args[:1]):
+            raise
+        return view(*args, **kwargs)
+
+
 def bounded(queryset: QuerySet) -> str:
     """How many, counted no further than lists are."""
     paginator = CappedPaginator(queryset, 1)
@@ -56,12 +75,13 @@ class DeskAdmin(admin.ModelAdmin):
         return DeskChangeList
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except (IntegrityError, TransactionManagementError):
-            # Somebody saved the same value between our check and our write: now the check sees it.
-            # Or a check lost its connection, which Django hides (Q.check) until the next statement.
-            return super().changeform_view(request, *args, **kwargs)
+        return once_more(super().changeform_view, request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return once_more(super().delete_view, request, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return once_more(super().changelist_view, request, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Name the rows alone: what goes along (search words, a welcome e-mail) is part of them."""

@@ -343,7 +343,10 @@ SPECTACULAR_SETTINGS = {
         {"name": "auth", "description": "Tokens for programs."},
         {"name": "health", "description": "What load balancers and monitors ask."},
     ],
-    "POSTPROCESSING_HOOKS": ["project.api.schema.document_problems"],
+    "POSTPROCESSING_HOOKS": [
+        "project.api.conditional.document_conditions",
+        "project.api.schema.document_problems",
+    ],
 }
 
 # --- Admin theme ---

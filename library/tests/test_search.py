@@ -108,7 +108,7 @@ def test_a_failing_index_fails_the_save(monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr("library.models.BookWordQuerySet.index", fail)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError), transaction.atomic():
         add()
     assert not Book.objects.exists()
 

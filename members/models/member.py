@@ -8,11 +8,12 @@ from django.db.models.lookups import GreaterThanOrEqual
 from django.utils.translation import gettext_lazy as _
 
 from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
+from project.versioned import VersionedModel, VersionedQuerySet
 
 from ..erasing import erase_from_history
 
 
-class MemberQuerySet(models.QuerySet["Member"]):
+class MemberQuerySet(VersionedQuerySet["Member"]):
     @transaction.atomic
     def delete(self) -> tuple[int, dict[str, int]]:
         """Erase them: the rows with all that belongs to them, and their names in the history."""
@@ -26,7 +27,7 @@ class MemberQuerySet(models.QuerySet["Member"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 
-class Member(models.Model):
+class Member(VersionedModel):
     """A reader of the library: a record, not a login, so it has no password."""
 
     username = CaseInsensitiveCharField(

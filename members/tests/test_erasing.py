@@ -13,6 +13,7 @@ from django_celery_results.models import TaskResult
 
 from members.models import Member, WelcomeEmail
 from members.tasks import send_welcome_emails
+from project.tests.forms import filled
 
 from .mail_server import mail_server
 
@@ -57,7 +58,7 @@ def life(client, staff, settings, delay, monkeypatch) -> Member:
     welcome = member.welcome_email
     attempt(welcome, settings, rcpt=f"550 5.1.1 <{ADDRESS}>: no mailbox annabel.reads ({NAME})")
     change = reverse("admin:members_member_change", args=[member.pk])
-    client.post(change, {"username": NAME, "email": LATER})
+    client.post(change, filled(client.get(change)) | {"email": LATER})
     chosen = {"action": "send_again", "_selected_action": [welcome.pk], "confirmed": 1}
     client.post(WELCOMES, chosen)
     attempt(welcome, settings, data="451 4.7.1 annabel.now@example.org is greylisted, Annabel.Now")

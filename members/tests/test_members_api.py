@@ -52,6 +52,7 @@ def test_a_member_tells_of_its_welcome_mail(staff_api, owed):
         "username": "ann",
         "email": "ann@example.org",
         "registered_at": welcome.member.registered_at.isoformat().replace("+00:00", "Z"),
+        "updated_at": welcome.member.updated_at.isoformat().replace("+00:00", "Z"),
         "welcome_email": {"state": "sent", "sent_at": "2026-01-31T12:00:00Z"},
     }
 

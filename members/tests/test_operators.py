@@ -13,7 +13,7 @@ from django.utils.safestring import mark_safe
 from django_celery_results.models import TaskResult
 
 from members.delivery import MailRefused
-from members.models import Dispatch, Member, WelcomeEmail
+from members.models import Dispatch, WelcomeEmail
 from members.tasks import AttemptFailed, send_welcome_emails
 
 from .conftest import claim
@@ -351,23 +351,6 @@ def test_an_action_asks_for_the_token_of_its_form(owed):
     for name, args in (("members_dispatch_pause", []), ("members_welcomeemail_hold", [owed().pk])):
         address = reverse(f"admin:{name}", args=args)
         assert client.post(address, {"reason": "x", "confirmed": 1}).status_code == 403
-
-
-def test_a_member_that_is_erased_meanwhile_is_not_saved_anew(staff, client, owed):
-    """By the form of somebody who had opened it before."""
-    client.force_login(staff)
-    member = owed().member
-    original = Member.objects.select_for_update
-
-    def erased(*args, **kwargs):
-        Member.objects.filter(pk=member.pk).delete()
-        return original(*args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Member.objects, "select_for_update", erased)
-        change = reverse("admin:members_member_change", args=[member.pk])
-        client.post(change, {"username": "ann", "email": "ann@example.org"})
-    assert not Member.objects.exists()
 
 
 def test_the_oldest_first_is_read_from_one_index(operator, owed, django_assert_max_num_queries):

@@ -47,6 +47,7 @@ PROBLEMS = {
     "404": "There is no such record.",
     "406": "The answer is JSON; `Accept` excludes it.",
     "409": "A record with this value exists, or a simultaneous change was in the way.",
+    "412": "The record was changed since it was read: its ETag is another one.",
     "413": "The body is larger than 2.5 MB.",
     "415": "The body must be `application/json`.",
     "429": "Too many requests: wait for the seconds that `Retry-After` gives.",
@@ -127,8 +128,10 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     statuses = ["400", "401", "403", "406", "429", "503"]
     if "{id}" in path:
         statuses.append("404")
+        if method != "get":
+            statuses += ["409", "412"]
     if "requestBody" in operation:
         statuses += ["413", "415"]
-    if method in ("post", "put", "patch") and "/auth/" not in path:
+    if method == "post" and "/auth/" not in path:
         statuses.append("409")
     return statuses

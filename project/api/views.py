@@ -4,17 +4,24 @@ import difflib
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.serializers import BaseSerializer
 
+from project.versioned import VersionedModel
+
+from .conditional import check_preconditions, is_known
 from .errors import Conflict
 from .throttling import rate_limit_headers
+
+WRITING = ("update", "partial_update", "destroy")
+TAGGED = (200, 201, 304, 412)
 
 
 class StrictMixin:
@@ -50,13 +57,53 @@ class StrictMixin:
 
 
 class RecordMixin(StrictMixin):
-    """Creating and changing records: a value that is taken is a 409, however close the race."""
+    """Records with a version: read and written under conditions, and no edit is lost.
+
+    A record is locked before it is changed or deleted, so that requests for one record follow
+    one another. A value that is taken is a 409, however close the race.
+    """
+
+    record: VersionedModel | None = None
+
+    def etag(self, record: VersionedModel) -> str:
+        return f'"{record.version}"'
+
+    def get_queryset(self) -> QuerySet:
+        records = super().get_queryset()  # type: ignore[misc]
+        return records.select_for_update(of=("self",)) if self.action in WRITING else records  # type: ignore[attr-defined]
+
+    def get_object(self) -> VersionedModel:
+        self.record = record = super().get_object()  # type: ignore[misc]
+        if self.action in WRITING:  # type: ignore[attr-defined]
+            check_preconditions(self.request, self.etag(record))  # type: ignore[attr-defined]
+        return record
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        record = self.get_object()
+        if is_known(request, self.etag(record)):
+            return Response(status=status.HTTP_304_NOT_MODIFIED)
+        return Response(self.get_serializer(record).data)  # type: ignore[attr-defined]
+
+    @transaction.atomic
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().update(request, *args, **kwargs)  # type: ignore[misc]
+
+    @transaction.atomic
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().destroy(request, *args, **kwargs)  # type: ignore[misc]
 
     def perform_create(self, serializer: BaseSerializer) -> None:
         self.save_or_conflict(serializer)
+        self.record = serializer.instance
 
     def perform_update(self, serializer: BaseSerializer) -> None:
         self.save_or_conflict(serializer)
+
+    def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(*args, **kwargs)
+        if self.record and response.status_code in TAGGED:
+            response["ETag"] = self.etag(self.record)
+        return response
 
     def save_or_conflict(self, serializer: BaseSerializer) -> None:
         try:

@@ -15,9 +15,7 @@ from django.conf import settings
 
 @pytest.mark.worker
 def test_it_leaves_no_process_behind_even_where_nobody_reads_what_it_prints(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     unset = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     run = subprocess.Popen(
@@ -35,6 +33,12 @@ def test_it_leaves_no_process_behind_even_where_nobody_reads_what_it_prints(tmp_
     run.wait(60)
     with open(tmp_path / "run.lock") as lock:  # which each of its processes holds
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def wait_for(condition) -> bool:

@@ -1,0 +1,29 @@
+"""Forms as a browser sends them: with what the page has put into them, hidden fields too."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+
+class _Inputs(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = False
+        self.values: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.inside |= given.get("id") == "content-main"
+        if not self.inside or tag != "input" or not given.get("name"):
+            return
+        if given.get("type") == "submit" or (
+            given.get("type") == "radio" and "checked" not in given
+        ):
+            return
+        self.values[str(given["name"])] = given.get("value") or ""
+
+
+def filled(response: Any) -> dict[str, str]:
+    """What the main form of this page would send as it stands."""
+    parser = _Inputs()
+    parser.feed(response.content.decode())
+    return parser.values
