@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -291,7 +292,8 @@ def test_among_garbage_every_mail_goes_out_and_the_worker_lives(tmp_path):
             left = unsent.count(), redis.llen("celery"), redis.hlen("unacked")
             assert left == (0, 0, 0), text[-2000:]
         finally:
-            os.killpg(worker.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
     assert text.count("is dropped") == len(INVALID) + len(UNREADABLE)
     assert "Connection to broker lost" not in text
