@@ -35,7 +35,7 @@ access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms %({x-request-id}o)
 def post_worker_init(worker: Any) -> None:
     from project.database import bound_waits
 
-    bound_waits()
+    bound_waits(web=True)
 
 
 def when_ready(server: Any) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -233,8 +234,8 @@ def test_a_worker_whose_processes_stand_still_ends(tmp_path):
         )
         try:
             wait_for(lambda: (tmp_path / "heartbeat").exists(), log)
-            children = f"/proc/{process.pid}/task/{process.pid}/children"
-            for child in open(children).read().split():
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            for child in children.read_text().split():
                 os.kill(int(child), signal.SIGSTOP)
             wait_for(lambda: process.poll() is not None, log)
         finally:
