@@ -9,10 +9,13 @@ import sys
 import time
 import uuid
 from contextlib import suppress
+from queue import Empty
 from typing import Any
 
 import pytest
 from django.db import connection
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
 
 from members.models import Member, WelcomeEmail
 from members.tasks import send_welcome_emails, sweep_welcome_emails
@@ -113,12 +116,12 @@ INVALID: dict[str, Any] = {
     "body null": message(body=None),
     "body number": message(body=7),
     "body of 1 MB": body(json.dumps([["x" * 10**6], {}, NOTHING]).encode()),
-    "body one over the limit": message(body="A" * 8193),
+    "body over the limit": body(json.dumps([[1], {}, NOTHING]).encode().ljust(3073)),
     "body no base64": message(body="!!! not base64 !!!"),
     "body base64 with rubbish": message(body="*" + message()["body"]),
     "body no JSON": body(b"hello"),
     "body binary": body(bytes(range(256))),
-    "body deep": body(b"[" * 6000),
+    "body deep": body(b"[" * 3000),
     "body object": body(b'{"a": 1}'),
     "body object of three": body(b'{"a": 1, "b": 2, "c": 3}'),
     "body short": body(b"[[1]]"),
@@ -205,6 +208,25 @@ def test_what_we_never_send_is_invalid(name):
         transport.validate(INVALID[name])
 
 
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_decoded_is_dropped(name, monkeypatch, caplog):
+    # As kombu's does; the worker's test below has the real one.
+    read = lambda channel: loads(bytes_to_str(UNREADABLE[name]))  # noqa: E731
+    monkeypatch.setattr(transport.redis.Channel, "_brpop_read", read)
+    assert transport.Channel.__new__(transport.Channel)._brpop_read() is True
+    assert "dropped" in caplog.text
+
+
+@pytest.mark.parametrize("error", [Empty, ConnectionError])
+def test_other_errors_are_kombus(error, monkeypatch):
+    def read(channel):
+        raise error
+
+    monkeypatch.setattr(transport.redis.Channel, "_brpop_read", read)
+    with pytest.raises(error):
+        transport.Channel.__new__(transport.Channel)._brpop_read()
+
+
 @pytest.mark.parametrize("name", USELESS)
 def test_what_a_task_can_be_given_is_valid(name):
     transport.validate(USELESS[name])
@@ -216,7 +238,7 @@ def test_what_a_task_can_be_given_is_valid(name):
         {"headers__id": "i" * 255},
         {"headers__timelimit": [3600, 1]},
         {"headers__timelimit": [None, None]},
-        {"body": encoded(json.dumps([[1], {}, NOTHING]).encode().ljust(6144))},
+        {"body": encoded(json.dumps([[1], {}, NOTHING]).encode().ljust(3072))},
     ],
 )
 def test_limits_themselves_are_valid(edge):
