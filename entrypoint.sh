@@ -16,7 +16,9 @@ migrate | web | worker | beat)
   needs SECRET_KEY
   needs DATABASE_URL
   needs REDIS_URL
-  echo "$role $$" >"$DATA_DIR/role" # for project/healthcheck.py
+  # For project/healthcheck.py; what an earlier process left there says nothing of this one.
+  echo "$role" >"$DATA_DIR/role"
+  rm -f "$DATA_DIR/address" "$DATA_DIR/heartbeat"
   ;;
 esac
 

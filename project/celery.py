@@ -8,11 +8,13 @@ from celery import Celery, signals
 from celery.app.utils import Settings
 from celery.beat import PersistentScheduler
 from django.conf import settings
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 logger = logging.getLogger(__name__)
 
+TRANSPORT_ALIASES |= dict.fromkeys(["redis", "rediss"], "project.transport:Transport")
 app = Celery("library-desk")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
@@ -52,14 +54,23 @@ def watch_consumption(instance, **kwargs) -> None:
     app.steps["consumer"].add(Heartbeat)
 
 
+stopping = threading.Event()
+
+
 @signals.celeryd_after_setup.connect
 def add_heartbeat_queue(sender, instance, **kwargs) -> None:
-    from .worker import queue_name
+    from .worker import queue_name, watch
 
     if not settings.REDIS_URL:
         return
     # It outlives its worker by a few minutes only: the next container has another name.
     instance.app.amqp.queues.select_add(queue_name(sender), expires=600)
+    threading.Thread(target=watch, args=[stopping], daemon=True).start()
+
+
+@signals.worker_shutting_down.connect
+def stop_watching(**kwargs: Any) -> None:
+    stopping.set()
 
 
 # What runs every few seconds: worth a line when it fails only.
@@ -85,40 +96,41 @@ def is_news(record: logging.LogRecord) -> bool:
 
 
 class WatchedScheduler(PersistentScheduler):
-    """Beat's clock, whose every move can be seen from outside (project/healthcheck.py)."""
+    """Beat's clock, whose every tick can be seen from outside (project/healthcheck.py)."""
+
+    HEARTBEAT_INTERVAL = 15  # seconds between two in the database
+    heartbeat_at = float("-inf")
+    heartbeat: threading.Thread | None = None
 
     def tick(self, *args, **kwargs) -> float:
         from .tasks import touch_heartbeat
 
         touch_heartbeat()
-        self.show_pulse()
+        self.record_heartbeat()
         return super().tick(*args, **kwargs)
 
-    PULSE = 15  # seconds
-    pulse_at = float("-inf")
-    pulse: threading.Thread | None = None
-
-    def show_pulse(self) -> None:
+    def record_heartbeat(self) -> None:
         """In a thread of its own: neither a database that fails nor one that hangs stops a clock."""
-        if time.monotonic() - self.pulse_at < self.PULSE or (self.pulse and self.pulse.is_alive()):
+        recent = time.monotonic() - self.heartbeat_at < self.HEARTBEAT_INTERVAL
+        if recent or (self.heartbeat and self.heartbeat.is_alive()):
             return
-        self.pulse_at = time.monotonic()
-        self.pulse = record_pulse("beat")
+        self.heartbeat_at = time.monotonic()
+        self.heartbeat = record_heartbeat("beat")
 
 
 @signals.worker_ready.connect
-def show_first_pulse(**kwargs: Any) -> None:
+def record_first_heartbeat(**kwargs: Any) -> None:
     """Before the first sweep comes by, else the dashboard would say that no worker answers."""
-    record_pulse("worker")
+    record_heartbeat("worker")
 
 
-def record_pulse(part: str) -> threading.Thread:
-    thread = threading.Thread(target=_record_pulse, args=[part], daemon=True)
+def record_heartbeat(part: str) -> threading.Thread:
+    thread = threading.Thread(target=_record_heartbeat, args=[part], daemon=True)
     thread.start()
     return thread
 
 
-def _record_pulse(part: str) -> None:
+def _record_heartbeat(part: str) -> None:
     from django.db import connection
 
     from members.models import Dispatch
@@ -126,6 +138,6 @@ def _record_pulse(part: str) -> None:
     try:
         Dispatch.objects.seen(part)
     except Exception as error:  # whatever it is, clock and worker go on
-        logger.warning("The pulse of %s cannot be recorded: %r", part, error)
+        logger.warning("The heartbeat of %s cannot be recorded: %r", part, error)
     finally:
         connection.close()

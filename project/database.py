@@ -22,8 +22,11 @@ IN_THE_WAY = {1205, 1213}
 # Or the server takes no writes for a while: read only during a failover, disk full.
 NO_WRITES = {1021, 1114, 1290, 1836, 3101}
 
-# Seconds that a server in service may be silent before a statement has failed.
+# Seconds that a server in service may be silent before a statement has failed. In a web somebody
+# waits: while the server's disk is full its COMMITs never end, and lists wait for a free thread.
 SILENCE = 20
+WEB_SILENCE = 6
+WEB_LOCK_WAIT = 4  # below it, as the one in env.mysql_options() is below SILENCE
 
 # Waiting will not help: access denied (1044, 1045, 1698), no such database (1049).
 REFUSED = {1044, 1045, 1049, 1698}
@@ -51,15 +54,19 @@ def wait_for_database(log: Callable[[str], Any]) -> None:
             time.sleep(0.5)
 
 
-def bound_waits() -> None:
+def bound_waits(web: bool = False) -> None:
     """For webs and workers: a server that says nothing more fails a statement (2013).
 
     Else it would hold the thread for as long as TCP has patience, which is hours. A migration may
     take its time.
     """
-    if connection.vendor == "mysql":
-        for option in ("read_timeout", "write_timeout"):
-            connection.settings_dict["OPTIONS"].setdefault(option, SILENCE)
+    if connection.vendor != "mysql":
+        return
+    options = connection.settings_dict["OPTIONS"]
+    for option in ("read_timeout", "write_timeout"):
+        options.setdefault(option, WEB_SILENCE if web else SILENCE)
+    if web:
+        options["init_command"] += f", innodb_lock_wait_timeout = {WEB_LOCK_WAIT}"
 
 
 @contextmanager

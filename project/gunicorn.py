@@ -35,11 +35,15 @@ access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms %({x-request-id}o)
 def post_worker_init(worker: Any) -> None:
     from project.database import bound_waits
 
-    bound_waits()
+    bound_waits(web=True)
 
 
 def when_ready(server: Any) -> None:
-    """Leave the questions of health checks out of the access log, as long as the answer is good."""
+    """Tell project/healthcheck.py whom to ask; leave good answers to it out of the access log."""
+    host = next(iter(settings.ALLOWED_HOSTS), "*").lstrip(".")
+    address = f"{settings.PORT} {'localhost' if host == '*' else host}"
+    settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (settings.DATA_DIR / "address").write_text(address)
 
     def worth_a_line(record: Any) -> bool:
         return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")

@@ -234,6 +234,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = 120
 CELERY_TASK_ACKS_LATE = True
 CELERY_DB_REUSE_MAX = 10**9  # project.celery recycles connections as the web does
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # nobody steers a worker, and no message can
 CELERY_WORKER_CONCURRENCY = env.number("WORKER_CONCURRENCY", 2, 1, 64)
 # A process is replaced between two tasks, whatever may leak.
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
@@ -241,6 +242,8 @@ CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.number("WORKER_MAX_MEMORY_MB", 300, 100
 # With REMAP_SIGTERM=SIGQUIT (entrypoint.sh): so many seconds for the tasks in hand, then their
 # messages go back to the queue. Below compose's stop_grace_period.
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.number("WORKER_GRACEFUL_TIMEOUT", 60, 1, 3600)
+# Seconds without a heartbeat after which a worker ends itself: two of them, at the least.
+WORKER_DEAF_AFTER = env.number("WORKER_DEAF_AFTER", 120, 30, 3600)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")

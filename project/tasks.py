@@ -2,18 +2,23 @@
 
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
 
-BATCH = 2000
-PATIENCE = 60  # seconds; what is left waits for the next run
+BATCH_SIZE = 2000
+PURGE_SECONDS = 60  # what is left waits for the next run
+
+
+def heartbeat_file() -> Path:
+    return settings.DATA_DIR / "heartbeat"
 
 
 def touch_heartbeat() -> None:
-    (settings.DATA_DIR / "heartbeat").touch()
+    heartbeat_file().touch()
 
 
 @shared_task(ignore_result=True)
@@ -30,14 +35,14 @@ def purge_results() -> str:
     and hold their locks meanwhile (celery/django-celery-results#117).
     """
     expired = timezone.now() - settings.CELERY_RESULT_EXPIRES
-    stop = timezone.now() + timedelta(seconds=PATIENCE)
+    stop = timezone.now() + timedelta(seconds=PURGE_SECONDS)
     deleted = 0
     for model in (TaskResult, GroupResult):
         while timezone.now() < stop:
             rows = model._default_manager.filter(date_done__lt=expired).order_by("date_done")
-            batch = list(rows.values_list("pk", flat=True)[:BATCH])
+            batch = list(rows.values_list("pk", flat=True)[:BATCH_SIZE])
             deleted += model._default_manager.filter(pk__in=batch).delete()[0]
-            if len(batch) < BATCH:
+            if len(batch) < BATCH_SIZE:
                 break
             time.sleep(0.05)  # let others at the table
     return f"{deleted} results deleted."

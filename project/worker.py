@@ -1,13 +1,19 @@
-"""What makes a worker's silence heard: a heartbeat that has to come through its own queue.
+"""A worker that consumes nothing ends itself, to be restarted.
 
 A worker may be connected and yet consume nothing (celery/celery#8091 and its successors), and
 `inspect ping` does not notice. So each worker sends itself a task every few seconds, over the
-broker and through the pool; the task touches a file, and project/healthcheck.py watches the file.
+broker and through the pool; the task touches a file, whose age this module and
+project/healthcheck.py watch.
 """
 
 import logging
+import os
+import signal
+import threading
+import time
 from typing import Any
 
+import redis
 from celery import bootsteps
 from celery.worker import state
 from django.conf import settings
@@ -17,7 +23,8 @@ from . import tasks
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 15  # seconds; healthcheck.LATE and DEAF are multiples of it
+INTERVAL = 15  # seconds from heartbeat to heartbeat
+WATCH_INTERVAL = 5  # seconds
 
 
 def queue_name(node: str) -> str:
@@ -45,8 +52,7 @@ class Heartbeat(bootsteps.StartStopStep):
     shutdown = stop
 
     def beat(self, consumer: Any) -> None:
-        if len(state.active_requests) >= consumer.pool.num_processes:
-            # Nothing can come through while every process works; time limits end their work.
+        if is_busy(consumer.pool.num_processes):
             tasks.touch_heartbeat()
         # Short limits: the worker does nothing else while it publishes.
         limits = {"socket_timeout": 2, "socket_connect_timeout": 2}
@@ -60,3 +66,50 @@ class Heartbeat(bootsteps.StartStopStep):
                 )
         except (OperationalError, OSError) as error:
             logger.warning("The broker takes no heartbeat: %r", error)
+
+
+def is_busy(processes: int) -> bool:
+    """Whether no process is free for a heartbeat, though one will be when its task ends in time."""
+
+    def is_in_time(request: Any) -> bool:
+        limit = request.task.soft_time_limit or settings.CELERY_TASK_SOFT_TIME_LIMIT
+        return time.time() - (request.time_start or 0) < limit
+
+    active = list(state.active_requests)
+    return len(active) >= processes and any(map(is_in_time, active))
+
+
+def watch(stopping: threading.Event) -> None:
+    """End this process after WORKER_DEAF_AFTER seconds in which the broker answered but no
+    heartbeat came through.
+
+    Counts its own rounds: neither a clock that is set nor a machine that slept make it deaf.
+    """
+    silence, last = 0.0, heartbeat_at()
+    while silence < settings.WORKER_DEAF_AFTER:
+        if stopping.wait(WATCH_INTERVAL):
+            return
+        at = heartbeat_at()
+        silence = silence + WATCH_INTERVAL if at == last and broker_answers() else 0
+        last = at
+    logger.critical("The worker is deaf: no heartbeat for %d s. It ends.", silence)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT + 5)  # to give its messages back
+    logger.critical("The deaf worker did not end: it is killed.")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def heartbeat_at() -> float | None:
+    try:
+        return tasks.heartbeat_file().stat().st_mtime
+    except OSError:
+        return None
+
+
+def broker_answers() -> bool:
+    limits: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, **limits) as client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False

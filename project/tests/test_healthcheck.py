@@ -1,110 +1,205 @@
 import importlib
 import os
-import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
+from django.conf import settings as desk
+
+from project import gunicorn
 
 
 @pytest.fixture
 def healthcheck(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    monkeypatch.delenv("WORKER_DEAF_AFTER", raising=False)
     sys.modules.pop("project.healthcheck", None)
-    module = importlib.import_module("project.healthcheck")
-    monkeypatch.setattr(module, "broker_answers", lambda: True)
-    return module
+    return importlib.import_module("project.healthcheck")
 
 
-@pytest.fixture
-def process():
-    started = subprocess.Popen(["sleep", "60"])
-    yield started
-    started.kill()
-    started.wait()
-
-
-def grow_old(path, seconds):
-    path.touch()
-    then = time.time() - seconds
-    os.utime(path, (then, then))
-
-
-def started(healthcheck, process, seconds):
-    healthcheck.ROLE.write_text(f"worker {process.pid}")
-    grow_old(healthcheck.ROLE, seconds)
-
-
-def test_a_worker_is_unhealthy_until_its_first_heartbeat(healthcheck, process):
-    started(healthcheck, process, 5)
-    assert healthcheck.main() == 1
+def last_heartbeat(healthcheck, seconds_ago):
     healthcheck.HEARTBEAT.touch()
+    at = time.time() - seconds_ago
+    os.utime(healthcheck.HEARTBEAT, (at, at))
+
+
+def test_a_container_that_has_not_started_is_unhealthy(healthcheck, capsys):
+    assert healthcheck.main() == 1
+    assert capsys.readouterr().out == "not started yet\n"
+
+
+def test_other_roles_have_no_health(healthcheck):
+    healthcheck.ROLE.write_text("migrate\n")
     assert healthcheck.main() == 0
 
 
-def test_a_worker_without_heartbeats_is_unhealthy_but_not_ended_yet(healthcheck, process):
-    started(healthcheck, process, 500)
-    grow_old(healthcheck.HEARTBEAT, 90)
+def test_a_wrong_setting_does_not_crash_it(healthcheck, monkeypatch):
+    monkeypatch.setenv("WORKER_DEAF_AFTER", "abc")
+    monkeypatch.setenv("PORT", "abc")
+    run = subprocess.run(
+        [sys.executable, healthcheck.__file__], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (1, "not started yet\n", "")
+
+
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [
+        ("worker", "no heartbeat has come through the queue yet"),
+        ("beat", "its clock has not moved yet"),
+    ],
+)
+def test_until_the_first_heartbeat_it_is_unhealthy(healthcheck, role, said, capsys):
+    healthcheck.ROLE.write_text(f"{role}\n")
     assert healthcheck.main() == 1
-    assert process.poll() is None
+    assert capsys.readouterr().out == f"{said}\n"
 
 
-def test_a_deaf_worker_is_told_to_end(healthcheck, process):
-    started(healthcheck, process, 500)
-    grow_old(healthcheck.HEARTBEAT, 200)
-    assert healthcheck.main() == 1
-    assert process.wait(5) == -signal.SIGTERM
+@pytest.mark.parametrize("role", ["worker", "beat"])
+@pytest.mark.parametrize(("age", "status"), [(0, 0), (55, 0), (61, 1), (10_000, 1)])
+def test_it_is_as_healthy_as_its_last_heartbeat_is_young(healthcheck, role, age, status, capsys):
+    healthcheck.ROLE.write_text(f"{role}\n")
+    last_heartbeat(healthcheck, age)
+    assert healthcheck.main() == status
+    assert (f"{age} s ago" in capsys.readouterr().out) is bool(status)
 
 
-def test_a_deaf_worker_that_is_stopped_is_killed(healthcheck, process):
-    started(healthcheck, process, 500)
-    process.send_signal(signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)  # it has stopped: else SIGTERM might overtake SIGSTOP
-    grow_old(healthcheck.HEARTBEAT, 200)
-    assert healthcheck.main() == 1
-    assert process.poll() is None
-    grow_old(healthcheck.TOLD_TO_END, 100)
-    assert healthcheck.main() == 1
-    assert process.wait(5) == -signal.SIGKILL
-
-
-def test_while_the_broker_is_down_no_worker_is_to_blame(healthcheck, process, monkeypatch):
-    started(healthcheck, process, 500)
-    grow_old(healthcheck.HEARTBEAT, 200)
-    monkeypatch.setattr(healthcheck, "broker_answers", lambda: False)
-    assert healthcheck.main() == 1
-    monkeypatch.setattr(healthcheck, "broker_answers", lambda: True)
-    assert healthcheck.main() == 1  # it has just come back: time to reconnect
-    assert process.poll() is None
-
-
-def test_beat_is_healthy_while_its_clock_moves(healthcheck):
-    healthcheck.ROLE.write_text("beat 7")
-    grow_old(healthcheck.HEARTBEAT, 10)
+def test_a_minute_is_just_young_enough(healthcheck, monkeypatch):
+    healthcheck.ROLE.write_text("worker\n")
+    last_heartbeat(healthcheck, 0)
+    at = healthcheck.HEARTBEAT.stat().st_mtime
+    monkeypatch.setattr(healthcheck.time, "time", lambda: at + 60)
     assert healthcheck.main() == 0
-    grow_old(healthcheck.HEARTBEAT, 100)
+    monkeypatch.setattr(healthcheck.time, "time", lambda: at + 60.1)
     assert healthcheck.main() == 1
 
 
-def test_a_web_that_does_not_answer_is_unhealthy(healthcheck, monkeypatch, free_port):
-    monkeypatch.setenv("PORT", str(free_port))
-    healthcheck.ROLE.write_text("web 7")
-    assert healthcheck.main() == 1
+# The web
 
 
-def test_a_web_is_asked_by_a_name_that_it_answers_to(healthcheck, monkeypatch, live_server):
-    monkeypatch.setenv("PORT", live_server.url.rpartition(":")[2])
-    monkeypatch.setenv("ALLOWED_HOSTS", "localhost,elsewhere")
-    healthcheck.ROLE.write_text("web 7")
-    assert healthcheck.main() == 0
+def serve(answer):
+    """A web that answers this, at a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            assert self.path == "/health/ready/"
+            if answer:
+                self.send_response(answer)
+                self.end_headers()
+                self.wfile.write(b"because")
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
 
 
-@pytest.fixture
-def free_port():
-    import socket
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (200, 0, "ok"),
+        (503, 1, "503 because"),
+        (400, 1, "400 because"),
+        (302, 1, "302 because"),
+        (None, 1, "no answer: RemoteDisconnected"),
+    ],
+)
+def test_a_web_is_as_healthy_as_its_answer(healthcheck, answer, status, said, capsys):
+    healthcheck.ROLE.write_text("web\n")
+    with serve(answer) as server:
+        healthcheck.ADDRESS.write_text(f"{server.server_port} localhost")
+        assert healthcheck.main() == status
+        server.shutdown()
+    assert capsys.readouterr().out.startswith(said)
 
+
+def test_a_web_that_refuses_connections_is_unhealthy(healthcheck, capsys):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        healthcheck.ADDRESS.write_text(f"{probe.getsockname()[1]} localhost")
+        healthcheck.ROLE.write_text("web\n")
+        assert healthcheck.main() == 1
+    assert "no answer: ConnectionRefusedError" in capsys.readouterr().out
+
+
+def test_a_web_whose_gunicorn_is_not_ready_is_unhealthy(healthcheck, capsys):
+    healthcheck.ROLE.write_text("web\n")
+    assert healthcheck.main() == 1
+    assert capsys.readouterr().out == "not started yet\n"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "asked"),
+    [
+        (["desk.example.org", "elsewhere"], "desk.example.org"),
+        ([".example.org"], "example.org"),
+        (["*"], "localhost"),
+        (["[::1]"], "[::1]"),
+    ],
+)
+def test_the_web_says_by_which_name_it_is_to_be_asked(settings, tmp_path, allowed, asked):
+    settings.ALLOWED_HOSTS = allowed
+    settings.DATA_DIR = tmp_path / "new"
+    settings.PORT = 8123
+    gunicorn.when_ready(None)
+    assert (tmp_path / "new" / "address").read_text() == f"8123 {asked}"
+
+
+def test_a_web_is_asked_by_a_name_that_it_answers_to(healthcheck, settings, live_server):
+    settings.ALLOWED_HOSTS = ["desk.example.org"]
+    settings.DATA_DIR = healthcheck.FOLDER
+    settings.PORT = live_server.url.rpartition(":")[2]
+    healthcheck.ROLE.write_text("web\n")
+    gunicorn.when_ready(None)
+    assert healthcheck.main() == 0
+    healthcheck.ADDRESS.write_text(f"{settings.PORT} elsewhere.example.org")
+    assert healthcheck.main() == 1
+
+
+def test_what_an_earlier_process_left_says_nothing_of_the_next(tmp_path):
+    for name in ("address", "heartbeat"):
+        (tmp_path / name).touch()
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"  # `manage.py wait`, and it ends there
+    python.write_text("#!/bin/sh\nexit 7\n")
+    python.chmod(0o700)
+    environment = {"SECRET_KEY": "x", "DATABASE_URL": "x", "REDIS_URL": "x"}
+    environment |= {"DATA_DIR": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    run = subprocess.run([Path(desk.BASE_DIR) / "entrypoint.sh", "worker"], env=environment)
+    assert run.returncode == 7
+    assert (tmp_path / "role").read_text() == "worker\n"
+    assert not (tmp_path / "heartbeat").exists()
+    assert not (tmp_path / "address").exists()
+
+
+@pytest.mark.parametrize("value", ["abc", "29", "3601", "1e3"])
+def test_a_wrong_deafness_stops_the_start_with_one_line(value):
+    run = start_with(WORKER_DEAF_AFTER=value)
+    assert run.returncode == 1
+    [line] = run.stderr.splitlines()
+    assert "WORKER_DEAF_AFTER" in line
+    assert value in line
+
+
+@pytest.mark.parametrize("value", ["30", "3600", ""])
+def test_a_right_deafness_is_taken(value):
+    run = start_with(WORKER_DEAF_AFTER=value)
+    assert (run.returncode, run.stdout) == (0, f"{value or 120}\n")
+
+
+def start_with(**environment):
+    code = "from project import settings; print(settings.WORKER_DEAF_AFTER)"
+    environment |= {"SECRET_KEY": "x", "DATABASE_URL": "mysql://a:b@c/d", "REDIS_URL": "redis://c"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        cwd=desk.BASE_DIR,
+        capture_output=True,
+        text=True,
+    )

@@ -1,4 +1,6 @@
 import re
+import time
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -84,22 +86,62 @@ def test_mysql_sessions_are_strict_and_in_utc():
 def test_whoever_waits_for_a_lock_is_told_before_the_connection_is_cut():
     told = re.search(r"innodb_lock_wait_timeout = (\d+)", env.mysql_options({})["init_command"])
     assert told and int(told[1]) < database.SILENCE
+    assert database.WEB_LOCK_WAIT < database.WEB_SILENCE
+
+
+@pytest.fixture
+def another_connection(monkeypatch):
+    """To the same MySQL, by the settings of one who serves."""
+    monkeypatch.setattr(database, "SILENCE", 2)
+    monkeypatch.setattr(database, "WEB_SILENCE", 1)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", env.mysql_options({}))
+    opened = []
+
+    def open_it(web):
+        database.bound_waits(web)
+        opened.append(connection.copy())
+        return opened[0]
+
+    yield open_it
+    for each in opened:
+        each.close()
 
 
 @pytest.mark.mysql
-@pytest.mark.skipif(connection.vendor != "mysql", reason="needs MySQL in DATABASE_URL")
 @pytest.mark.django_db(transaction=True)
-def test_a_server_that_says_nothing_fails_the_statement_of_who_serves(monkeypatch):
-    monkeypatch.setattr(database, "SILENCE", 1)
-    monkeypatch.setitem(connection.settings_dict, "OPTIONS", env.mysql_options({}))
+@pytest.mark.parametrize(("web", "bound"), [(True, 1), (False, 2)], ids=["web", "worker"])
+def test_a_server_that_says_nothing_fails_the_statement_of_who_serves(
+    another_connection, web, bound
+):
+    start = time.monotonic()
+    with another_connection(web).cursor() as cursor, pytest.raises(OperationalError) as failed:
+        cursor.execute("SELECT SLEEP(8)")
+    assert failed.value.args[0] in database.LOST
+    assert bound <= time.monotonic() - start < bound + 4
+
+
+@pytest.mark.mysql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("web", "wait"), [(True, 4), (False, 10)], ids=["web", "worker"])
+def test_a_web_waits_less_long_for_a_lock(another_connection, web, wait):
+    with another_connection(web).cursor() as cursor:
+        cursor.execute("SELECT @@innodb_lock_wait_timeout, @@time_zone")
+        assert cursor.fetchone() == (wait, "+00:00")
+
+
+def test_sqlite_has_no_server_to_wait_for(monkeypatch):
+    sqlite = SimpleNamespace(vendor="sqlite", settings_dict={})
+    monkeypatch.setattr(database, "connection", sqlite)
+    database.bound_waits(web=True)
+    assert sqlite.settings_dict == {}
+
+
+def test_what_the_address_says_of_timeouts_is_kept(monkeypatch):
+    options = {"read_timeout": 3, "init_command": "SET x = 1"}
+    mysql = SimpleNamespace(vendor="mysql", settings_dict={"OPTIONS": options})
+    monkeypatch.setattr(database, "connection", mysql)
     database.bound_waits()
-    silent = connection.copy()
-    try:
-        with silent.cursor() as cursor, pytest.raises(OperationalError) as failed:
-            cursor.execute("SELECT SLEEP(5)")
-        assert failed.value.args[0] in database.LOST
-    finally:
-        silent.close()
+    assert options == {"read_timeout": 3, "write_timeout": 20, "init_command": "SET x = 1"}
 
 
 def test_webs_workers_and_beat_bound_their_waits():
@@ -112,8 +154,9 @@ def test_webs_workers_and_beat_bound_their_waits():
         assert any(receiver() is bounds for _, receiver in signal.receivers)
     with patch("project.database.bound_waits") as bound:
         gunicorn.post_worker_init(None)
+        bound.assert_called_once_with(web=True)
         bounds()
-    assert bound.call_count == 2
+        bound.assert_called_with()
 
 
 def test_an_authority_asks_for_a_verified_connection(monkeypatch, tmp_path):

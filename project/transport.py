@@ -1,0 +1,114 @@
+"""Celery's Redis transport, but a message that no worker can take is dropped.
+
+Celery trusts its queue: what it cannot decode ends the worker, or comes back for ever. Whatever a
+message asks for stands in the database too, and the sweeper finds it there.
+"""
+
+import logging
+from base64 import b64decode
+from datetime import datetime
+from types import NoneType
+from typing import Any
+
+from celery import current_app
+from kombu.transport import redis
+from kombu.utils.json import loads
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_LENGTH = 4096  # characters; a batch of 50 ids takes less than 2,000
+MAX_ID_LENGTH = 255  # as in the table of results
+MAX_TIME_LIMIT = 3600  # seconds
+
+ENVELOPE = {"content-type": str, "content-encoding": str, "headers": dict, "properties": dict}
+PROPERTIES = {"delivery_tag": str, "delivery_info": dict, "body_encoding": str}
+DELIVERY_INFO = {"exchange": str, "routing_key": str}
+# What we never send is not taken either: a task with an ETA holds one of the few places that a
+# worker has for messages until it is due, and callbacks may name anything.
+HEADERS: dict[str, Any] = {
+    "id": str,
+    "task": str,
+    "retries": int,
+    "expires": str | None,
+    "root_id": str | None,
+    "parent_id": str | None,
+    "ignore_result": bool | None,
+} | dict.fromkeys(["eta", "shadow", "group", "stamped_headers", "compression"], NoneType)
+EMBED = dict.fromkeys(["callbacks", "errbacks", "chain", "chord"], NoneType)
+
+# What kombu's decoder raises, which makes objects of some types out of JSON.
+UNDECODABLE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+class InvalidMessageError(ValueError):
+    """Says which part is wrong; never what it holds, which may be anything."""
+
+
+def validate(message: Any) -> None:
+    """Raise an error unless this is a message as our own processes send it."""
+    check_types(message, ENVELOPE)
+    headers, properties = message["headers"], message["properties"]
+    check_types(headers, HEADERS)
+    check_types(properties, PROPERTIES)
+    check_types(properties["delivery_info"], DELIVERY_INFO)
+    if (message["content-type"], message["content-encoding"], properties["body_encoding"]) != (
+        "application/json",
+        "utf-8",
+        "base64",
+    ):
+        raise InvalidMessageError("no JSON in UTF-8 and base64")
+    if headers["task"] not in current_app.tasks:
+        raise InvalidMessageError("unknown task")
+    if not 0 < len(headers["id"]) <= MAX_ID_LENGTH:
+        raise InvalidMessageError("id")
+    hard, soft = headers["timelimit"]
+    if any(limit is not None and not 0 < limit <= MAX_TIME_LIMIT for limit in (hard, soft)):
+        raise InvalidMessageError("timelimit")
+    if headers.get("expires"):
+        datetime.fromisoformat(headers["expires"])
+    if not isinstance(message.get("body"), str) or len(message["body"]) > MAX_BODY_LENGTH:
+        raise InvalidMessageError("body")
+    args, kwargs, embed = loads(b64decode(message["body"], validate=True))
+    check_types({"args": args, "kwargs": kwargs}, {"args": list, "kwargs": dict})
+    check_types(embed, EMBED)
+
+
+def check_types(part: Any, types: dict[str, Any]) -> None:
+    if not isinstance(part, dict):
+        raise InvalidMessageError("no object where one is expected")
+    for name, kind in types.items():
+        if not isinstance(part.get(name), kind):
+            raise InvalidMessageError(name)
+
+
+def log_dropped(error: Exception) -> None:
+    logger.error(
+        "A message that cannot be taken is dropped: %s: %.200s", type(error).__name__, error
+    )
+
+
+class Channel(redis.Channel):
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except UNDECODABLE as error:  # off the queue, and in no other place yet
+            log_dropped(error)
+            return True
+
+
+class Transport(redis.Transport):
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: str | None) -> None:
+        try:
+            validate(message)
+        except Exception as error:  # whatever Python says of a message that anybody may have made
+            log_dropped(error)
+        else:
+            super()._deliver(message, queue)
