@@ -5,8 +5,9 @@ from project import breaker
 
 @pytest.fixture(autouse=True)
 def rested_breakers():
-    breaker.broker.reset()
-    breaker.cache.reset()
+    breakers = breaker.broker, breaker.cache, breaker.health
+    for each in breakers:
+        each.reset()
     yield
-    breaker.broker.reset()
-    breaker.cache.reset()
+    for each in breakers:
+        each.reset()
