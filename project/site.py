@@ -68,8 +68,7 @@ class LibraryAdminSite(admin.AdminSite):
             "form": AdminAuthenticationForm(
                 request, initial={"username": request.POST.get("username", "")}
             ),
-            "refusal": _("Too many attempts to sign in. Try again in %(time)s.")
-            % {"time": waiting_time(seconds)},
+            "refusal": too_many_attempts(seconds),
         }
         headers = {"Retry-After": str(seconds)}
         return TemplateResponse(request, "admin/login.html", context, status=429, headers=headers)
@@ -84,9 +83,18 @@ class LibraryAdminSite(admin.AdminSite):
         return super().index(request, {**context, **(extra_context or {})})
 
 
-def waiting_time(seconds: int) -> str:
-    """In a sentence after "in": no sooner, so minutes are rounded up."""
+def too_many_attempts(seconds: int) -> str:
     if seconds < 120:
-        return ngettext("%d second", "%d seconds", seconds) % seconds
-    minutes = -(-seconds // 60)
-    return ngettext("%d minute", "%d minutes", minutes) % minutes
+        text = ngettext(
+            "Too many attempts to sign in. Try again in %d second.",
+            "Too many attempts to sign in. Try again in %d seconds.",
+            seconds,
+        )
+        return text % seconds
+    minutes = -(-seconds // 60)  # rounded up: never too early
+    text = ngettext(
+        "Too many attempts to sign in. Try again in %d minute.",
+        "Too many attempts to sign in. Try again in %d minutes.",
+        minutes,
+    )
+    return text % minutes
