@@ -333,11 +333,11 @@ def text(answer: Answer, status: int) -> None:
 
 
 def closed(base: str) -> None:
-    answer = Browser(base).ask("/api/v1/books/")
-    problem(answer, answer.status)
-    expect(answer.status in (502, 503, 504), "nothing stands behind the door", answer)
-    expect(answer.headers["Retry-After"], "it does not say when to come again", answer)
-    text(Browser(base).ask("/admin/"), answer.status)
+    for path, check in (("/api/v1/books/", problem), ("/admin/", text)):
+        answer = Browser(base).ask(path)
+        expect(answer.status in (502, 503, 504), "nothing stands behind the door", answer)
+        check(answer, answer.status)
+        expect(answer.headers["Retry-After"], "it does not say when to come again", answer)
     step("while no web runs the door says when to come again")
 
 

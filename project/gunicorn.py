@@ -7,14 +7,35 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from django.conf import settings  # noqa: E402
+from gunicorn.workers.gthread import ThreadWorker  # noqa: E402
 
 from project import env  # noqa: E402
+
+
+class DrainingWorker(ThreadWorker):
+    """When told to end, takes what waits in the listening socket's queue and closes the socket.
+
+    gunicorn keeps it open until the last answer, takes nothing more, and so drops what comes
+    meanwhile. Closed, it refuses, and nginx asks another web.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            taken = -1
+            while self.nr_conns > taken:
+                taken = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
 
 wsgi_app = "project.wsgi"
 bind = f"{env.text('BIND', '127.0.0.1')}:{settings.PORT}"
 # SQLite and memory as cache want one process; its threads wait for each other's I/O only.
 workers = 1 if settings.EMBEDDED else settings.WEB_CONCURRENCY
-worker_class = "gthread"
+worker_class = DrainingWorker
 # A thread waits while its client sends. In containers nginx does that; here nothing stands before us.
 threads = env.number("WEB_THREADS", 16 if settings.EMBEDDED else 4, 1, 64)
 timeout = env.number("WEB_TIMEOUT", 60, 5, 3600)

@@ -119,7 +119,7 @@ def test_the_next_start_names_who_runs_and_after_a_kill_the_orphans_until_they_e
 
 @pytest.fixture
 def web(tmp_path):
-    """Address of the embedded run's web alone."""
+    """Address and process of the embedded run's web alone."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
@@ -129,22 +129,36 @@ def web(tmp_path):
     )
     try:
         assert wait_for(lambda: socket.create_connection(address).close() is None)
-        yield address
+        yield address, process
     finally:
         process.kill()  # its child sees that and ends
         process.wait()
 
 
 def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(web):
+    address, _ = web
     halves = ["GET /health/live/ HTTP/1.1\r\nHost: x", "POST / HTTP/1.1\r\nHost: x\r\n"] * 4
-    opened = [socket.create_connection(web) for half in halves]
+    opened = [socket.create_connection(address) for half in halves]
     for connection, half in zip(opened, halves, strict=True):
         connection.sendall(half.encode())
     time.sleep(0.3)  # each has its thread
-    with urlopen(f"http://127.0.0.1:{web[1]}/health/live/", timeout=3) as answer:
+    with urlopen(f"http://127.0.0.1:{address[1]}/health/live/", timeout=3) as answer:
         assert answer.status == 200
     for connection in opened:
         connection.close()
+
+
+def test_a_web_that_is_told_to_end_takes_what_waits_and_refuses_the_rest(web):
+    """What it takes no more must fail at once: a proxy then asks another web."""
+    address, process = web
+    half = socket.create_connection(address)
+    half.sendall(b"GET /health/live/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")
+    time.sleep(0.3)
+    process.terminate()
+    assert wait_for(lambda: is_refused(address))
+    half.sendall(b"\r\n")
+    assert b" 200 " in half.makefile("rb").readline()
+    assert process.wait(10) == 0
 
 
 def test_a_lock_whose_holders_are_unknown_is_said_to_be_passing(tmp_path):
@@ -152,6 +166,14 @@ def test_a_lock_whose_holders_are_unknown_is_said_to_be_passing(tmp_path):
     gone = subprocess.Popen(["true"])
     gone.wait()
     assert "try again" in command.already_running(f"{gone.pid}\n")
+
+
+def is_refused(address) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def without_servers() -> dict[str, str]:
