@@ -175,10 +175,13 @@ def test_a_file_that_cannot_be_read(monkeypatch, tmp_path, content):
             "Library desk cannot start: TRUSTED_PROXIES is 'nginx,10.0.0.0/8'; "
             "write a number from 0 to 9: how many proxies stand in front, not which.",
         ),
-        (
-            {"WORKER_DEAF_AFTER": "abc"},
-            "Library desk cannot start: WORKER_DEAF_AFTER is 'abc'; "
-            "write a number from 30 to 86400.",
+        *(
+            (
+                {"WORKER_DEAF_AFTER": value},
+                f"Library desk cannot start: WORKER_DEAF_AFTER is '{value}'; "
+                "write a number from 30 to 86400.",
+            )
+            for value in ("abc", "29")
         ),
     ],
 )

@@ -17,6 +17,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.test.utils import override_settings
+from project.api.throttling import LoginThrottle
 
 def told(answer):
     cookies = {name: bool(cookie["secure"]) for name, cookie in answer.cookies.items()}
@@ -27,6 +28,9 @@ def visit(request):
     return HttpResponse()
 
 client = Client(headers={"host": "localhost"})
+forwarded = RequestFactory().get(
+    "/", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1, 192.0.2.2"}
+)
 plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 with override_settings(
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
@@ -39,6 +43,8 @@ with override_settings(
         "claimed": told(client.get("/admin/login/", headers={"X-Forwarded-Proto": "gopher"})),
         "health": told(client.get("/health/live/")),
         "session": told(session),
+        "scheme": forwarded.scheme,
+        "client": LoginThrottle().address(forwarded),
     }))
 """
 
@@ -79,6 +85,7 @@ def behind_tls(answers):
 def test_plain_requests_are_sent_to_https(answers):
     for asked in ("plain", "claimed"):
         answer = behind_tls(answers)[asked]
+        assert "camera=()" in answer["headers"]["Permissions-Policy"]
         assert answer["status"] == 301
         assert answer["headers"]["Location"] == "https://localhost/admin/login/"
 
@@ -112,3 +119,11 @@ def test_without_https_nothing_of_it(answers, proxies):
         assert "Strict-Transport-Security" not in told[asked]["headers"]
         assert told[asked]["cookies"] == {"csrftoken": False}
     assert told["session"]["cookies"] == {"sessionid": False}
+    assert told["scheme"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "client"), [("0", "127.0.0.1"), ("1", "192.0.2.2"), ("2", "192.0.2.1")]
+)
+def test_the_number_of_proxies_tells_the_client(answers, proxies, client):
+    assert answers(TRUSTED_PROXIES=proxies)["client"] == client
