@@ -86,8 +86,11 @@ def test_the_client_is_who_the_outermost_trusted_proxy_saw(settings, proxies, fo
     assert throttling.LoginThrottle().address(request) == client
 
 
-def test_who_is_connected_directly_counts_by_network_too():
-    request = RequestFactory().get("/", REMOTE_ADDR="2001:db8::1")
+@pytest.mark.parametrize("proxies", [0, 1])
+def test_who_is_connected_directly_counts_by_network_too(settings, proxies):
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": proxies}
+    headers = {"X-Forwarded-For": "nonsense"}
+    request = RequestFactory().get("/", REMOTE_ADDR="2001:db8::1", headers=headers)
     assert throttling.LoginThrottle().address(request) == "2001:db8::/64"
 
 
