@@ -272,9 +272,14 @@ def door(base: str) -> None:
         time.sleep(1)
         for path in ("/health/live/", "/health/ready/", "/api/v1/books/", "/admin/login/"):
             started = time.monotonic()
-            answer = Browser(base).ask(path)
-            expect(answer.status == 200, f"{path} beside slow clients", answer)
-            expect(time.monotonic() - started < 5, f"{path} waits for slow clients")
+            try:
+                answer = Browser(base).ask(path)
+            except OSError as error:
+                raise SystemExit(
+                    f"FAILED: {path} waits for {count} slow clients: {error}"
+                ) from None
+            expect(answer.status == 200, f"{path} beside {count} slow clients", answer)
+            expect(time.monotonic() - started < 5, f"{path} waits for {count} slow clients")
         inside()
         for connection in slow:
             connection.close()
@@ -290,6 +295,8 @@ def door(base: str) -> None:
     answer = Browser(base).ask(path)
     expect(answer.status == 200, "a request line of 8,190 bytes", answer)
     problem(Browser(base).ask(path + "a"), 414)
+    large = Browser(base).ask("/api/v1/members/register/", {"username": "a" * 2_000_000})
+    expect(large.status == 400, "a body of 2 MB does not reach the desk", large)
     problem(Browser(base).ask("/api/v1/books/", form={"x": "a" * 4_000_000}), 413)
     with say(base, b"GET /api/v1/books/ HTTP/1.1\r\nno header\r\n\r\n") as connection:
         connection.shutdown(socket.SHUT_WR)
