@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 
-class Resting(Exception):
-    """Not tried, for it has just failed."""
+class CircuitOpenError(Exception):
+    """Not tried, because the last try failed a moment ago."""
 
 
 class Breaker:
@@ -23,7 +23,7 @@ class Breaker:
 
     def __enter__(self) -> None:
         if time.monotonic() < self._until:
-            raise Resting
+            raise CircuitOpenError
 
     def __exit__(self, kind: type[BaseException] | None, *args: Any) -> None:
         if kind is not None:
@@ -32,3 +32,5 @@ class Breaker:
 
 broker = Breaker(rest=10)
 cache = Breaker(rest=5)
+# Apart from `broker`: one lost ping must not stop publishing, nor an open `broker` hide a recovery.
+health = Breaker(rest=2)

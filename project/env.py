@@ -48,10 +48,11 @@ def flag(name: str, default: bool) -> bool:
     return value in TRUE
 
 
-def number(name: str, default: int, lowest: int, highest: int) -> int:
+def number(name: str, default: int, lowest: int, highest: int, meaning: str = "") -> int:
     value = text(name, str(default))
     if not (is_count(value) and lowest <= int(value) <= highest):
-        raise WrongSetting(name, f"is {value!r}; write a number from {lowest} to {highest}.")
+        hint = f"write a number from {lowest} to {highest}" + (meaning and f": {meaning}")
+        raise WrongSetting(name, f"is {value!r}; {hint}.")
     return int(value)
 
 

@@ -7,29 +7,52 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from django.conf import settings  # noqa: E402
+from gunicorn.workers.gthread import ThreadWorker  # noqa: E402
 
 from project import env  # noqa: E402
+
+
+class DrainingWorker(ThreadWorker):
+    """When told to end, takes what waits in the listening socket's queue and closes the socket.
+
+    gunicorn keeps it open until the last answer, takes nothing more, and so drops what comes
+    meanwhile. Closed, it refuses, and nginx asks another web.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            taken = -1
+            while self.nr_conns > taken:
+                taken = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
 
 wsgi_app = "project.wsgi"
 bind = f"{env.text('BIND', '127.0.0.1')}:{settings.PORT}"
 # SQLite and memory as cache want one process; its threads wait for each other's I/O only.
 workers = 1 if settings.EMBEDDED else settings.WEB_CONCURRENCY
-worker_class = "gthread"
-threads = env.number("WEB_THREADS", 4, 1, 64)
+worker_class = DrainingWorker
+# A thread waits while its client sends. In containers nginx does that; here nothing stands before us.
+threads = env.number("WEB_THREADS", 16 if settings.EMBEDDED else 4, 1, 64)
 timeout = env.number("WEB_TIMEOUT", 60, 5, 3600)
 # Below compose's stop_grace_period, so that requests in hand are answered before SIGKILL.
 graceful_timeout = env.number("WEB_GRACEFUL_TIMEOUT", 25, 1, 3600)
+limit_request_line = 8190  # the most it takes; a link to the next page may carry long titles
 keepalive = env.number("WEB_KEEPALIVE", 5, 0, 3600)
 # A process is replaced now and then, whatever may leak; jitter, so that not all are at once.
 max_requests = env.number("WEB_MAX_REQUESTS", 0 if settings.EMBEDDED else 10_000, 0, 10**9)
 max_requests_jitter = max_requests // 5
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no disk in the heartbeat
-# project.proxies takes the client's address and scheme from trusted proxies, for gunicorn knows
-# neither their names nor X-Forwarded-For. Two judges might disagree, so gunicorn trusts nobody.
+# Django alone judges what proxies tell (TRUSTED_PROXIES): two judges might disagree.
 forwarded_allow_ips = ""
 control_socket_disable = True  # signals suffice
 accesslog = None if settings.EMBEDDED else "-"
-access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms %({x-request-id}o)s "%(a)s"'
+client = "%({x-forwarded-for}i)s" if settings.TRUSTED_PROXIES else "%(h)s"
+access_log_format = f'{client} "%(r)s" %(s)s %(B)s bytes %(M)s ms %({{x-request-id}}o)s "%(a)s"'
 
 
 def post_worker_init(worker: Any) -> None:

@@ -87,7 +87,7 @@ def broker_state() -> str:
     if not settings.REDIS_URL:
         return "ok"  # folders on our own disk
     try:
-        with breaker.broker, Redis.from_url(settings.REDIS_URL, **LIMITS) as redis:
+        with breaker.health, Redis.from_url(settings.REDIS_URL, **LIMITS) as redis:
             redis.ping()
     except Exception:
         return "down"

@@ -1,4 +1,7 @@
-from django.http import HttpResponsePermanentRedirect
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.middleware import common
 
 
@@ -13,3 +16,16 @@ class CommonMiddleware(common.CommonMiddleware):
     """
 
     response_redirect_class = SameRequestElsewhere
+
+
+def permissions_policy(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Says on every answer what its page may not ask the browser for."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["Permissions-Policy"] = settings.PERMISSIONS_POLICY
+        return response
+
+    return middleware

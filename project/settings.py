@@ -19,7 +19,6 @@ from django.utils.translation import gettext_lazy as _
 from project import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).absolute()
 EMBEDDED = not env.text("DATABASE_URL", "")
 
 
@@ -33,9 +32,12 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+DATA_DIR = make_folder(Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).absolute())
+
+
 def embedded_secret_key() -> str:
     """The key that the first embedded run generated, readable by its owner alone."""
-    path = make_folder(DATA_DIR) / "secret-key"
+    path = DATA_DIR / "secret-key"
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(50))
@@ -55,12 +57,9 @@ CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 PORT = env.number("PORT", 8000, 1, 65535)
 # Here and not in project/gunicorn.py, for gunicorn itself reads it before that, and less kindly.
 WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", 2, 1, 64)
-# Addresses, networks or host names of proxies whose X-Forwarded-For and -Proto are believed.
-TRUSTED_PROXIES = env.words(
-    "TRUSTED_PROXIES",
-    "",
-    r"[\w.:/-]+",
-    "write addresses, networks or host names, separated by commas.",
+# How many proxies stand in front: so many entries of X-Forwarded-For, from the right, are theirs.
+TRUSTED_PROXIES = env.number(
+    "TRUSTED_PROXIES", 0, 0, 9, "how many proxies stand in front, not which"
 )
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
@@ -89,6 +88,7 @@ INSTALLED_APPS = [
 
 # --- Middleware ---
 MIDDLEWARE = [
+    "project.middleware.permissions_policy",
     "project.requestid.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -122,7 +122,19 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
+# Without a proxy anybody could write this header.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
+# What no page of ours asks the browser for. Copying (Swagger UI) stays.
+PERMISSIONS_POLICY = ", ".join(
+    f"{feature}=()"
+    for feature in (
+        *("accelerometer", "autoplay", "browsing-topics", "camera", "display-capture"),
+        *("encrypted-media", "fullscreen", "geolocation", "gyroscope", "hid", "idle-detection"),
+        *("local-fonts", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
+        *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+    )
+)
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -318,7 +330,7 @@ REST_FRAMEWORK = {
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
-    "NUM_PROXIES": 0,  # REMOTE_ADDR is the client: project.proxies has asked the trusted proxies
+    "NUM_PROXIES": TRUSTED_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {

@@ -3,10 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.translation import gettext_lazy
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.cache import never_cache
 
 # The menu: group, its name, its models in order. Every registered model must be in it.
 MENU = {
@@ -41,6 +44,35 @@ class LibraryAdminSite(admin.AdminSite):
             if models.keys() & set(names)
         ]
 
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's, under the limit of the API's login, which counts both."""
+        from .api.throttling import LoginThrottle  # models are not ready when the site is made
+
+        throttle = LoginThrottle()
+        if request.method != "POST" or throttle.allow_request(request):
+            return super().login(request, extra_context)
+        return self.login_later(request, throttle.reset)
+
+    @method_decorator(never_cache)
+    def login_later(self, request: HttpRequest, seconds: int) -> TemplateResponse:
+        """The page as it was filled in, without looking whether the password is right."""
+        from django.contrib.admin.forms import AdminAuthenticationForm
+
+        context = {
+            **self.each_context(request),
+            "title": _("Log in"),
+            "app_path": request.get_full_path(),
+            "username": request.user.get_username(),
+            "form": AdminAuthenticationForm(
+                request, initial={"username": request.POST.get("username", "")}
+            ),
+            "refusal": too_many_attempts(seconds),
+        }
+        headers = {"Retry-After": str(seconds)}
+        return TemplateResponse(request, "admin/login.html", context, status=429, headers=headers)
+
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
@@ -49,3 +81,20 @@ class LibraryAdminSite(admin.AdminSite):
 
         context = {"cards": cards(request), "sending": overview(request)}
         return super().index(request, {**context, **(extra_context or {})})
+
+
+def too_many_attempts(seconds: int) -> str:
+    if seconds < 120:
+        text = ngettext(
+            "Too many attempts to sign in. Try again in %d second.",
+            "Too many attempts to sign in. Try again in %d seconds.",
+            seconds,
+        )
+        return text % seconds
+    minutes = -(-seconds // 60)  # rounded up: never too early
+    text = ngettext(
+        "Too many attempts to sign in. Try again in %d minute.",
+        "Too many attempts to sign in. Try again in %d minutes.",
+        minutes,
+    )
+    return text % minutes

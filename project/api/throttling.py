@@ -1,11 +1,13 @@
 """Limits per client, counted in the shared cache in fixed windows."""
 
+import ipaddress
 import logging
 import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import cache
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
@@ -23,10 +25,12 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class RateThrottle(BaseThrottle):
     """Lets through and logs where the cache is down: a limit is no reason to close the desk."""
 
-    def scope(self, request: Request) -> str:
+    def scope(self, request: Request | HttpRequest) -> str:
         raise NotImplementedError
 
-    def allow_request(self, request: Request, view: "APIView") -> bool:
+    reset: int  # seconds until the next window
+
+    def allow_request(self, request: Request | HttpRequest, view: "APIView | None" = None) -> bool:
         scope = self.scope(request)
         rate = api_settings.DEFAULT_THROTTLE_RATES[scope]
         if rate is None:
@@ -50,36 +54,62 @@ class RateThrottle(BaseThrottle):
     def wait(self) -> float:
         return self.reset
 
-    def client(self, request: Request) -> str:
+    def client(self, request: Request | HttpRequest) -> str:
         if request.user and request.user.is_authenticated:
             return f"user-{request.user.pk}"
-        return self.get_ident(request)
+        return self.address(request)
+
+    def address(self, request: Request | HttpRequest) -> str:
+        """What the last trusted proxy saw; where that is no address, who is connected to us."""
+        peer = request.META.get("REMOTE_ADDR", "")
+        hop = self.get_ident(request)  # type: ignore[arg-type]  # reads headers and META alone
+        return normalized(hop) or normalized(peer) or peer
 
 
 class AccountThrottle(RateThrottle):
     """By account, or by address for those who have none."""
 
-    def scope(self, request: Request) -> str:
+    def scope(self, request: Request | HttpRequest) -> str:
         return "account" if request.user and request.user.is_authenticated else "anon"
 
 
 class LoginThrottle(RateThrottle):
-    """By address alone: who guesses passwords must not lock an account for its owner."""
+    """By address alone: who guesses passwords must not lock an account for its owner.
 
-    def scope(self, request: Request) -> str:
+    The API's login and the admin's share the count.
+    """
+
+    def scope(self, request: Request | HttpRequest) -> str:
         return "login"
+
+    def client(self, request: Request | HttpRequest) -> str:
+        return self.address(request)
 
 
 class RegisterThrottle(RateThrottle):
-    def scope(self, request: Request) -> str:
+    def scope(self, request: Request | HttpRequest) -> str:
         return "register"
 
 
-def remember(request: Request, *state: Any) -> None:
-    request._request.rate_limits = [  # type: ignore[attr-defined]
-        *getattr(request._request, "rate_limits", []),
-        state,
-    ]
+def normalized(text: str) -> str:
+    """An address without its port, of IPv6 the /64 (which one client has whole), or "" if none."""
+    host = text.strip()
+    if host.startswith("["):  # [2001:db8::1]:443
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:  # 192.0.2.1:443
+        host = host.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+
+
+def remember(request: Request | HttpRequest, *state: Any) -> None:
+    plain: Any = getattr(request, "_request", request)
+    plain.rate_limits = [*getattr(plain, "rate_limits", []), state]
 
 
 def rate_limit_headers(request: Request) -> dict[str, str]:

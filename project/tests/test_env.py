@@ -170,12 +170,33 @@ def test_a_file_that_cannot_be_read(monkeypatch, tmp_path, content):
             "Library desk cannot start: THROTTLE_ANON is 'many'; "
             "write it as 60/min (s, min, h or d).",
         ),
+        (
+            {"TRUSTED_PROXIES": "nginx,10.0.0.0/8"},
+            "Library desk cannot start: TRUSTED_PROXIES is 'nginx,10.0.0.0/8'; "
+            "write a number from 0 to 9: how many proxies stand in front, not which.",
+        ),
+        *(
+            (
+                {"WORKER_DEAF_AFTER": value},
+                f"Library desk cannot start: WORKER_DEAF_AFTER is '{value}'; "
+                "write a number from 30 to 3600.",
+            )
+            for value in ("abc", "29")
+        ),
     ],
 )
 def test_the_start_ends_with_that_line_alone(environment, line):
     run = manage("check", **environment)
     assert run.returncode == 1
     assert run.stdout + run.stderr == f"{line}\n"
+
+
+def test_the_folder_of_the_data_is_made_beside_servers_too(tmp_path):
+    folder = tmp_path / "not" / "there yet"
+    servers = {"DATABASE_URL": "mysql://u:p@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1"}
+    run = manage("diffsettings", SECRET_KEY="x", DATA_DIR=str(folder), **servers)
+    assert run.returncode == 0, run.stderr
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_deployed_behind_tls_django_has_no_warning():

@@ -4,7 +4,7 @@ import time
 import pytest
 from django.db.migrations.recorder import MigrationRecorder
 
-from project import health
+from project import breaker, health
 
 LIVE, READY = "/health/live/", "/health/ready/"
 
@@ -60,3 +60,34 @@ def test_a_broker_in_trouble_degrades_and_does_not_delay(api, settings, listenin
     for answer in answers:
         assert answer.status_code == 200
         assert answer.json() == {"status": "degraded", "database": "ok", "broker": "down"}
+
+
+@pytest.mark.django_db
+def test_a_lost_ping_does_not_stop_publishing(api, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert api.get(READY).json()["broker"] == "down"
+    with breaker.broker, breaker.cache:
+        pass  # neither fails at once
+
+
+@pytest.mark.django_db
+def test_while_publishing_is_given_up_health_still_asks(api, settings, monkeypatch):
+    with pytest.raises(OSError), breaker.broker:
+        raise OSError
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    monkeypatch.setattr(health.Redis, "ping", lambda redis: True)
+    assert api.get(READY).json()["broker"] == "ok"
+
+
+@pytest.mark.django_db
+def test_a_silent_broker_delays_one_probe_not_every(api, settings, monkeypatch):
+    pings = []
+
+    def silent(redis):
+        pings.append(redis)
+        raise TimeoutError
+
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    monkeypatch.setattr(health.Redis, "ping", silent)
+    assert [api.get(READY).json()["broker"] for _ in range(3)] == ["down"] * 3
+    assert len(pings) == 1

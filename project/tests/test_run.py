@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,27 +13,170 @@ from urllib.request import urlopen
 import pytest
 from django.conf import settings
 
+from project.management.commands import run as command
 
-@pytest.mark.worker
-def test_it_leaves_no_process_behind_even_where_nobody_reads_what_it_prints(tmp_path):
-    port = free_port()
-    unset = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    run = subprocess.Popen(
-        [sys.executable, "manage.py", "run"],
-        cwd=settings.BASE_DIR,
-        env=environment | {"DATA_DIR": str(tmp_path), "PORT": str(port)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+pytestmark = pytest.mark.worker
+
+
+class Desk:
+    """A run on a folder of its own."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.environment = without_servers() | {"DATA_DIR": str(folder), "PORT": str(self.port)}
+        self.process = self.start(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def start(self, **options) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "run"],
+            cwd=settings.BASE_DIR,
+            env=self.environment,
+            **options,
+        )
+
+    def second_start(self) -> str:
+        """What another start on the same folder says before it gives up."""
+        second = self.start(stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        told = second.communicate(timeout=60)[1]
+        assert second.returncode == 1
+        return told
+
+    def answers(self) -> bool:
+        with urlopen(f"http://127.0.0.1:{self.port}/health/ready/", timeout=5) as answer:
+            return answer.status == 200
+
+    def children(self) -> dict[str, int]:
+        """The roles' processes, by the parent that the system tells of."""
+        found = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        roles = {"gunicorn": "web", "beat": "beat", "worker": "worker"}
+        return {
+            roles[re.search(r"gunicorn|beat|worker", line)[0]]: int(line.split()[0])
+            for line in found.stdout.splitlines()
+        }
+
+    def is_unlocked(self) -> bool:
+        """Each of its processes holds the lock."""
+        with open(self.folder / "run.lock") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path)
+    try:
+        assert wait_for(desk.answers)
+        yield desk
+    finally:
+        desk.process.send_signal(signal.SIGINT)
+        desk.process.stdout.close()
+        desk.process.wait(60)
+
+
+def test_it_leaves_no_process_behind_even_where_nobody_reads_what_it_prints(desk):
+    desk.process.stdout.close()
+    desk.process.send_signal(signal.SIGINT)
+    desk.process.wait(60)
+    assert desk.is_unlocked()
+
+
+def test_the_next_start_names_who_runs_and_after_a_kill_the_orphans_until_they_end(desk):
+    told = desk.second_start()
+    assert f"already runs on {desk.folder} (process {desk.process.pid})" in told
+    assert told.rstrip().endswith(f"kill {desk.process.pid}")
+    assert desk.answers(), "the first one goes on"
+
+    children = desk.children()
+    assert set(children) == {"web", "worker", "beat"}
+    os.kill(children["web"], signal.SIGSTOP)  # it cannot end now; the others do
+    try:
+        desk.process.kill()
+        desk.process.wait()
+        if command.prctl:
+            assert wait_for(lambda: not command.is_alive(str(children["worker"])))
+            assert wait_for(lambda: not command.is_alive(str(children["beat"])))
+        else:
+            os.kill(children["worker"], signal.SIGTERM)
+            os.kill(children["beat"], signal.SIGTERM)
+        told = desk.second_start()
+        assert f"already runs on {desk.folder} (process {children['web']})" in told
+        assert told.rstrip().endswith(f"kill {children['web']}")
+    finally:
+        os.kill(children["web"], signal.SIGCONT)
+    assert wait_for(desk.is_unlocked)
+
+
+@pytest.fixture
+def web(tmp_path):
+    """Address and process of the embedded run's web alone."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()
+    environment = without_servers() | {"DATA_DIR": str(tmp_path), "PORT": str(address[1])}
+    process = subprocess.Popen(
+        [sys.executable, *command.PROCESSES["web"]], cwd=settings.BASE_DIR, env=environment
     )
     try:
-        assert wait_for(lambda: urlopen(f"http://127.0.0.1:{port}/health/ready/").status == 200)
-        run.stdout.close()
+        assert wait_for(lambda: socket.create_connection(address).close() is None)
+        yield address, process
     finally:
-        run.send_signal(signal.SIGINT)
-    run.wait(60)
-    with open(tmp_path / "run.lock") as lock:  # which each of its processes holds
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process.kill()  # its child sees that and ends
+        process.wait()
+
+
+def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(web):
+    address, _ = web
+    halves = ["GET /health/live/ HTTP/1.1\r\nHost: x", "POST / HTTP/1.1\r\nHost: x\r\n"] * 4
+    opened = [socket.create_connection(address) for half in halves]
+    for connection, half in zip(opened, halves, strict=True):
+        connection.sendall(half.encode())
+    time.sleep(0.3)  # each has its thread
+    with urlopen(f"http://127.0.0.1:{address[1]}/health/live/", timeout=3) as answer:
+        assert answer.status == 200
+    for connection in opened:
+        connection.close()
+
+
+def test_a_web_that_is_told_to_end_takes_what_waits_and_refuses_the_rest(web):
+    """What it takes no more must fail at once: a proxy then asks another web."""
+    address, process = web
+    half = socket.create_connection(address)
+    half.sendall(b"GET /health/live/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")
+    time.sleep(0.3)
+    process.terminate()
+    assert wait_for(lambda: is_refused(address))
+    half.sendall(b"\r\n")
+    assert b" 200 " in half.makefile("rb").readline()
+    assert process.wait(10) == 0
+
+
+def test_a_lock_whose_holders_are_unknown_is_said_to_be_passing(tmp_path):
+    assert "try again" in command.already_running("")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert "try again" in command.already_running(f"{gone.pid}\n")
+
+
+def is_refused(address) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def without_servers() -> dict[str, str]:
+    unset = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+    return {name: value for name, value in os.environ.items() if name not in unset}
 
 
 def free_port() -> int:

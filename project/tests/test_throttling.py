@@ -1,7 +1,7 @@
 import os
-import random
 
 import pytest
+from django.test import RequestFactory
 from rest_framework.test import APIClient
 
 from project import settings as configured
@@ -18,20 +18,6 @@ pytestmark = pytest.mark.django_db
 def redis_cache(settings):
     """The configured one, which on a busy machine may take its time."""
     settings.CACHES = {"default": configured.CACHES["default"] | {"OPTIONS": {}}}
-
-
-@pytest.fixture
-def limit(settings, monkeypatch):
-    """Set some of the rates, in the middle of a window."""
-
-    def set_rates(**rates: str | None) -> None:
-        every = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] | rates
-        settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": every}
-
-    # A day of its own: a shared cache may hold the counts of tests that run at the same time.
-    now = random.randrange(10**6) * 86400 + 20
-    monkeypatch.setattr(throttling.time, "time", lambda: now)
-    return set_rates
 
 
 def statuses(client: APIClient, path: str, times: int) -> list[int]:
@@ -68,6 +54,59 @@ def test_a_forged_address_does_not_help(api, limit):
     limit(anon="1/m")
     api.get(BOOKS)
     assert api.get(BOOKS, HTTP_X_FORWARDED_FOR="192.0.2.1").status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "client"),
+    [
+        (0, "192.0.2.1", "10.0.0.7"),
+        (1, None, "10.0.0.7"),
+        (1, "192.0.2.1", "192.0.2.1"),
+        (1, "6.6.6.6, 192.0.2.1", "192.0.2.1"),  # what the client wrote itself stands on the left
+        (2, "6.6.6.6, 192.0.2.1, 10.0.0.8", "192.0.2.1"),
+        (2, "192.0.2.1", "192.0.2.1"),  # straight to the inner proxy
+        (1, "192.0.2.1:5678", "192.0.2.1"),
+        (1, "[2001:db8:1:2:3::4]:80", "2001:db8:1:2::/64"),
+        (1, "[2001:db8:1:2:3::4]", "2001:db8:1:2::/64"),
+        (1, "2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+        (1, "2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        (1, "::ffff:192.0.2.1", "192.0.2.1"),
+        (1, "[::ffff:192.0.2.1]:80", "192.0.2.1"),
+        (1, "192.0.2.1, nonsense", "10.0.0.7"),
+        (1, "192.0.2.1, ", "10.0.0.7"),
+        (1, "unknown", "10.0.0.7"),
+        (1, "[", "10.0.0.7"),
+        (1, "192.0.2.1:80:90", "10.0.0.7"),
+    ],
+)
+def test_the_client_is_who_the_outermost_trusted_proxy_saw(settings, proxies, forwarded, client):
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": proxies}
+    headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
+    request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.7", **headers)
+    assert throttling.LoginThrottle().address(request) == client
+
+
+@pytest.mark.parametrize("proxies", [0, 1])
+def test_who_is_connected_directly_counts_by_network_too(settings, proxies):
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": proxies}
+    headers = {"X-Forwarded-For": "nonsense"}
+    request = RequestFactory().get("/", REMOTE_ADDR="2001:db8::1", headers=headers)
+    assert throttling.LoginThrottle().address(request) == "2001:db8::/64"
+
+
+def test_without_any_address_there_is_one_count(api, limit):
+    """As behind a Unix socket."""
+    limit(anon="1/m")
+    assert [api.get(BOOKS, REMOTE_ADDR="").status_code for _ in range(2)] == [200, 429]
+
+
+def test_clients_behind_a_proxy_each_have_their_own_limit(api, limit, settings):
+    limit(anon="1/m")
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": 1}
+    for client in ("192.0.2.1:1000", "192.0.2.2:1000", "[2001:db8::1]:9", "2001:db8:0:1::1"):
+        assert api.get(BOOKS, HTTP_X_FORWARDED_FOR=client).status_code == 200
+    for same in ("192.0.2.1:2000", "192.0.2.2", "2001:db8::ffff", "[2001:db8:0:1::2]:9"):
+        assert api.get(BOOKS, HTTP_X_FORWARDED_FOR=same).status_code == 429
 
 
 def test_answers_say_what_is_left(api, limit):

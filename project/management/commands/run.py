@@ -1,3 +1,4 @@
+import ctypes
 import fcntl
 import os
 import signal
@@ -22,6 +23,8 @@ PROCESSES = {
     "beat": ["-m", "celery", "--app", "project", "--quiet", "beat", "--loglevel", "warning"],
 }
 PATIENCE = 15  # seconds that a process has to end by itself
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
 
 
 class Command(BaseCommand):
@@ -38,15 +41,16 @@ class Command(BaseCommand):
                 "Unset it, or start the roles one by one (entrypoint.sh)."
             )
         self.stopping = False
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
         lock = self.lock()
         self.check_port()
         report = StringIO()
         call_command("prepare", sample_data=True, verbosity=0, stdout=report)
-        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, self.stop)
-        # Each holds the lock: where this process is killed, the next start sees its orphans.
-        self.running = {name: self.start(name, lock) for name in PROCESSES}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.stop)
         try:
+            for name in PROCESSES:
+                self.start(name, lock)
             self.wait_for_web()
             if not self.stopping:
                 self.announce(report.getvalue())
@@ -60,13 +64,17 @@ class Command(BaseCommand):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise CommandError(
-                f"Library desk already runs on {settings.DATA_DIR} (process {file.read().strip()})."
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            raise CommandError(already_running(file.read())) from None
+        self.write_processes(file)
         return file
+
+    def write_processes(self, lock: IO[str]) -> None:
+        """For whoever finds it locked: this process, then its children."""
+        lock.truncate(0)
+        lock.writelines(
+            f"{pid}\n" for pid in (os.getpid(), *(p.pid for p in self.running.values()))
+        )
+        lock.flush()
 
     def check_port(self) -> None:
         with socket.socket() as probe:
@@ -79,11 +87,16 @@ class Command(BaseCommand):
                     f"Choose another: make run PORT={settings.PORT % 65535 + 1}"
                 ) from None
 
-    def start(self, name: str, lock: IO[str]) -> subprocess.Popen[bytes]:
-        # A session of its own, so that Ctrl-C reaches us alone and we end them in order.
-        return subprocess.Popen(
-            [sys.executable, *PROCESSES[name]], start_new_session=True, pass_fds=[lock.fileno()]
+    def start(self, name: str, lock: IO[str]) -> None:
+        # A session of its own, so that Ctrl-C reaches us alone and we end them in order. It holds
+        # the lock too: where we are killed, the next start sees who is left.
+        self.running[name] = subprocess.Popen(
+            [sys.executable, *PROCESSES[name]],
+            start_new_session=True,
+            pass_fds=[lock.fileno()],
+            preexec_fn=end_with_parent,  # safe: we have one thread
         )
+        self.write_processes(lock)
 
     def wait_for_web(self) -> None:
         while not self.stopping and self.running["web"].poll() is None:
@@ -115,7 +128,7 @@ class Command(BaseCommand):
                 if process.poll() is not None and not self.stopping:
                     self.stderr.write(f"{name} ended ({process.returncode}); starting it again")
                     time.sleep(1)
-                    self.running[name] = self.start(name, lock)
+                    self.start(name, lock)
 
     def stop(self, *args: Any) -> None:
         self.stopping = True
@@ -133,3 +146,32 @@ class Command(BaseCommand):
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def end_with_parent() -> None:
+    """In a child: SIGTERM where its parent is killed and could not end it."""
+    if prctl:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def already_running(pids: str) -> str:
+    """What the next start says, by the lock's file."""
+    living = [pid for pid in pids.split() if is_alive(pid)]
+    if not living:
+        return f"Library desk on {settings.DATA_DIR} is just starting or ending: try again."
+    if living[0] == pids.split()[0]:
+        del living[1:]  # our like, which ends its children itself
+    return (
+        f"Library desk already runs on {settings.DATA_DIR} (process {', '.join(living)}). "
+        f"End it with: kill {' '.join(living)}"
+    )
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,48 @@
+"""Which passwords staff may not choose; each is refused for one reason alone."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.urls import reverse
+
+GOOD = "seven-lamps-7"
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        ("ann.walker1", "password_too_similar"),
+        ("lamps-7", "password_too_short"),
+        ("basketball", "password_too_common"),
+        ("8203957164", "password_entirely_numeric"),
+    ],
+)
+def test_a_weak_password_is_refused(password, reason):
+    with pytest.raises(ValidationError) as caught:
+        validate_password(password, User(username="ann.walker"))
+    assert [error.code for error in caught.value.error_list] == [reason]
+
+
+def test_others_are_taken_down_to_eight_characters():
+    validate_password("lamps-77", User(username="ann.walker"))
+
+
+@pytest.mark.parametrize(("password", "taken"), [("8203957164", False), (GOOD, True)])
+def test_the_page_of_the_own_password_holds_the_rule(client, staff, password, taken):
+    client.force_login(staff)
+    form = {"old_password": "staff", "new_password1": password, "new_password2": password}
+    answer = client.post(reverse("admin:password_change"), form)
+    assert answer.status_code == (302 if taken else 200)
+    staff.refresh_from_db()
+    assert staff.check_password(password) is taken
+
+
+@pytest.mark.parametrize(("password", "taken"), [("8203957164", False), (GOOD, True)])
+def test_the_page_of_a_new_account_holds_the_rule(client, staff, password, taken):
+    client.force_login(staff)
+    form = {"username": "ann", "usable_password": "true"}
+    client.post(
+        reverse("admin:auth_user_add"), form | {"password1": password, "password2": password}
+    )
+    assert User.objects.filter(username="ann").exists() is taken
