@@ -19,6 +19,7 @@ threads = env.number("WEB_THREADS", 4, 1, 64)
 timeout = env.number("WEB_TIMEOUT", 60, 5, 3600)
 # Below compose's stop_grace_period, so that requests in hand are answered before SIGKILL.
 graceful_timeout = env.number("WEB_GRACEFUL_TIMEOUT", 25, 1, 3600)
+limit_request_line = 8190  # the most it takes; a link to the next page may carry long titles
 keepalive = env.number("WEB_KEEPALIVE", 5, 0, 3600)
 # A process is replaced now and then, whatever may leak; jitter, so that not all are at once.
 max_requests = env.number("WEB_MAX_REQUESTS", 0 if settings.EMBEDDED else 10_000, 0, 10**9)
