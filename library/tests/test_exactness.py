@@ -84,7 +84,9 @@ def test_the_schema_knows_the_latest_year(api, monkeypatch):
             return date(2030, 1, 1)
 
     monkeypatch.setattr("library.models.date", NextYear)
-    schemas = api.get("/api/schema/", HTTP_ACCEPT="application/json").json()["components"]["schemas"]
+    schemas = api.get("/api/schema/", HTTP_ACCEPT="application/json").json()["components"][
+        "schemas"
+    ]
     year = schemas["BookRequest"]["properties"]["publication_year"]
     assert (year["minimum"], year["maximum"]) == (1, 2031)
 
@@ -127,7 +129,9 @@ def test_a_year_in_a_filter_is_from_1_to_9999(api, value, code):
         assert api.get(f"{BOOKS}?publication_year={year}").status_code == 200
 
 
-@pytest.mark.parametrize("value", ["２０", "2_0", " 20", "20 ", "+20", "²", "201", "0", "0000009999"])
+@pytest.mark.parametrize(
+    "value", ["２０", "2_0", " 20", "20 ", "+20", "²", "201", "0", "0000009999"]
+)
 def test_a_page_size_is_written_with_ascii_digits(api, value):
     assert codes(api.get(f"{BOOKS}?page_size={quote(value)}")) == {"page_size": "invalid"}
 

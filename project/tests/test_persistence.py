@@ -31,7 +31,21 @@ def test_what_passes_by_itself_is_waited_for(code):
     assert database.persistently(Flaky(*[OperationalError(code, "")] * 5)) == "done"
 
 
-@pytest.mark.parametrize("error", [OperationalError(1045, "denied"), IntegrityError(1062, "twice")])
+@pytest.mark.parametrize("words", ["database is locked", "database table is locked: library_book"])
+def test_a_lock_of_sqlite_is_waited_for(words):
+    assert database.persistently(Flaky(*[OperationalError(words)] * 5)) == "done"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError(1045, "denied"),
+        OperationalError(3118, "Access denied for user 'app'. Account is locked."),
+        OperationalError("database disk image is malformed"),
+        IntegrityError(1062, "twice"),
+    ],
+    ids=repr,
+)
 def test_what_does_not_pass_is_raised(error):
     with pytest.raises(type(error)):
         database.persistently(Flaky(error))
