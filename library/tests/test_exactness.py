@@ -196,9 +196,9 @@ def write_isbn(number: str) -> None:
 
 def test_the_database_refuses_a_music_number():
     add()
-    with pytest.raises(DatabaseError, match="library_book_isbn_no_music_number"):
-        with transaction.atomic():
-            write_isbn(MUSIC_NUMBER)
+    refused = pytest.raises(DatabaseError, match="library_book_isbn_no_music_number")
+    with refused, transaction.atomic():
+        write_isbn(MUSIC_NUMBER)
     write_isbn("9791090636071")
 
 
