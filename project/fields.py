@@ -32,7 +32,7 @@ class CaseInsensitiveCharField(CaseInsensitive):
 
 class CaseInsensitiveEmailField(CaseInsensitive, models.EmailField):
     # Django's own would let "localhost" pass for a domain.
-    default_validators = [*Collated.default_validators, EmailValidator(allowlist=[])]
+    default_validators = [EmailValidator(allowlist=[])]
 
 
 class BinaryCharField(Collated):
