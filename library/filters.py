@@ -1,16 +1,21 @@
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from typing import Any
 
 import django_filters as filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
+from drf_spectacular.utils import extend_schema_field
 
 from project.api.filters import TimeFilter
 
 from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
+
+FIRST_YEAR, LAST_YEAR = 1, 9999  # as the column's constraint
 
 
 class IsbnFilter(filters.CharFilter):
@@ -18,11 +23,22 @@ class IsbnFilter(filters.CharFilter):
 
 
 class YearField(forms.IntegerField):
-    default_validators = [MinValueValidator(1), MaxValueValidator(9999)]
+    default_validators = [MinValueValidator(FIRST_YEAR), MaxValueValidator(LAST_YEAR)]
+
+    def to_python(self, value: str | None) -> int | None:
+        # int() would take " 2000 ", "2_000" and digits of other scripts too.
+        if value and not re.fullmatch("[0-9]{1,9}", value):
+            raise ValidationError(self.error_messages["invalid"], "invalid")
+        return super().to_python(value)
 
 
 class YearFilter(filters.NumberFilter):
     field_class = YearField
+
+    def __init__(self, *args: Any, label: str, **kwargs: Any) -> None:
+        super().__init__(*args, label=label, **kwargs)
+        schema = {"type": "integer", "minimum": FIRST_YEAR, "maximum": LAST_YEAR}
+        extend_schema_field({**schema, "description": label})(self)
 
 
 class BookFilterSet(filters.FilterSet):

@@ -47,6 +47,10 @@ def normalise(text: str) -> str:
         raise ValidationError(
             _("An ISBN of 13 digits begins with 978 or 979."), code="invalid_isbn"
         )
+    if number.startswith("9790"):
+        raise ValidationError(
+            _("979-0 begins a music number (ISMN), which is no ISBN."), code="invalid_isbn"
+        )
     expected = ean.calc_check_digit(number[:-1])
     if number[-1] != expected:
         raise _wrong_check_digit(expected, number[-1])

@@ -21,8 +21,12 @@ from .words import words_of
 T = TypeVar("T")
 
 
+def latest_year() -> int:
+    return date.today().year + 1
+
+
 def not_after_next_year(year: int) -> None:
-    if year > (latest := date.today().year + 1):
+    if year > (latest := latest_year()):
         raise ValidationError(
             _("A publication year is at most %(latest)d."),
             code="max_value",
@@ -255,6 +259,11 @@ class Book(VersionedModel):
                 name="library_book_isbn_13_digits",
                 condition=Q(isbn__regex=r"^97[89][0-9]{10}$"),
                 violation_error_message=_("An ISBN is stored as 13 digits."),
+            ),
+            models.CheckConstraint(
+                name="library_book_isbn_no_music_number",
+                condition=~Q(isbn__regex=r"^9790"),
+                violation_error_message=_("979-0 begins a music number (ISMN), which is no ISBN."),
             ),
         ]
 

@@ -1,14 +1,17 @@
 from typing import Any
 
-from rest_framework import serializers
-
-from project.api.serializers import StrictModelSerializer
+from project.api.serializers import ExactCharField, ExactIntegerField, StrictModelSerializer
 
 from .isbn import EXAMPLE, normalise
-from .models import Book
+from .models import Book, latest_year
 
 
-class IsbnField(serializers.CharField):
+class YearField(ExactIntegerField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=latest_year(), **kwargs)
+
+
+class IsbnField(ExactCharField):
     """Any spelling in, 13 digits out."""
 
     def to_internal_value(self, data: Any) -> str:
@@ -16,6 +19,7 @@ class IsbnField(serializers.CharField):
 
 
 class BookSerializer(StrictModelSerializer):
+    publication_year = YearField()
     isbn = IsbnField(
         max_length=40, help_text=f"Any spelling, such as {EXAMPLE}; answered as 13 digits."
     )

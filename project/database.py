@@ -22,6 +22,9 @@ IN_THE_WAY = {1205, 1213}
 # Or the server takes no writes for a while: read only during a failover, disk full.
 NO_WRITES = {1021, 1114, 1290, 1836, 3101}
 
+# SQLite has no numbers. MySQL's error 3118 speaks of a locked account, so its words are not enough.
+SQLITE_IN_THE_WAY = ("database is locked", "database table is locked")
+
 # Seconds that a server in service may be silent before a statement has failed. In a web somebody
 # waits: while the server's disk is full its COMMITs never end, and lists wait for a free thread.
 SILENCE = 20
@@ -94,6 +97,12 @@ def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
             cursor.execute("SELECT RELEASE_LOCK(%s)", [lock])
 
 
+def gave_way(error: Exception) -> bool:
+    """Whether another transaction was in the way of this one."""
+    code = error.args[0] if error.args else None
+    return code in IN_THE_WAY or str(error).startswith(SQLITE_IN_THE_WAY)
+
+
 T = TypeVar("T")
 
 
@@ -109,8 +118,8 @@ def persistently(call: Callable[[], T], patience: float = 60) -> T:
             return call()
         except (OperationalError, InterfaceError) as error:
             code = error.args[0] if error.args else None
-            passing = code in LOST | IN_THE_WAY | NO_WRITES or isinstance(error, InterfaceError)
-            passing = passing or "locked" in str(error)  # SQLite
+            passing = code in LOST | NO_WRITES or isinstance(error, InterfaceError)
+            passing = passing or gave_way(error)
             if connection.in_atomic_block or not passing or time.monotonic() > stop:
                 raise
             logger.warning("Tried again after MySQL's error %s.", code)

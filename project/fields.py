@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from django.core.validators import ProhibitNullCharactersValidator
+from django.core.validators import EmailValidator, ProhibitNullCharactersValidator
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -31,7 +31,8 @@ class CaseInsensitiveCharField(CaseInsensitive):
 
 
 class CaseInsensitiveEmailField(CaseInsensitive, models.EmailField):
-    pass
+    # Django's own would let "localhost" pass for a domain.
+    default_validators = [EmailValidator(allowlist=[])]
 
 
 class BinaryCharField(Collated):

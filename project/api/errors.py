@@ -14,11 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views import defaults
 from rest_framework import exceptions, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
-from project.database import IN_THE_WAY
+from project.database import gave_way
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +69,9 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge()
     elif _of_the_database(error):
-        if not _gave_way(error):
+        if not gave_way(error):
             logger.error("The database is not available: %r", error)
-        error = Busy() if _gave_way(error) else Unavailable()
+        error = Busy() if gave_way(error) else Unavailable()
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -80,6 +81,9 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.PermissionDenied()
     response.data = problem(response.status_code, cast(exceptions.APIException, error))
     response.content_type = CONTENT_TYPE
+    # Whatever the view answers with itself: a page, or the schema in YAML.
+    context["request"].accepted_renderer = JSONRenderer()
+    context["request"].accepted_media_type = CONTENT_TYPE
     return response
 
 
@@ -134,16 +138,11 @@ def _of_the_database(error: BaseException | None) -> bool:
     return isinstance(error, OperationalError | InterfaceError)
 
 
-def _gave_way(error: Exception) -> bool:
-    # SQLite has no numbers.
-    return not IN_THE_WAY.isdisjoint(error.args[:1]) or "locked" in str(error)
-
-
 # Django's own error pages, for what happens before or outside a view of the API.
 
 
 def _page(request: HttpRequest, error: type[exceptions.APIException], page: Any) -> HttpResponse:
-    if not request.path.startswith("/api/"):
+    if not f"{request.path}/".startswith("/api/"):
         return page()
     body = problem(error.status_code, error())
     return JsonResponse(body, status=error.status_code, content_type=CONTENT_TYPE)
@@ -163,6 +162,16 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(request, exceptions.NotFound, lambda: defaults.page_not_found(request, exception))
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    return _page(
+        request,
+        TooLarge,
+        lambda: HttpResponse(
+            TooLarge.default_detail, status=413, content_type="text/plain; charset=utf-8"
+        ),
+    )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

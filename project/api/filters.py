@@ -45,6 +45,8 @@ class TimeField(fields.IsoDateTimeField):
     """A time that the databases can hold: year 1 or 9999 may lie beyond them in UTC."""
 
     def clean(self, value: str) -> datetime | None:
+        if value and not value.isascii():  # Django reads digits of any script
+            raise forms.ValidationError(self.error_messages["invalid"], "invalid")
         time = super().clean(value)
         if time and not 1000 <= time.year < 9999:
             raise forms.ValidationError(_("Write a year from 1000 to 9998."), "invalid")

@@ -97,7 +97,7 @@ class AutoSchema(openapi.AutoSchema):
 
 
 def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add to every operation the statuses that it can answer with."""
+    """Add to every operation the statuses that it can answer with, and what StrictMixin asks."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM
     components["responses"] = {
@@ -116,9 +116,13 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                 reference = {"$ref": f"#/components/responses/Problem{status}"}
                 operation["responses"].setdefault(status, reference)
             operation["responses"] = dict(sorted(operation["responses"].items()))
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
+                    parameter["schema"] = NOT_BLANK
     return result
 
 
+NOT_BLANK = {"type": "string", "minLength": 1, "pattern": r"\S"}
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 
 

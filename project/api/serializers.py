@@ -1,8 +1,36 @@
-from typing import Any
+from typing import Any, ClassVar
 
-from django.core.validators import ProhibitNullCharactersValidator
+from django.core.validators import EmailValidator, ProhibitNullCharactersValidator
+from django.db import models
 from django.utils.translation import gettext as _
 from rest_framework import serializers
+
+
+class ExactCharField(serializers.CharField):
+    """Takes a JSON string; DRF takes a number for one too."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class ExactEmailField(ExactCharField, serializers.EmailField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        [validator] = [v for v in self.validators if isinstance(v, EmailValidator)]
+        validator.domain_allowlist = []  # Django's holds "localhost"
+
+
+class ExactIntegerField(serializers.IntegerField):
+    """Takes a JSON integer, which 2000.0 is by JSON Schema; DRF takes a text for one too."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
+        if type(data) is not int:
+            self.fail("invalid")
+        return data
 
 
 class StrictSerializer(serializers.Serializer):
@@ -28,6 +56,12 @@ class StrictSerializer(serializers.Serializer):
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
     """Leaves uniqueness to the database, which alone can tell: see RecordMixin."""
 
+    serializer_field_mapping: ClassVar = serializers.ModelSerializer.serializer_field_mapping | {
+        models.CharField: ExactCharField,
+        models.EmailField: ExactEmailField,
+        models.PositiveSmallIntegerField: ExactIntegerField,
+    }
+
     def get_unique_together_validators(self) -> list[Any]:
         return []
 
@@ -36,9 +70,9 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         kwargs["validators"] = [
             validator
             for validator in kwargs.get("validators", [])
-            # CharField has a check of its own for NUL: once is enough.
+            # The fields check for NUL and addresses themselves: once is enough.
             if not hasattr(validator, "queryset")
-            and not isinstance(validator, ProhibitNullCharactersValidator)
+            and not isinstance(validator, ProhibitNullCharactersValidator | EmailValidator)
         ]
         if not kwargs["validators"]:
             del kwargs["validators"]

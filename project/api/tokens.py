@@ -14,14 +14,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from .serializers import StrictSerializer
+from .serializers import ExactCharField, StrictSerializer
 from .throttling import LoginThrottle
 from .views import StrictMixin
 
 
 class CredentialsSerializer(StrictSerializer):
-    username = serializers.CharField(max_length=150)
-    password = serializers.CharField(
+    username = ExactCharField(max_length=150)
+    password = ExactCharField(
         max_length=1000, trim_whitespace=False, style={"input_type": "password"}
     )
 

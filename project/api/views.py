@@ -1,11 +1,13 @@
 """What every view of the API shares."""
 
 import difflib
+from datetime import UTC
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -25,7 +27,13 @@ TAGGED = (200, 201, 304, 412)
 
 
 class StrictMixin:
-    """Refuses query parameters that the view does not know, and tells what is left of its limit."""
+    """What is the same for every view: parameters, time zone, and what is left of the limit."""
+
+    flags: set[str] = set()  # parameters without a value
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with timezone.override(UTC):  # programs read and write UTC; TIME_ZONE is for the pages
+            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
@@ -36,6 +44,11 @@ class StrictMixin:
                 errors[name] = [ErrorDetail(_unknown_parameter(name, known), "unknown")]
             elif len(values) > 1:
                 errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
+            elif not values[0].strip() and name not in self.flags:
+                errors[name] = [ErrorDetail(_("Give this parameter a value."), "blank")]
+            elif "\0" in values[0]:
+                message = _("Null characters are not allowed.")
+                errors[name] = [ErrorDetail(message, "null_characters_not_allowed")]
             elif "\ufffd" in values[0]:  # what Django reads for bytes that are not UTF-8
                 errors[name] = [ErrorDetail(_("Write this parameter in UTF-8."), "encoding")]
         if errors:

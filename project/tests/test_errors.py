@@ -91,7 +91,12 @@ def test_a_method_that_is_not_offered(web):
 @pytest.mark.parametrize(
     "path",
     [
+        "/api",
         "/api/",
+        "/api/nothing",
+        "/api/v1",
+        "/api/v1/",
+        "/api/docs/nothing/",
         "/api/v1/nothing/",
         "/api/v2/books/",
         "/api/v1/books/0/",
@@ -139,8 +144,17 @@ def test_an_unknown_parameter_names_the_closest(web):
     assert error["message"] == "Unknown parameter. Do you mean title?"
 
 
-def test_a_foreign_host(web):
-    problem(web.get(BOOKS, headers={"host": "evil.example"}), 400)
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/docs/", "/api/schema/", BOOKS])
+def test_a_foreign_host(web, path):
+    problem(web.get(path, headers={"host": "evil.example"}), 400)
+
+
+@pytest.mark.parametrize("path", ["/apiary", "/apis/", "/admin/api/"])
+def test_what_only_begins_like_the_api_is_a_page(web, staff, path):
+    web.force_login(staff)
+    response = web.get(path)
+    assert response.status_code == 404
+    assert response.headers["Content-Type"].startswith("text/html")
 
 
 def test_a_session_without_a_csrf_token(staff):
@@ -174,6 +188,9 @@ def test_outside_the_api_errors_are_pages(web):
         (OperationalError(1205, "Lock wait timeout exceeded"), 409),
         (OperationalError(1213, "Deadlock found"), 409),
         (OperationalError("database is locked"), 409),
+        (OperationalError("database table is locked: library_book"), 409),
+        (OperationalError(3118, "Access denied for user 'app'. Account is locked."), 503),
+        (OperationalError("unable to open database file"), 503),
         (OperationalError(2006, "Server has gone away"), 503),
         (OperationalError(2013, "Lost connection"), 503),
         (InterfaceError(0, ""), 503),

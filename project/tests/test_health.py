@@ -26,6 +26,16 @@ def test_ready(api):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("path", [LIVE, READY])
+@pytest.mark.parametrize(
+    "query",
+    ["t=1", "t", "t=", "=", "%00", "t=%FF", "t=1&t=2", "format=xml", "page_size=0"],
+)
+def test_any_query_string_will_do(api, path, query):
+    assert api.get(f"{path}?{query}").status_code == 200
+
+
+@pytest.mark.django_db
 def test_once_migrated_a_probe_costs_one_query(api, django_assert_num_queries):
     api.get(READY)
     with django_assert_num_queries(1):

@@ -62,7 +62,13 @@ def test_what_passes_by_itself_is_waited_for(code, connection, caplog):
 
 
 @pytest.mark.parametrize(
-    "error", [InterfaceError(0, ""), InterfaceError(), OperationalError("database is locked")]
+    "error",
+    [
+        InterfaceError(0, ""),
+        InterfaceError(),
+        OperationalError("database is locked"),
+        OperationalError("database table is locked: book"),
+    ],
 )
 def test_so_is_what_has_no_number(error):
     assert database.persistently(Flaky(error)) == "done"
@@ -74,6 +80,8 @@ def test_so_is_what_has_no_number(error):
         *(OperationalError(code, "") for code in (1045, 1049, 1142, 3819)),
         OperationalError(),
         OperationalError("no such table"),
+        OperationalError("database disk image is malformed"),
+        OperationalError(3118, "Access denied for user 'app'. Account is locked."),
         IntegrityError(1062, "twice"),
         IntegrityError(2006, ""),
         ValueError("a fault of ours"),

@@ -1,6 +1,10 @@
+import json
 import os
+import subprocess
+import sys
 
 import pytest
+from django.core.cache import cache
 from django.test import RequestFactory
 from rest_framework.test import APIClient
 
@@ -169,3 +173,85 @@ def test_processes_share_the_limit(api, limit, redis_cache):
     other = caches.create_connection("default")
     assert other.incr(f"throttle:anon:127.0.0.1:{number}") == 2
     assert api.get(BOOKS).status_code == 429
+
+
+# --- What the desk is delivered with ---
+
+
+def test_the_default_rates():
+    """Of the settings themselves, in an environment without any of their own."""
+    unset = {"THROTTLE_ANON", "THROTTLE_ACCOUNT", "THROTTLE_REGISTER", "THROTTLE_LOGIN"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    code = (
+        "from project.settings import REST_FRAMEWORK; import json;"
+        "print(json.dumps(REST_FRAMEWORK['DEFAULT_THROTTLE_RATES']))"
+    )
+    command = [sys.executable, "-c", code]
+    output = subprocess.check_output(command, cwd=configured.BASE_DIR, env=environment)
+    assert json.loads(output) == DEFAULTS
+
+
+DEFAULTS = {"anon": "600/m", "account": "3000/m", "register": "60/m", "login": "20/m"}
+GUESS = {"username": "staff", "password": "wrong"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "number", "method", "path", "body"),
+    [
+        ("anon", 600, "get", BOOKS, None),
+        ("anon", 600, "get", f"{BOOKS}1/", None),
+        ("anon", 600, "options", BOOKS, None),
+        ("anon", 600, "get", "/api/schema/", None),
+        ("anon", 600, "get", "/api/docs/", None),
+        ("anon", 600, "get", "/api/redoc/", None),
+        ("register", 60, "post", REGISTER, {}),
+        ("login", 20, "post", TOKEN, GUESS),
+    ],
+)
+def test_each_default_limit_ends_at_its_number_and_with_its_window(
+    api, limit, monkeypatch, scope, number, method, path, body
+):
+    limit(**DEFAULTS)
+
+    def ask():
+        return getattr(api, method)(path, body) if body is not None else getattr(api, method)(path)
+
+    start = int(throttling.time.time()) // 60 * 60
+    first = ask()
+    assert first.headers["RateLimit-Policy"] == f'"{scope}";q={number};w=60'
+    assert first.headers["RateLimit"] == f'"{scope}";r={number - 1};t=40'
+    window = f"throttle:{scope}:127.0.0.1:{start // 60}"
+    cache.set(window, number - 1)
+    assert ask().status_code == first.status_code
+    assert (refused := ask()).status_code == 429
+    assert refused.headers["Retry-After"] == "40"
+    assert refused.json()["errors"][0]["code"] == "throttled"
+    for seconds, retry_after in [(20.5, "40"), (59, "1"), (59.999, "1")]:
+        monkeypatch.setattr(throttling.time, "time", lambda at=start + seconds: at)
+        assert (refused := ask()).status_code == 429
+        assert refused.headers["Retry-After"] == retry_after
+    monkeypatch.setattr(throttling.time, "time", lambda: start + 60)
+    assert (answer := ask()).status_code == first.status_code
+    assert answer.headers["RateLimit"] == f'"{scope}";r={number - 1};t=60'
+    assert "Retry-After" not in answer.headers
+
+
+def test_an_account_has_3000_requests_a_minute_whatever_its_address(staff, staff_api, limit):
+    limit(**DEFAULTS)
+    answer = staff_api.get(BOOKS)
+    assert answer.headers["RateLimit-Policy"] == '"account";q=3000;w=60'
+    cache.set(f"throttle:account:user-{staff.pk}:{int(throttling.time.time()) // 60}", 2999)
+    assert staff_api.get(BOOKS, REMOTE_ADDR="192.0.2.1").status_code == 200
+    assert staff_api.get(BOOKS).status_code == 429
+    assert staff_api.get(BOOKS, REMOTE_ADDR="192.0.2.1").status_code == 429
+
+
+@pytest.mark.parametrize(("period", "seconds"), [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)])
+def test_a_window_lasts_as_long_as_its_rate_says(api, limit, monkeypatch, period, seconds):
+    limit(anon=f"1/{period}")
+    start = int(throttling.time.time()) // 86400 * 86400
+    for at, status in [(0, 200), (0, 429), (seconds - 0.5, 429), (seconds, 200)]:
+        monkeypatch.setattr(throttling.time, "time", lambda at=at: start + at)
+        answer = api.get(BOOKS)
+        assert answer.status_code == status
+        assert answer.headers["RateLimit-Policy"] == f'"anon";q=1;w={seconds}'

@@ -126,3 +126,45 @@ def test_a_token_costs_one_query_however_many_there_are(staff, django_assert_num
         _, token = AuthToken.objects.create(staff)
     with django_assert_num_queries(2):  # the token with its account, the books
         assert bearing(token).get("/api/v1/books/").status_code == 200
+
+
+@pytest.mark.parametrize("field", ["username", "password"])
+@pytest.mark.parametrize("value", [12345, 1.5, True, None, ""], ids=repr)
+def test_only_a_string_is_a_name_or_a_password(api, field, value):
+    User.objects.create_user("12345", password="12345")
+    answer = api.post(TOKEN, {"username": "12345", "password": "12345", field: value})
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert not AuthToken.objects.exists()
+
+
+def test_blanks_belong_to_a_password_and_not_to_a_name(api):
+    User.objects.create_user("program", password=" secret ")
+    assert ask(api, "program", "secret").status_code == 401
+    assert ask(api, " program ", " secret ").status_code == 200
+
+
+def test_a_token_lasts_30_days_to_the_second(api, staff, settings):
+    token = ask(api).json()["token"]
+    lifetime = AuthToken.objects.get().expiry - AuthToken.objects.get().created
+    assert abs(lifetime - timedelta(days=30)) < timedelta(seconds=1)
+    AuthToken.objects.update(expiry=timezone.now() + timedelta(minutes=1))
+    assert bearing(token).get(MEMBERS).status_code == 200
+    AuthToken.objects.update(expiry=timezone.now() - timedelta(seconds=1))
+    assert bearing(token).get(MEMBERS).status_code == 401
+
+
+def test_a_login_sweeps_no_token_of_others_and_none_that_lasts(api, staff):
+    other = User.objects.create_user("other")
+    expired, _ = AuthToken.objects.create(other)
+    AuthToken.objects.update(expiry=timezone.now() - timedelta(days=1))
+    lasting, _ = AuthToken.objects.create(staff)
+    ask(api)
+    assert AuthToken.objects.filter(pk__in=[expired.pk, lasting.pk]).count() == 2
+
+
+def test_a_token_acts_with_no_more_than_its_account_may(api):
+    User.objects.create_user("plain", password="secret")
+    token = ask(api, "plain", "secret").json()["token"]
+    assert bearing(token).get(MEMBERS).status_code == 403
+    assert bearing(token).get("/api/v1/books/").status_code == 200

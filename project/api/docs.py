@@ -1,0 +1,43 @@
+"""The schema and its two readers, by the rules of the rest of the API."""
+
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+from drf_spectacular import views
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+
+from .views import StrictMixin
+
+
+class DocumentationMixin(StrictMixin):
+    parameters = {"lang"}
+
+    def known_parameters(self) -> set[str]:
+        return self.parameters
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.query_params.get("lang", "en") not in dict(settings.LANGUAGES):
+            languages = ", ".join(dict(settings.LANGUAGES))
+            raise ValidationError({"lang": [_("Choose one of %(names)s.") % {"names": languages}]})
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        if self.request.method == "OPTIONS":  # type: ignore[attr-defined]
+            return [JSONRenderer()]
+        return super().get_renderers()  # type: ignore[misc]
+
+
+class SchemaView(DocumentationMixin, views.SpectacularAPIView):
+    pass
+
+
+class SwaggerView(DocumentationMixin, views.SpectacularSwaggerSplitView):
+    parameters = {"lang", "script"}  # with the second, the page's script
+    flags = {"script"}
+
+
+class RedocView(DocumentationMixin, views.SpectacularRedocView):
+    pass

@@ -1,0 +1,125 @@
+"""What only a real server shows: how bodies arrive, and how long a request line may be."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from django.conf import settings
+
+pytestmark = pytest.mark.worker
+
+BOOKS = "/api/v1/books/"
+BOOK = {"title": "Emma", "author": "A", "publication_year": 1815, "isbn": "9783161484100"}
+ISBNS = ["9780000000002", "9780000000019", "9780000000026"]
+
+
+class Web:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.headers = {"Content-Type": "application/json"}
+
+    def request(self, method: str, path: str, body=None, **options) -> tuple[int, dict]:
+        """A body that is a list is sent in chunks."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, self.headers, **options)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read() or "null")
+        finally:
+            connection.close()
+
+    def send(self, start: bytes) -> tuple[int, str]:
+        """Status and type of the answer to what need not be a whole request."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(start)
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            return response.status, response.headers["Content-Type"]
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory) -> Iterator[Web]:
+    """The embedded web with a database of its own; its client is the first account."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    unset = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {
+        "DATA_DIR": str(tmp_path_factory.mktemp("web")),
+        "PORT": str(port),
+        "DJANGO_SUPERUSER_USERNAME": "admin",
+        "DJANGO_SUPERUSER_PASSWORD": "secret",
+    }
+    options = {"cwd": settings.BASE_DIR, "env": environment}
+    subprocess.run([sys.executable, "manage.py", "prepare"], check=True, **options)
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:project.gunicorn"]
+    process = subprocess.Popen([*command, "--log-level", "warning"], **options)
+    try:
+        client = Web(port)
+        for _ in range(300):
+            try:
+                client.request("GET", "/health/live/")
+                break
+            except OSError:
+                time.sleep(0.1)
+        login = json.dumps({"username": "admin", "password": "secret"})
+        _, answer = client.request("POST", "/api/v1/auth/token/", login)
+        client.headers["Authorization"] = f"Token {answer['token']}"
+        yield client
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_chunks_are_one_body(web):
+    text = json.dumps(BOOK).encode()
+    chunks = [text[:10], text[10:]]
+    status, book = web.request("POST", BOOKS, iter(chunks), encode_chunked=True)
+    assert status == 201
+    path = f"{BOOKS}{book['id']}/"
+    change = iter([b'{"title": ', b'"Persuasion"}'])
+    assert web.request("PATCH", path, change, encode_chunked=True)[1]["title"] == "Persuasion"
+    assert web.request("GET", path)[1]["title"] == "Persuasion"
+    web.request("DELETE", path)
+
+
+HEAD = b"POST /api/v1/books/ HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_beyond_the_limit_it_answers_before_the_body_ends(web):
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    assert web.send(HEAD + chunk * 41) == (413, "application/problem+json")
+
+
+@pytest.mark.parametrize("chunk", [b"x\r\n", b"-1\r\n", b"5\r\n{}}}}}\r\n0\r\n\r\n"])
+def test_malformed_chunks_are_a_400(web, chunk):
+    assert web.send(HEAD + chunk) == (400, "application/problem+json")
+
+
+def test_a_link_over_the_longest_titles_is_taken(web):
+    for number, isbn in enumerate(ISBNS):
+        title = "".join(chr(0x20000 + 83 * i + number) for i in range(500))
+        book = {"title": title, "author": title[::-1], "publication_year": 2000, "isbn": isbn}
+        assert web.request("POST", BOOKS, json.dumps(book))[0] == 201
+    found, address = [], f"{BOOKS}?ordering=title,author&page_size=1"
+    while address:
+        status, page = web.request("GET", address)
+        assert status == 200
+        found += [book["isbn"] for book in page["results"]]
+        parts = urlsplit(page["next"] or "")
+        address = parts.path and f"{parts.path}?{parts.query}"
+    assert found == ISBNS
+
+
+def test_a_request_line_may_have_8190_characters(web):
+    line = f"GET {BOOKS}?search= HTTP/1.1"
+    address = f"{BOOKS}?search={'x' * (8190 - len(line))}"
+    assert web.request("GET", address)[0] == 200
