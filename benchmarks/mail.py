@@ -27,7 +27,7 @@ os.environ |= {"THROTTLE_ANON": "", "THROTTLE_REGISTER": "", "ALLOWED_HOSTS": "t
 
 SINK = """
 import sys, time
-from project.tests.chaos.sink import Sink
+from chaos.sink import Sink
 sink = Sink()
 print(sink.port, flush=True)
 for line in sys.stdin:
@@ -69,9 +69,9 @@ def send(number: int = 1000) -> None:
     from django.conf import settings
     from redis import Redis
 
-    from members.delivery import render, write
+    from members.mail.delivery import render, write
+    from members.mail.tasks import enqueue
     from members.models import WelcomeEmail
-    from members.tasks import hint
 
     clear()
     with Redis.from_url(settings.REDIS_URL) as redis:
@@ -88,7 +88,7 @@ def send(number: int = 1000) -> None:
     ]
     speeds = [[loop()] for _, loop in loops]
     before, connections = sink.taken()
-    hint(*WelcomeEmail.objects.order_by("pk").values_list("pk", flat=True))
+    enqueue(*WelcomeEmail.objects.order_by("pk").values_list("pk", flat=True))
     with tempfile.TemporaryDirectory() as folder:
         with open(Path(folder, "log"), "wb") as log:
             worker = subprocess.Popen(
@@ -152,7 +152,7 @@ def fill(number: int) -> None:
         Member.objects.bulk_create(Member(username=n, email=f"{n}@example.org") for n in names)
         members = Member.objects.filter(username__in=names)
         WelcomeEmail.objects.bulk_create(
-            WelcomeEmail(member=m, next_attempt_at=now, hinted_at=None) for m in members
+            WelcomeEmail(member=m, next_attempt_at=now, enqueued_at=None) for m in members
         )
 
 
@@ -218,8 +218,8 @@ def sweep(number: int = 1_000_000) -> None:
     from django.db import connection, reset_queries
     from django.test.utils import CaptureQueriesContext
 
-    from members import tasks
-    from members.models import Dispatch, WelcomeEmail
+    from members.mail import tasks
+    from members.models import WelcomeEmail
 
     if WelcomeEmail.objects.count() < number:
         clear()
@@ -229,9 +229,8 @@ def sweep(number: int = 1_000_000) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE TABLE members_welcomeemail")
     before = memory()
-    with patch("members.tasks.send_welcome_emails.delay", lambda *ids: None):
+    with patch("members.mail.tasks.send_welcome_emails.delay", lambda *ids: None):
         for _ in range(10):
-            Dispatch.objects.seen("sweep")
             start = time.perf_counter()
             with CaptureQueriesContext(connection) as queries:
                 said = tasks.sweep_welcome_emails()

@@ -9,7 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
 
-from ..erasing import erase_from_history
+from .erasing import erase_from_history
+from .mail.dispatch import Dispatch
+from .mail.models import WelcomeEmail, new_message_id
+
+__all__ = ["Dispatch", "Member", "WelcomeEmail", "new_message_id"]
 
 
 class MemberQuerySet(models.QuerySet["Member"]):

@@ -16,14 +16,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from .models import WelcomeEmail
-from .tasks import hint
+from .tasks import enqueue
 
 State = WelcomeEmail.State
 
 PERMISSION = "members.change_welcomeemail"
-# So many are handed to the workers at once; the sweeper takes the rest within half a minute.
-HINTED_AT_ONCE = 1000
-NAMED = 10  # of those that are left out
+MAX_NAMED = 10  # of those that are left out
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ SEND_AGAIN = Action(
     effect=_("Each is sent at once, and tried as often as a new one where that fails."),
     done=ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
     entry=_("Sent again."),
-    states=WelcomeEmail.MAY["send_again"],
+    states=WelcomeEmail.ACTION_STATES["send_again"],
     run=lambda welcomes: welcomes.send_again(),
     why_not={State.HELD: _("It is on hold: release it instead.")},
 )
@@ -87,7 +85,7 @@ HOLD = Action(
     effect=_("Each stays where it is until somebody releases it."),
     done=ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
     entry=_("Put on hold."),
-    states=WelcomeEmail.MAY["hold"],
+    states=WelcomeEmail.ACTION_STATES["hold"],
     run=lambda welcomes: welcomes.hold(),
     why_not={
         State.FAILED: _("It has failed and is not waiting."),
@@ -101,7 +99,7 @@ RELEASE = Action(
     effect=_("Each goes on where it stood in the timetable; what is due is sent at once."),
     done=ngettext_lazy("%d e-mail released.", "%d e-mails released."),
     entry=_("Released."),
-    states=WelcomeEmail.MAY["release"],
+    states=WelcomeEmail.ACTION_STATES["release"],
     run=lambda welcomes: welcomes.release(),
     why_not={
         State.QUEUED: _("It is not on hold."),
@@ -115,7 +113,7 @@ CANCEL = Action(
     effect=_("None of them is sent. It can be undone: send them again."),
     done=ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
     entry=_("Cancelled."),
-    states=WelcomeEmail.MAY["cancel"],
+    states=WelcomeEmail.ACTION_STATES["cancel"],
     run=lambda welcomes: welcomes.cancel(),
     why_not={
         State.FAILED: _("It has failed and is not waiting."),
@@ -162,7 +160,7 @@ def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -
         ids = action.run(welcomes)
         note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
     if action.sends:
-        hint(*ids[:HINTED_AT_ONCE])
+        enqueue(*ids)
     return len(ids)
 
 
@@ -186,8 +184,8 @@ def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]
             "state": State(state).label,
             "count": count,
             "why": action.refusal(state),
-            "some": chosen.select_related("member").filter(state=state)[:NAMED],
-            "more": max(count - NAMED, 0),
+            "some": chosen.select_related("member").filter(state=state)[:MAX_NAMED],
+            "more": max(count - MAX_NAMED, 0),
         }
         for state, count in sorted(counts.items())
         if state not in action.states

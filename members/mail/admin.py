@@ -14,14 +14,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django_celery_results.models import TaskResult
 
+from members.models import Member
 from project.desk import ReadOnlyAdmin, age, badge, bounded, moment
 
 from .actions import (
     ACTIONS,
     CANCEL,
-    HINTED_AT_ONCE,
     HOLD,
     PERMISSION,
     RELEASE,
@@ -30,11 +29,11 @@ from .actions import (
     ask_or_do,
     note,
 )
-from .attempts import timeline, welcome_ids
 from .delivery import render
-from .models import Dispatch, Member, WelcomeEmail
-from .tasks import hint
-from .welcome_filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
+from .filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
+from .models import Dispatch, WelcomeEmail
+from .tasks import enqueue_due
+from .timeline import timeline
 
 State = WelcomeEmail.State
 COLOURS = {
@@ -81,10 +80,10 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         ),
         (
             gettext_lazy("Technical details"),
-            {"fields": ["message_id", "last_error_code", "task_link", "claimed", "hinted"]},
+            {"fields": ["message_id", "last_error_code", "task_link", "claimed", "enqueued"]},
         ),
     ]
-    MOST_MEMBERS = 1000  # that a search finds: ten times as many take MySQL seconds to join
+    MAX_MEMBERS = 1000  # that a search finds: ten times as many take MySQL seconds to join
     sortable_by = ["age"]  # of the others none has an index that would give a page
     change_form_template = "admin/members/welcome_email.html"
 
@@ -106,14 +105,9 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         term = term.strip()
         if not term:
             return welcomes, False
-        results = TaskResult.objects.only("task_name", "task_args").filter(task_id=term)
-        ids = [
-            *WelcomeEmail.objects.filter(task_id=term).values_list("pk", flat=True),
-            *welcome_ids(*results),  # of an earlier attempt
-        ]
-        if ids:
-            return welcomes.filter(pk__in=ids), False
-        most = self.MOST_MEMBERS
+        if WelcomeEmail.objects.filter(task_id=term).exists():
+            return welcomes.filter(task_id=term), False
+        most = self.MAX_MEMBERS
         found: set[int] = set()
         for begins in (Q(username__istartswith=term), Q(email__istartswith=term)):
             found.update(
@@ -178,8 +172,8 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         return moment(welcome.claimed_at)
 
     @admin.display(description=gettext_lazy("handed to the queue"))
-    def hinted(self, welcome: WelcomeEmail) -> str:
-        return moment(welcome.hinted_at)
+    def enqueued(self, welcome: WelcomeEmail) -> str:
+        return moment(welcome.enqueued_at)
 
     @admin.display(description=gettext_lazy("last task"))
     def task_link(self, welcome: WelcomeEmail) -> str | SafeString:
@@ -265,7 +259,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         self._may_switch(request)
         if request.method == "POST":
             Dispatch.objects.resume()
-            hint(*WelcomeEmail.objects.take_due(HINTED_AT_ONCE))
+            enqueue_due()
             return self._switched(request, _("Sending goes on."))
         return self._switch_page(request, "admin/members/resume.html", _("Resume all sending"))
 

@@ -1,152 +1,152 @@
-"""Claimed mails, sent one after another over one connection and recorded together."""
+"""Claimed mails, sent one after another over one connection, each recorded as it ends."""
 
 import logging
 from collections import deque
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from project.database import persistently
 
-from . import pace
-from .delivery import (
-    ConfigurationFault,
-    DeliveryError,
-    MailRefused,
-    RenderingFault,
-    TryAgain,
-    deliver,
-)
-from .ledger import Ledger
+from .delivery import deliver
 from .models import Dispatch, WelcomeEmail
-from .reasons import in_words
+from .reasons import (
+    ConfigurationError,
+    DeliveryError,
+    PolicyError,
+    RefusedError,
+    TemporaryError,
+    in_words,
+)
 
 logger = logging.getLogger(__name__)
 
-RECORD_EVERY = 1.0  # second
-PATIENCE = 30.0  # seconds; a claim must not outlast its time
+LOOK_SECONDS = 1.0  # after which a batch looks whether it may go on
+MAX_BATCH_SECONDS = (
+    30.0  # what is not begun by then is given back: a claim must not outlast its time
+)
+DATABASE_PATIENCE_SECONDS = 30
 
 # Why mails are given back, for the operator.
 LEFT = gettext_lazy("Left to the next task: %(count)d.")
 PUT_OFF = gettext_lazy("Put off, as MAIL_RATE asks: %(count)d.")
 PAUSED = gettext_lazy("Given back, for sending is paused: %(count)d.")
 
+_next_turn = 0.0  # when this process may send its next mail (MAIL_RATE)
+
 
 class Batch:
-    """When run() returns, each of these mails is sent, explained or given back.
+    """When run() returns, each of these mails is sent, explained or given back."""
 
-    What was sent is recorded at the end, or once in RECORD_EVERY: a fast mail server does not wait
-    for a commit after each mail, and a slow one is recorded mail by mail. As often the batch looks
-    whether it may go on, for somebody may have paused all sending or erased a member. What it has
-    not begun within PATIENCE is given back.
-    """
-
-    def __init__(self, welcomes: list[WelcomeEmail], claimed_at: datetime) -> None:
-        self.waiting = deque(welcomes)
-        self.claimed_at = claimed_at
-        self.taken: list[WelcomeEmail] = []  # by the mail server, and not recorded yet
-        self.ended: list[WelcomeEmail] = []  # otherwise, and not recorded yet
+    def __init__(self, ids: Collection[int], task_id: str | None) -> None:
+        self.task_id, self.claimed_at = task_id, timezone.now()
+        claim = partial(WelcomeEmail.objects.claim, ids, task_id, self.claimed_at)
+        self.waiting = deque(persistently(claim, DATABASE_PATIENCE_SECONDS))
+        self.skipped = len(ids) - len(self.waiting)
         self.sent: list[WelcomeEmail] = []
         self.failures: list[tuple[WelcomeEmail, str]] = []  # each with its sentence
         self.notes: list[str] = []
         self.left: list[int] = []  # given back, and due
+        self.is_answered = False  # by a server that takes mails from us
 
     def run(self) -> None:
-        if not self.waiting:
-            return
-        with Ledger(self.claimed_at, [welcome.pk for welcome in self.waiting]) as ledger:
-            try:
-                self._send_all(ledger)
-            finally:
-                self._give_back(LEFT)
-                self._record()
+        try:
+            self._send_all()
+        finally:
+            self._give_back(LEFT)
 
-    def _send_all(self, ledger: Ledger) -> None:
-        look = monotonic() + RECORD_EVERY
-        stop = monotonic() + PATIENCE
+    def _send_all(self) -> None:
+        global _next_turn
+        self.look_at = monotonic() + LOOK_SECONDS
+        stop_at = monotonic() + MAX_BATCH_SECONDS
         while self.waiting:
             now = monotonic()
-            if now >= look:
-                self._record()
+            wait = max(0.0, _next_turn - now)
+            if now >= self.look_at:
                 self._look_around()
-                look = now + RECORD_EVERY
-            elif now >= stop:
-                self.left = [welcome.pk for welcome in self.waiting]
-                self._give_back(LEFT, hinted_at=timezone.now())
-            elif (wait := pace.take_turn()) > pace.PATIENCE:
+                self.look_at = now + LOOK_SECONDS
+            elif wait and now + wait >= stop_at:
                 at = timezone.now() + timedelta(seconds=wait)
                 self._give_back(PUT_OFF, at)
                 self.notes.append(next_attempt(at))
+            elif now >= stop_at:
+                self.left = [welcome.pk for welcome in self.waiting]
+                self._give_back(LEFT, enqueued_at=timezone.now())
+            elif wait:
+                sleep(min(wait, LOOK_SECONDS))
             else:
-                if wait:
-                    self._record()
-                    sleep(wait)
-                self._send(self.waiting.popleft(), ledger)
+                _next_turn = now + settings.MAIL_INTERVAL
+                self._send(self.waiting.popleft())
 
-    def _send(self, welcome: WelcomeEmail, ledger: Ledger) -> None:
+    def _send(self, welcome: WelcomeEmail) -> None:
         welcome.began = timezone.now()
         try:
             deliver(welcome)
-        except TryAgain as error:
-            at = welcome.retry(error.reason, error.code)
-            number = _("Attempt %(number)d failed.") % {"number": welcome.attempts}
-            then = next_attempt(at) if at else _("Given up: this was the last attempt.")
-            self._failed(welcome, error, number, then)
-        except (MailRefused, RenderingFault) as error:
-            welcome.fail(error.reason, error.code)
-            self._failed(welcome, error, _("Not tried again."))
-            if welcome.is_probe and isinstance(error, MailRefused):
-                Dispatch.objects.recovered()  # the server takes mails from us, if not this one
-        except ConfigurationFault as error:
-            # In this order, or the sweeper might hand the row out once more.
-            Dispatch.objects.pause(error.reason, error.code, lasts=error.wait)
-            welcome.not_tried(error.reason, error.code)
-            logger.error("Welcome e-mails cannot be sent: %s", error.reason)
-            until = f"{timezone.now() + error.wait:%H:%M:%S}"
-            then = _("All sending pauses until %(time)s UTC.") % {"time": until}
-            self._failed(welcome, error, then)
-            self._give_back(PAUSED)
+        except DeliveryError as error:
+            self._failed(welcome, error)
         else:
-            ledger.sent(welcome.pk)
-            self.taken.append(welcome)
-            if welcome.is_probe:
-                self._record()
-                Dispatch.objects.recovered()
+            self.is_answered = True
+            self.sent.append(welcome)
+            if not welcome.sent():
+                self.look_at = 0.0  # the row is no longer ours, so the others may not be
 
-    def _failed(self, welcome: WelcomeEmail, error: DeliveryError, *sentences: str) -> None:
+    def _failed(self, welcome: WelcomeEmail, error: DeliveryError) -> None:
+        match error:
+            case PolicyError() if welcome.fails_alone(error.code, self._last_success()):
+                sentences = self._retry(welcome, error)
+            case ConfigurationError():
+                # In this order, or the sweeper might hand the row out once more.
+                Dispatch.objects.pause(error.reason, error.code, lasts=error.pause)
+                welcome.not_tried(error.reason, error.code)
+                logger.error("Welcome e-mails cannot be sent: %s", error.reason)
+                until = f"{timezone.now() + error.pause:%H:%M:%S}"
+                sentences = [_("All sending pauses until %(time)s UTC.") % {"time": until}]
+                self._give_back(PAUSED)
+            case TemporaryError():
+                sentences = self._retry(welcome, error)
+            case _:  # refused, or cannot be written
+                self.is_answered |= isinstance(error, RefusedError)
+                welcome.fail(error.reason, error.code)
+                sentences = [_("Not tried again.")]
         self.failures.append((welcome, " ".join([in_words(error.reason), *sentences])))
-        self.ended.append(welcome)
-        self._record()
 
-    def _give_back(
-        self, note: Any, at: datetime | None = None, hinted_at: datetime | None = None
-    ) -> None:
-        if self.waiting:
-            self.notes.append(note % {"count": len(self.waiting)})
-        for welcome in self.waiting:
-            welcome.give_back(at, hinted_at)
-        self.ended += self.waiting
+    def _retry(self, welcome: WelcomeEmail, error: DeliveryError) -> list[str]:
+        at = welcome.retry(error.reason, error.code)
+        return [
+            _("Attempt %(number)d failed.") % {"number": welcome.attempts},
+            next_attempt(at) if at else _("Given up: this was the last attempt."),
+        ]
+
+    def _last_success(self) -> datetime | None:
+        return timezone.now() if self.sent else Dispatch.objects.current().success_at
+
+    def _give_back(self, note: Any, *args: datetime, enqueued_at: datetime | None = None) -> None:
+        if not self.waiting:
+            return
+        self.notes.append(note % {"count": len(self.waiting)})
+        give_back = partial(self._rows().give_back, *args, enqueued_at=enqueued_at)
+        persistently(give_back, WelcomeEmail.RECORD_PATIENCE_SECONDS)
         self.waiting.clear()
 
     def _look_around(self) -> None:
         """Keep what is still ours, and nothing while sending is paused."""
-        mine = WelcomeEmail.objects.claimed([w.pk for w in self.waiting], self.claimed_at)
-        still = persistently(lambda: set(mine.values_list("pk", flat=True)), patience=30)
-        self.waiting = deque(welcome for welcome in self.waiting if welcome.pk in still)
-        if persistently(Dispatch.objects.pausing().exists, patience=30):
+        ids = self._rows().values_list("pk", flat=True)
+        mine = persistently(lambda: set(ids.all()), DATABASE_PATIENCE_SECONDS)
+        self.waiting = deque(welcome for welcome in self.waiting if welcome.pk in mine)
+        if persistently(Dispatch.objects.pausing().exists, DATABASE_PATIENCE_SECONDS):
             self._give_back(PAUSED)
 
-    def _record(self) -> None:
-        now = timezone.now()
-        for welcome in self.taken:
-            welcome.sent(now)
-        WelcomeEmail.objects.record([*self.taken, *self.ended])
-        self.sent += self.taken
-        self.taken, self.ended = [], []
+    def _rows(self) -> Any:
+        """The rows that wait, as far as they are still ours."""
+        claimed = WelcomeEmail.objects.claimed(self.task_id, self.claimed_at)
+        return claimed.filter(pk__in=[welcome.pk for welcome in self.waiting])
 
 
 def next_attempt(at: datetime) -> str:

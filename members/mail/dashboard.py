@@ -19,13 +19,13 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from redis import Redis
 
-from members.models import Dispatch, WelcomeEmail
-from members.welcome_admin import OLDEST_FIRST
-from members.welcome_filters import retrying, sent_since
+from project import breaker
+from project.desk import age, bounded, moment
+from project.health import LIMITS
 
-from . import breaker
-from .desk import age, bounded, moment
-from .health import LIMITS
+from .admin import OLDEST_FIRST
+from .filters import retrying, sent_since
+from .models import Dispatch, WelcomeEmail
 
 logger = logging.getLogger(__name__)
 State = WelcomeEmail.State
@@ -189,7 +189,7 @@ def _alarms(dispatch: Dispatch, paused: bool, oldest: datetime | None) -> list[s
         )
         if dispatch.resume_at:
             again = moment(dispatch.resume_at)
-            found[-1] += " " + _("One e-mail is tried again at %(time)s.") % {"time": again}
+            found[-1] += " " + _("Sending is tried again at %(time)s.") % {"time": again}
     elif paused:
         words = {"time": moment(dispatch.paused_at), "reason": dispatch.reason}
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)

@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ..reasons import in_words
+from .reasons import in_words
 
 
 class DispatchQuerySet(models.QuerySet["Dispatch"]):
@@ -15,13 +15,6 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
     def pausing(self) -> "DispatchQuerySet":
         """The row, while nothing may be sent."""
         over = Q(paused_at=None) | Q(resume_at__lte=timezone.now())
-        return self.filter(pk=1).exclude(over)
-
-    def not_free(self) -> "DispatchQuerySet":
-        """The row, while not every mail may be sent: it pauses, or a probe has not succeeded yet."""
-        over = Q(paused_at=None) | Q(
-            pause_code=Dispatch.OPERATOR, resume_at__isnull=False, resume_at__lte=timezone.now()
-        )
         return self.filter(pk=1).exclude(over)
 
     def pause(self, reason: str, code: str, lasts: timedelta | None = None) -> None:
@@ -45,18 +38,12 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
     def resume(self) -> None:
         self.filter(pk=1).update(paused_at=None, resume_at=None, pause_reason="", pause_code="")
 
-    def take_probe(self, lasts: timedelta) -> bool:
-        """After a fault's pause one mail is tried first: whether it may be the caller's."""
-        now = timezone.now()
-        over = self.filter(pk=1, paused_at__isnull=False, resume_at__lte=now)
-        return bool(over.update(resume_at=now + lasts))
+    def recover(self) -> None:
+        """Mails come through again: a pause that has run out is over, and no alarm any more."""
+        self.filter(pk=1, paused_at__isnull=False, resume_at__lte=timezone.now()).resume()
 
-    def recovered(self) -> None:
-        """The probe came through; what an operator paused stays so."""
-        self.filter(pk=1).exclude(pause_code=Dispatch.OPERATOR).resume()
-
-    def seen(self, *parts: str) -> None:
-        """PARTS ("beat", "worker", "sweep", "success") are alive."""
+    def heartbeat(self, *parts: str) -> None:
+        """`parts` ("beat", "worker", "sweep", "success") are alive."""
         now = dict.fromkeys((f"{part}_at" for part in parts), timezone.now())
         if not self.filter(pk=1).update(**now):
             self.current()
@@ -64,10 +51,10 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
 
 
 class Dispatch(models.Model):
-    """Whether welcome e-mails go out now, and when each part of the works was last seen: one row.
+    """Whether welcome e-mails go out now, and when each part was last seen: one row.
 
     A pause of an operator lasts until somebody resumes; one that a fault of our settings caused
-    ends by itself at resume_at, so that a mail is tried again.
+    ends by itself at resume_at, so that the next mails show whether the fault is cured.
     """
 
     OPERATOR = "operator"

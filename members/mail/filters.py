@@ -87,7 +87,10 @@ class ReasonFilter(Preset):
         "full": ["452", "552"],
         "busy": ["421", "431", "450", "451"],
         "unreachable": ["disconnected", "timeout", "unreachable"],
-        "settings": ["530", "534", "535", "538", "not-supported", "settings", "tls"],
+        "settings": [
+            *("530", "534", "535", "538", "connection"),
+            *("not-supported", "policy", "sender", "settings", "tls"),
+        ],
         "ours": ["rendering", "worker-lost"],
     }
 

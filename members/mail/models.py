@@ -1,24 +1,23 @@
-import json
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 from functools import partial
-from typing import Any
+from itertools import takewhile
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
 from django.db.models import Exists, F, Q
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from project.database import persistently
 
-from ..reasons import in_words
 from .dispatch import Dispatch
-from .member import Member
+from .reasons import ConfigurationError, in_words
 
 
 def new_message_id() -> str:
@@ -29,127 +28,119 @@ def new_message_id() -> str:
 
 class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     # Longer than any attempt lasts: CELERY_TASK_SOFT_TIME_LIMIT ends one after two minutes.
-    CLAIM_LASTS = timedelta(minutes=5)
-    # A hint that no worker has followed by then counts as lost. A sweep that waited a minute
-    # behind a backlog is dropped (CELERY_BEAT_SCHEDULE), so hints older than that are not waiting.
-    HINT_LASTS = timedelta(minutes=2)
-    # After so long without a sweep the database may have been away: whoever sent a mail meanwhile
-    # gets until the next sweep to record it.
-    QUIET = timedelta(seconds=90)
-    # Of the clock of the machine that wrote the row before the one that reads it.
-    CLOCK_SKEW = timedelta(seconds=5)
+    CLAIM_TIMEOUT = timedelta(minutes=5)
+    # A message that no worker has taken by then counts as lost. A sweep that waited a minute
+    # behind a backlog is dropped (CELERY_BEAT_SCHEDULE), so older messages are not waiting.
+    ENQUEUE_TIMEOUT = timedelta(minutes=2)
 
     def claim(
         self, ids: Collection[int], task_id: str | None, at: datetime
     ) -> list["WelcomeEmail"]:
         """Take those that are due for one attempt: of several workers exactly one gets a row.
 
-        AT is the claim's mark: who asks again with the same one gets the same rows.
+        In the order of sending. `at` marks the claim: who asks again with the same one gets the
+        same rows.
         """
         due = self.filter(
-            pk__in=ids, state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=at + self.CLOCK_SKEW
+            ~Exists(Dispatch.objects.pausing()),
+            pk__in=ids,
+            state=WelcomeEmail.State.QUEUED,
+            next_attempt_at__lte=at,
         )
-        taken = {
-            "state": WelcomeEmail.State.SENDING,
-            "attempts": F("attempts") + 1,
-            "claimed_at": at,
-            "task_id": task_id,
-        }
-        probe = None
-        if not due.filter(~Exists(Dispatch.objects.not_free())).update(**taken):
-            probe = due.order_by("pk").values_list("pk", flat=True).first()
-            if probe is not None and Dispatch.objects.take_probe(self.CLAIM_LASTS):
-                due.filter(pk=probe).update(**taken)
-        # A member may be removed between the two statements.
-        mine = self.claimed(ids, at).filter(task_id=task_id).select_related("member")
-        welcomes = list(mine.order_by("pk"))
+        due.update(
+            state=WelcomeEmail.State.SENDING,
+            attempts=F("attempts") + 1,
+            claimed_at=at,
+            task_id=task_id,
+        )
+        claimed = self.claimed(task_id, at).filter(pk__in=ids).select_related("member")
+        welcomes = list(claimed.in_order_of_sending())
         if len(welcomes) < len(ids):
-            # Their hints are used up: the sweeper need not take them for ones on their way.
-            self.filter(pk__in=ids, state=WelcomeEmail.State.QUEUED).update(hinted_at=None)
-        for welcome in welcomes:
-            welcome.is_probe = welcome.pk == probe
+            # Their message is used up: the sweeper need not take it for one on its way.
+            self.filter(pk__in=ids, state=WelcomeEmail.State.QUEUED).update(enqueued_at=None)
         return welcomes
 
-    def claimed(self, ids: Collection[int], at: datetime | None) -> "WelcomeEmailQuerySet":
-        """Those of which the claim of that moment still holds."""
-        return self.filter(pk__in=ids, state=WelcomeEmail.State.SENDING, claimed_at=at)
+    def claimed(self, task_id: str | None, at: datetime | None) -> "WelcomeEmailQuerySet":
+        """Those of this claim that have not ended."""
+        return self.filter(state=WelcomeEmail.State.SENDING, task_id=task_id, claimed_at=at)
 
-    def record(self, welcomes: Iterable["WelcomeEmail"]) -> None:
-        """Write what became of these attempts, as their methods below left it.
+    def in_order_of_sending(self) -> "WelcomeEmailQuerySet":
+        """A mail that met a fault of our settings is behind all others (WelcomeEmail.not_tried)."""
+        return self.order_by("next_attempt_at", "pk")
 
-        What ended alike is one statement. Only where the attempt still owns its row: the sweeper
-        may have given it to another.
+    def give_back(self, at: datetime | None = None, enqueued_at: datetime | None = None) -> int:
+        """Their attempt did not begin: their turn comes at that time, or as soon as may be."""
+        columns = {"next_attempt_at": at} if at else {}
+        return self.update(
+            state=WelcomeEmail.State.QUEUED,
+            attempts=F("attempts") - 1,
+            enqueued_at=enqueued_at,
+            **columns,
+        )
+
+    def free_stuck(self, max_claims: int = 100) -> int:
+        """End the claims of workers that died.
+
+        Each end of an attempt is recorded at once, so the first that has none is the one at which
+        the worker died: it alone goes one place on in the timetable, and a mail that kills every
+        worker is given up in the end like any other. The others go back first, so that whoever
+        frees the rest after us finds the same one.
         """
-        alike: dict[str, list[WelcomeEmail]] = {}
-        for welcome in welcomes:
-            ended = json.dumps([welcome.claimed_at, welcome.outcome], cls=DjangoJSONEncoder)
-            alike.setdefault(ended, []).append(welcome)
-        for group in alike.values():
-            mine = self.claimed([welcome.pk for welcome in group], group[0].claimed_at)
-            # A mail that went out and is not recorded would go out again.
-            persistently(partial(mine.update, **group[0].outcome), patience=1800)
-
-    def free_stuck(self, most: int = 500) -> int:
-        """Give rows back whose worker died while it was sending, one place on in the timetable.
-
-        So a mail that kills every worker is given up in the end like any other.
-        """
-        now = timezone.now()
+        freed = 0
         stuck = self.filter(
-            # From the future: the clock of some machine was wrong.
-            Q(claimed_at__lte=now - self.CLAIM_LASTS) | Q(claimed_at__gt=now + self.CLAIM_LASTS),
-            state=WelcomeEmail.State.SENDING,
+            state=WelcomeEmail.State.SENDING, claimed_at__lte=timezone.now() - self.CLAIM_TIMEOUT
         )
-        rows = list(stuck.order_by("claimed_at")[:most])
-        for welcome in rows:
-            welcome.lost()
-        self.record(rows)
-        return len(rows)
+        for _claim in range(max_claims):
+            in_flight = stuck.order_by("claimed_at", "task_id", "next_attempt_at", "pk").first()
+            if in_flight is None:
+                break
+            claim = self.claimed(in_flight.task_id, in_flight.claimed_at)
+            freed += claim.exclude(pk=in_flight.pk).give_back() + 1
+            in_flight.lost()
+        return freed
 
-    def mend_clocks(self) -> int:
-        """Make due what waits longer than the timetable lets anything wait: a clock was wrong."""
-        latest = timezone.now() + max(WelcomeEmail.WAITS) + self.CLAIM_LASTS
-        late = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__gt=latest)
-        return late.update(next_attempt_at=timezone.now())
-
-    def take_due(self, most: int) -> list[int]:
-        """Ids of due rows of which no fresh hint is on its way, marked as hinted."""
+    def take_due(self, limit: int) -> list[int]:
+        """Ids of due rows of which no message is on its way, marked as enqueued."""
         now = timezone.now()
-        due = self.filter(state=WelcomeEmail.State.QUEUED, next_attempt_at__lte=now).filter(
-            Q(hinted_at=None)
-            | Q(hinted_at__lte=now - self.HINT_LASTS)
-            | Q(hinted_at__gt=now + self.HINT_LASTS),
+        due = self.filter(
+            Q(enqueued_at=None) | Q(enqueued_at__lte=now - self.ENQUEUE_TIMEOUT),
             ~Exists(Dispatch.objects.pausing()),
+            state=WelcomeEmail.State.QUEUED,
+            next_attempt_at__lte=now,
         )
-        ids = list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:most])
-        self.filter(pk__in=ids).update(hinted_at=now)
+        ids = list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+        self.filter(pk__in=ids).update(enqueued_at=now)
         return ids
+
+    # What operators do. Whoever calls send_again() or release() enqueues these rows.
 
     def send_again(self, states: Collection[str] | None = None) -> list[int]:
         """Put these back at the beginning of their timetable."""
         now = timezone.now()
         return self._move(
-            states or WelcomeEmail.MAY["send_again"],
+            states or WelcomeEmail.ACTION_STATES["send_again"],
             state=WelcomeEmail.State.QUEUED,
             attempts=0,
             queued_at=now,
             next_attempt_at=now,
-            hinted_at=None,
+            enqueued_at=now,
             last_error="",
             last_error_code="",
         )
 
     def hold(self) -> list[int]:
-        return self._move(WelcomeEmail.MAY["hold"], state=WelcomeEmail.State.HELD)
+        return self._move(WelcomeEmail.ACTION_STATES["hold"], state=WelcomeEmail.State.HELD)
 
     def release(self) -> list[int]:
         """Let these go on in their timetable where they stood."""
         return self._move(
-            WelcomeEmail.MAY["release"], state=WelcomeEmail.State.QUEUED, hinted_at=None
+            WelcomeEmail.ACTION_STATES["release"],
+            state=WelcomeEmail.State.QUEUED,
+            enqueued_at=timezone.now(),
         )
 
     def cancel(self) -> list[int]:
-        return self._move(WelcomeEmail.MAY["cancel"], state=WelcomeEmail.State.CANCELLED)
+        return self._move(WelcomeEmail.ACTION_STATES["cancel"], state=WelcomeEmail.State.CANCELLED)
 
     @transaction.atomic
     def _move(self, states: Collection[str], **columns: object) -> list[int]:
@@ -167,7 +158,7 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
 class WelcomeEmail(models.Model):
     """The outbox and the journal of the one e-mail that a member is owed.
 
-    The row is the truth; a message in the broker is only a hint to look at it.
+    The row is the truth; a message in the broker only asks to look at it.
     """
 
     class State(models.TextChoices):
@@ -179,25 +170,31 @@ class WelcomeEmail(models.Model):
         CANCELLED = "cancelled", _("cancelled")
 
     # What operators may do, and in which states.
-    MAY = {
+    ACTION_STATES = {
         "send_again": [State.QUEUED, State.SENT, State.FAILED, State.CANCELLED],
         "hold": [State.QUEUED],
         "release": [State.HELD],
         "cancel": [State.QUEUED, State.HELD],
     }
+    # 10 s, 30 s, 1, 5, 15 minutes, then hourly: 24 hours in all. By count and not by the clock,
+    # for a mail that waited out a weekend in the queue is as young as any.
+    RETRY_WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, *[3600] * 23)]
+    MAX_JOURNAL = 60  # attempts: two whole timetables
+    RECORD_PATIENCE_SECONDS = 1800  # a mail that went out and is not recorded would go out again
 
     member = models.OneToOneField(
-        Member, models.CASCADE, related_name="welcome_email", verbose_name=_("member")
+        "members.Member", models.CASCADE, related_name="welcome_email", verbose_name=_("member")
     )
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     queued_at = models.DateTimeField(_("queued"), default=timezone.now)
     next_attempt_at = models.DateTimeField(_("next attempt"), default=timezone.now)
-    hinted_at = models.DateTimeField(_("handed to the queue"), null=True, default=timezone.now)
+    enqueued_at = models.DateTimeField(_("handed to the queue"), null=True, default=timezone.now)
     claimed_at = models.DateTimeField(_("last attempt"), null=True)
     sent_at = models.DateTimeField(_("sent"), null=True)
     last_error = models.CharField(_("last error"), max_length=500, blank=True)
     last_error_code = models.CharField(_("error code"), max_length=40, blank=True)
+    # Of the latest attempt.
     task_id = models.CharField(_("task"), max_length=255, null=True, db_index=True)  # noqa: DJ001
     message_id = models.CharField(_("Message-ID"), max_length=255, default=new_message_id)
     # Here and not in a table of its own: an attempt costs no second write, the page of a mail no
@@ -206,9 +203,7 @@ class WelcomeEmail(models.Model):
 
     objects = WelcomeEmailQuerySet.as_manager()
 
-    is_probe = False  # this attempt shows whether a fault's pause is over
-    began: datetime | None = None  # it, and not the batch in which it was claimed
-    outcome: dict[str, Any]  # the columns that it leaves
+    began: datetime | None = None  # this attempt, and not the batch in which it was claimed
 
     class Meta:
         verbose_name = _("welcome e-mail")
@@ -217,7 +212,7 @@ class WelcomeEmail(models.Model):
         indexes = [
             # What the sweeper asks every 30 seconds, answered by the index alone.
             models.Index(
-                fields=["state", "next_attempt_at", "hinted_at"], name="members_welcome_waiting"
+                fields=["state", "next_attempt_at", "enqueued_at"], name="members_welcome_waiting"
             ),
             models.Index(fields=["state", "claimed_at"], name="members_welcome_claimed"),
             # The lists of the admin and the numbers of its dashboard.
@@ -235,31 +230,29 @@ class WelcomeEmail(models.Model):
         """Why the last attempt failed, in the reader's language."""
         return in_words(self.last_error)
 
-    # 10 s, 30 s, 1, 5, 15 minutes, then hourly: 24 hours in all. By count and not by the clock,
-    # for a mail that waited out a weekend in the queue is as young as any.
-    WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, *[3600] * 23)]
+    def fails_alone(self, code: str, success_at: datetime | None) -> bool:
+        """Whether another mail came through after the pause that this one first caused."""
+        faults = list(takewhile(lambda attempt: attempt["code"] == code, reversed(self.journal)))
+        first_at = parse_datetime(faults[-1]["ended"]) if faults else None
+        if first_at is None or success_at is None:
+            return False
+        return success_at >= first_at + ConfigurationError.pause
 
-    # How an attempt ends. Nothing is written before WelcomeEmail.objects.record().
+    # How an attempt ends: each writes the row at once, unless another attempt owns it by now.
 
-    def sent(self, at: datetime) -> None:
-        """Its batch has sent it by then; alike for all of the batch, and so recorded together."""
-        self.began = self.claimed_at
-        self._end(at, state=self.State.SENT, sent_at=at, last_error="", last_error_code="")
+    def sent(self) -> bool:
+        now = timezone.now()
+        return self._end(state=self.State.SENT, sent_at=now, last_error="", last_error_code="")
 
-    def fail(self, reason: str, code: str) -> None:
-        self._end(
-            timezone.now(),
-            state=self.State.FAILED,
-            last_error=reason[:500],
-            last_error_code=code,
-        )
+    def fail(self, reason: str, code: str) -> bool:
+        return self._end(state=self.State.FAILED, last_error=reason[:500], last_error_code=code)
 
     def retry(self, reason: str, code: str) -> datetime | None:
         """Wait for the next place in the timetable; None where there is none and it has failed."""
-        if self.attempts > len(self.WAITS):
+        if self.attempts > len(self.RETRY_WAITS):
             self.fail(reason, code)
             return None
-        at = timezone.now() + self.WAITS[self.attempts - 1]
+        at = timezone.now() + self.RETRY_WAITS[self.attempts - 1]
         self._requeue(at, reason, code)
         return at
 
@@ -269,39 +262,34 @@ class WelcomeEmail(models.Model):
     def not_tried(self, reason: str, code: str) -> None:
         """The fault was ours, not the mail's: no attempt is counted.
 
-        It is due at once, behind all others that are, so that each pause's probe is another mail.
+        It is due at once, behind all others that are: if it alone is refused, they still go out.
         """
         self._requeue(timezone.now(), reason, code, attempts=self.attempts - 1)
 
-    def give_back(self, at: datetime | None = None, hinted_at: datetime | None = None) -> None:
-        """The attempt did not begin; its turn comes AT that time, or as soon as may be."""
-        self.outcome = {
-            "state": self.State.QUEUED,
-            "attempts": self.attempts - 1,
-            "hinted_at": hinted_at,
-            **({"next_attempt_at": at} if at else {}),
-        }
-
     def _requeue(self, at: datetime, reason: str, code: str, **columns: object) -> None:
         self._end(
-            timezone.now(),
             state=self.State.QUEUED,
             next_attempt_at=at,
-            hinted_at=None,
+            enqueued_at=None,
             last_error=reason[:500],
             last_error_code=code,
             **columns,
         )
 
-    REMEMBERED = 60  # attempts: two whole timetables
-
-    def _end(self, at: datetime, **columns: object) -> None:
+    def _end(self, **columns: object) -> bool:
         attempt = {
             "task": self.task_id,
             "started": self.began or self.claimed_at,
-            "ended": at,
+            "ended": timezone.now(),
             "state": columns["state"],
             "reason": columns["last_error"],
             "code": columns["last_error_code"],
         }
-        self.outcome = {**columns, "journal": [*self.journal, attempt][-self.REMEMBERED :]}
+        columns["journal"] = [*self.journal, attempt][-self.MAX_JOURNAL :]
+        mine = WelcomeEmail.objects.filter(
+            pk=self.pk, task_id=self.task_id, claimed_at=self.claimed_at
+        )
+        if columns["state"] != self.State.SENT:  # what the mail server took is sent in any case
+            mine = mine.filter(state=self.State.SENDING)
+        update = partial(mine.update, **columns)
+        return bool(persistently(update, self.RECORD_PATIENCE_SECONDS))

@@ -1,9 +1,11 @@
-"""Celery tasks: ids in, a sentence for the operator out, safe to run twice."""
+"""Celery tasks: ids in, a sentence for the operator out, safe to run twice.
+
+Their names are those under which results of years are stored.
+"""
 
 import logging
 import time
 from collections.abc import Iterator
-from functools import partial
 
 from celery import Task, shared_task
 from django.db import DatabaseError
@@ -12,45 +14,41 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from project.breaker import broker
-from project.database import persistently
 
 from .batch import Batch
-from .ledger import of_the_dead
 from .models import Dispatch, WelcomeEmail
 
 logger = logging.getLogger(__name__)
 
 
-class AttemptFailed(Exception):
+class AttemptFailedError(Exception):
     """What operators read where an attempt has failed. It never holds an address."""
 
 
-TOGETHER = 50  # mails of one task: what a commit costs is shared by so many
-# A sweep hints at MOST_DUE rows, about as many as go out before the next, AT_ONCE in a statement.
-MOST_DUE, AT_ONCE = 10_000, 2_000
+BATCH_SIZE = 50  # mails of one task
+# A sweep enqueues about as many rows as go out before the next, so many in one statement.
+MAX_ROWS_PER_SWEEP, ROWS_PER_STATEMENT = 10_000, 2_000
 
 
-@shared_task(bind=True, throws=(AttemptFailed,))
+@shared_task(name="members.tasks.send_welcome_emails", bind=True, throws=(AttemptFailedError,))
 def send_welcome_emails(self: Task, *welcome_ids: int) -> str:
-    """Send these, one for a new member and up to TOGETHER of a backlog.
+    """Send these, one for a new member and up to BATCH_SIZE of a backlog.
 
     A second run while they are claimed or sent does nothing. Its words are in LANGUAGE_CODE, the
     language of a worker.
     """
-    claim = partial(WelcomeEmail.objects.claim, welcome_ids, self.request.id, at := timezone.now())
-    batch = Batch(persistently(claim, patience=30), at)
-    skipped = len(welcome_ids) - len(batch.waiting)
+    batch = Batch(welcome_ids, self.request.id)
     batch.run()
-    pulse(success=bool(batch.sent))
-    hint(*batch.left)
-    report = " ".join(sentences(batch, skipped, alone=len(welcome_ids) == 1))
+    show_heartbeat(success=bool(batch.sent), recovered=batch.is_answered)
+    enqueue(*batch.left)
+    report = " ".join(sentences(batch, alone=len(welcome_ids) == 1))
     if batch.failures:
-        raise AttemptFailed(report)
+        raise AttemptFailedError(report)
     return report
 
 
-def sentences(batch: Batch, skipped: int, alone: bool) -> Iterator[str]:
-    """What the operator reads of it. A mail that is ALONE needs no number."""
+def sentences(batch: Batch, alone: bool) -> Iterator[str]:
+    """What the operator reads of it. A mail that is alone needs no number."""
     if alone and batch.sent:
         welcome = batch.sent[0]
         names = {"id": welcome.pk, "member": welcome.member_id}
@@ -63,74 +61,61 @@ def sentences(batch: Batch, skipped: int, alone: bool) -> Iterator[str]:
             yield _("Welcome e-mail %(id)d:") % {"id": welcome.pk}
         yield sentence
     yield from batch.notes
-    if skipped:
+    if batch.skipped:
         why = _("Skipped, for it is gone, not due, sent or being sent: %(count)d.")
-        if Dispatch.objects.not_free().exists():
+        if Dispatch.objects.pausing().exists():
             why = _("Skipped, for sending is paused: %(count)d.")
-        yield why % {"count": skipped}
+        yield why % {"count": batch.skipped}
 
 
-PULSE = 5  # seconds: one UPDATE in so long, not one for each mail
-_pulses: dict[bool, float] = {}
+HEARTBEAT_SECONDS = 5  # one UPDATE in so long, not one for each mail
+_heartbeats: dict[tuple[bool, bool], float] = {}
 
 
-def pulse(success: bool = False) -> None:
+def show_heartbeat(success: bool, recovered: bool) -> None:
     """Show that this worker works, and that mails come through."""
-    now = time.monotonic()
-    if now - _pulses.get(success, -PULSE) >= PULSE:
-        _pulses[success] = now
-        try:
-            Dispatch.objects.seen("worker", *(["success"] if success else []))
-        except DatabaseError as error:  # what became of the mail stands in its row already
-            logger.warning("The pulse cannot be recorded: %r", error)
+    now, kind = time.monotonic(), (success, recovered)
+    if now - _heartbeats.get(kind, -HEARTBEAT_SECONDS) < HEARTBEAT_SECONDS:
+        return
+    _heartbeats[kind] = now
+    try:
+        Dispatch.objects.heartbeat("worker", *(["success"] if success else []))
+        if recovered:
+            Dispatch.objects.recover()
+    except DatabaseError as error:  # what became of the mail stands in its row already
+        logger.warning("The heartbeat cannot be recorded: %r", error)
 
 
-@shared_task(ignore_result=True)
+@shared_task(name="members.tasks.sweep_welcome_emails", ignore_result=True)
 def sweep_welcome_emails() -> str:
-    """Hint at every due row of which no hint is on its way, and free the rows of dead workers."""
-    swept = Dispatch.objects.current().sweep_at
-    lately = swept and timezone.now() - swept < WelcomeEmail.objects.all().QUIET
-    freed = settle_the_dead() + (WelcomeEmail.objects.free_stuck() if lately else 0)
-    WelcomeEmail.objects.mend_clocks()
-    # After a fault's pause one mail is enough to learn whether it is over.
-    probing = Dispatch.objects.not_free().exists()
-    due, most = 0, 1 if probing else MOST_DUE
-    while due < most:
-        ids = WelcomeEmail.objects.take_due(min(most, AT_ONCE))
-        due += len(ids)
-        if not hint(*ids) or len(ids) < AT_ONCE:
-            break
-    Dispatch.objects.seen("worker", "sweep")
+    """Free the rows of dead workers, and enqueue every due row of which no message is on its way."""
+    freed = WelcomeEmail.objects.free_stuck()
+    due = enqueue_due()
+    Dispatch.objects.heartbeat("worker", "sweep")
     return f"{timezone.now():%H:%M:%S} UTC: {due} due, {freed} freed."
 
 
-def settle_the_dead() -> int:
-    """Record what processes of this machine had sent when they were killed, and free the rest."""
-    freed = 0
-    for legacy in of_the_dead():
-        ids = [*legacy.sent, *legacy.in_flight, *legacy.untouched]
-        welcomes = list(WelcomeEmail.objects.claimed(ids, legacy.claimed_at))
-        now = timezone.now()
-        for welcome in welcomes:
-            if welcome.pk in legacy.sent:
-                welcome.sent(now)
-            elif welcome.pk in legacy.untouched:
-                welcome.give_back()
-            else:
-                welcome.lost()
-        WelcomeEmail.objects.record(welcomes)
-        freed += len(welcomes)
-    return freed
+def enqueue_due() -> int:
+    due = 0
+    while due < MAX_ROWS_PER_SWEEP:
+        limit = min(ROWS_PER_STATEMENT, MAX_ROWS_PER_SWEEP - due)
+        ids = WelcomeEmail.objects.take_due(limit)
+        due += len(ids)
+        if not enqueue(*ids) or len(ids) < limit:
+            break
+    return due
 
 
-def hint(*welcome_ids: int) -> bool:
+def enqueue(*welcome_ids: int) -> bool:
     """Tell the workers; a broker that cannot be told is no failure, for the sweeper looks too."""
-    for start in range(0, len(welcome_ids), TOGETHER):
+    for start in range(0, len(welcome_ids), BATCH_SIZE):
         try:
             with broker:
-                send_welcome_emails.delay(*welcome_ids[start : start + TOGETHER])
+                send_welcome_emails.delay(*welcome_ids[start : start + BATCH_SIZE])
         except Exception as error:  # kombu, redis and the operating system raise what they like
-            logger.warning("The broker takes no hints now, the sweeper will: %r", error)
-            WelcomeEmail.objects.filter(pk__in=welcome_ids[start:]).update(hinted_at=None)
+            logger.warning(
+                "The broker takes no messages now, the sweeper will see to it: %r", error
+            )
+            WelcomeEmail.objects.filter(pk__in=welcome_ids[start:]).update(enqueued_at=None)
             return False
     return True

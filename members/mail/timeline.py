@@ -1,6 +1,5 @@
-"""The attempts to send a welcome e-mail, and the task results that belong to them."""
+"""What happened to one welcome e-mail: its attempts, and what operators did."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,18 +12,7 @@ from django_celery_results.models import TaskResult
 from .models import WelcomeEmail
 from .reasons import in_words
 
-TASK = "members.tasks.send_welcome_emails"
-MOST_ENTRIES = 50  # of operators, on one page
-
-
-def welcome_ids(*results: TaskResult) -> list[int]:
-    """The welcome e-mails that these tasks were about."""
-    return [
-        int(number)
-        for result in results
-        if result.task_name == TASK
-        for number in re.findall(r"\d+", result.task_args or "")
-    ]
+MAX_ENTRIES = 50  # of operators, on one page
 
 
 @dataclass
@@ -60,19 +48,12 @@ def _attempts(welcome: WelcomeEmail) -> list[Event]:
             state=attempt["state"],
             text=in_words(attempt["reason"]),
             number=number,
-            seconds=_seconds(attempt),
+            seconds=(_time(attempt["ended"]) - _time(attempt["started"])).total_seconds(),
             task_id=attempt["task"] or "",
             result=results.get(attempt["task"]),
         )
         for number, attempt in enumerate(welcome.journal, 1)
     ]
-
-
-def _seconds(attempt: dict[str, Any]) -> float | None:
-    """How long the mail server let us wait; what was sent is recorded with its batch."""
-    if attempt["state"] == WelcomeEmail.State.SENT:
-        return None
-    return (_time(attempt["ended"]) - _time(attempt["started"])).total_seconds()
 
 
 def _interventions(welcome: WelcomeEmail) -> list[Event]:
@@ -81,7 +62,7 @@ def _interventions(welcome: WelcomeEmail) -> list[Event]:
     )
     return [
         Event(at=entry.action_time, text=entry.get_change_message(), by=entry.user.get_username())
-        for entry in entries.select_related("user").order_by("-action_time")[:MOST_ENTRIES]
+        for entry in entries.select_related("user").order_by("-action_time")[:MAX_ENTRIES]
     ]
 
 

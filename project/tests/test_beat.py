@@ -34,7 +34,9 @@ def test_a_worker_shows_its_pulse_as_soon_as_it_is_ready(monkeypatch):
 
 
 def test_a_database_that_fails_stops_no_clock(caplog):
-    with patch("members.models.dispatch.DispatchQuerySet.seen", side_effect=OperationalError(2006)):
+    with patch(
+        "members.mail.dispatch.DispatchQuerySet.heartbeat", side_effect=OperationalError(2006)
+    ):
         celery._record_pulse("beat")
     assert "The pulse of beat cannot be recorded" in caplog.text
 
