@@ -13,7 +13,7 @@ import sys
 import pytest
 from redis import Redis
 
-from .conftest import redis_database
+from members.conftest import redis_database
 
 WEB = """
 import json, time
@@ -31,7 +31,7 @@ for name in ("ann", "bob", "cat"):
     body = {"username": name, "email": f"{name}@example.org"}
     response = client.post("/api/v1/members/register/", body, content_type="application/json")
     answers.append((response.status_code, time.perf_counter() - start))
-left_to_the_sweeper = WelcomeEmail.objects.filter(state="queued", hinted_at=None).count()
+left_to_the_sweeper = WelcomeEmail.objects.filter(state="queued", enqueued_at=None).count()
 print(json.dumps([answers, left_to_the_sweeper]))
 """
 

@@ -12,11 +12,10 @@ from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django_celery_results.models import TaskResult
 
-from members.delivery import MailRefused
+from members.conftest import claim
+from members.mail.reasons import RefusedError
+from members.mail.tasks import AttemptFailedError, send_welcome_emails
 from members.models import Dispatch, Member, WelcomeEmail
-from members.tasks import AttemptFailed, send_welcome_emails
-
-from .conftest import claim
 
 LIST = reverse("admin:members_welcomeemail_changelist")
 RESULTS = reverse("admin:django_celery_results_taskresult_changelist")
@@ -198,12 +197,12 @@ def test_a_button_asks_and_leads_back_to_its_page(operator, owed):
 
 def test_each_attempt_is_told_with_its_task_result(operator, owed, monkeypatch):
     def refuse(welcome):
-        raise MailRefused("The mail server refuses the mail (550 no).", "550")
+        raise RefusedError("The mail server refuses the mail (550 no).", "550")
 
     welcome = owed()
     result = result_of(welcome, "first")
-    with monkeypatch.context() as patched, pytest.raises(AttemptFailed):
-        patched.setattr("members.batch.deliver", refuse)
+    with monkeypatch.context() as patched, pytest.raises(AttemptFailedError):
+        patched.setattr("members.mail.batch.deliver", refuse)
         send_welcome_emails.apply(args=[welcome.pk], task_id="first", throw=True)
     post(operator, "send_again", welcome, confirmed=1)
     send_welcome_emails.apply(args=[welcome.pk], task_id="second")
@@ -237,7 +236,7 @@ def test_the_journal_is_bounded(owed):
 
 
 def test_the_mail_is_shown_in_a_frame_that_may_do_nothing(operator, owed):
-    with patch("members.welcome_admin.render") as render:
+    with patch("members.mail.admin.render") as render:
         render.return_value = EmailMultiAlternatives(body=mark_safe("Plain <script>"))
         render.return_value.attach_alternative(mark_safe('<p class="x">Hello'), "text/html")
         html = text(operator.get(page_of(owed())))
@@ -249,7 +248,7 @@ def test_a_broken_template_does_not_break_the_page(operator, owed, monkeypatch):
     def broken(welcome):
         raise KeyError("ann@example.org")
 
-    monkeypatch.setattr("members.welcome_admin.render", broken)
+    monkeypatch.setattr("members.mail.admin.render", broken)
     assert "The template is broken: KeyError." in text(operator.get(page_of(owed())))
 
 
@@ -312,7 +311,7 @@ def test_an_old_failure_does_not_send_what_was_sent_since(operator, owed):
 
 
 def test_pausing_wants_a_reason_and_resuming_shows_the_backlog(operator, owed, delay):
-    welcome = owed(queued_at=timezone.now() - timedelta(days=2), hinted_at=None)
+    welcome = owed(queued_at=timezone.now() - timedelta(days=2), enqueued_at=None)
     pause = reverse("admin:members_dispatch_pause")
     assert "Write why." in text(operator.post(pause, {"reason": " "}))
     assert not Dispatch.objects.pausing().exists()
@@ -383,7 +382,7 @@ def test_the_oldest_first_is_read_from_one_index(operator, owed, django_assert_m
 
 
 def test_a_search_that_finds_too_many_says_so(operator, owed, monkeypatch):
-    monkeypatch.setattr("members.welcome_admin.WelcomeEmailAdmin.MOST_MEMBERS", 2)
+    monkeypatch.setattr("members.mail.admin.WelcomeEmailAdmin.MOST_MEMBERS", 2)
     for number in range(3):
         owed(f"ann{number}")
     assert "type more letters" in text(operator.get(f"{LIST}?q=ann"))

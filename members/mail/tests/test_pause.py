@@ -8,14 +8,13 @@ from django.core import mail
 from django.db import OperationalError
 from django.utils import timezone
 
-from members.delivery import ConfigurationFault, MailRefused, TryAgain
+from members.conftest import claim
+from members.mail.reasons import ConfigurationError, RefusedError, TemporaryError
+from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
 from members.models import Dispatch, WelcomeEmail
-from members.tasks import AttemptFailed, send_welcome_emails, sweep_welcome_emails
-
-from .conftest import claim
 
 State = WelcomeEmail.State
-FAULT = ConfigurationFault("The mail server refuses our login (535).", "535")
+FAULT = ConfigurationError("The mail server refuses our login (535).", "535")
 pytestmark = pytest.mark.django_db
 
 
@@ -39,10 +38,10 @@ def clock(monkeypatch) -> Clock:
 
 def attempt(welcome: WelcomeEmail, failure: Exception | None = None) -> str:
     """The sentence that the task leaves."""
-    with patch("members.batch.deliver", side_effect=failure):
+    with patch("members.mail.batch.deliver", side_effect=failure):
         try:
             sentence = send_welcome_emails(welcome.pk)
-        except AttemptFailed as error:
+        except AttemptFailedError as error:
             sentence = str(error)
     welcome.refresh_from_db()
     return sentence
@@ -118,12 +117,12 @@ def test_a_probe_whose_address_is_refused_shows_that_our_settings_are_right(owed
     ann, bob = owed("ann"), owed("bob")
     attempt(ann, FAULT)
     clock.forward(minutes=5)
-    attempt(bob, MailRefused("No such user.", "550"))
+    attempt(bob, RefusedError("No such user.", "550"))
     assert bob.state == State.FAILED
     assert attempt(ann).startswith("Sent")
 
 
-@pytest.mark.parametrize("failure", [FAULT, TryAgain("Unreachable.", "unreachable")])
+@pytest.mark.parametrize("failure", [FAULT, TemporaryError("Unreachable.", "unreachable")])
 def test_a_probe_that_fails_keeps_the_pause(owed, clock, failure):
     ann, bob = owed("ann"), owed("bob")
     attempt(ann, FAULT)
@@ -194,7 +193,7 @@ def test_parts_at_work_show_their_pulse(owed, clock, delay):
     assert (dispatch.sweep_at, dispatch.worker_at) == (clock.now, clock.now)
     assert (dispatch.success_at, dispatch.beat_at) == (None, None)
     clock.forward(seconds=1)
-    attempt(owed("ann"), MailRefused("No.", "550"))
+    attempt(owed("ann"), RefusedError("No.", "550"))
     assert Dispatch.objects.current().worker_at == clock.now, "a failure shows a worker at work"
     assert Dispatch.objects.current().success_at is None
     attempt(owed("bob"))

@@ -7,9 +7,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from members.delivery import classify
+from members.mail.reasons import classify, in_words
 from members.models import Dispatch, WelcomeEmail
-from members.reasons import in_words
 
 FAULTS = [
     smtplib.SMTPRecipientsRefused({"ann@example.org": (550, b"5.1.1 (no) such user")}),

@@ -1,150 +1,197 @@
 """The kept connection: one handshake for many mails, and never a mail twice."""
 
 import socket
-from contextlib import contextmanager
+import time
 from unittest.mock import patch
 
 import pytest
 
-from members import smtp
-from members.delivery import ConfigurationFault, MailRefused, TryAgain, deliver
+from members.mail import smtp
+from members.mail.delivery import deliver
+from members.mail.reasons import RefusedError, TemporaryError
 
 from .mail_server import MailServer, mail_server
 
 pytestmark = pytest.mark.django_db
 
 
-@contextmanager
-def counted(settings, **answers):
-    """A mail server, and the list of connections made to it."""
-    opened = []
-    connect = smtp.Backend.open
+@pytest.fixture
+def after_a_rest(monkeypatch):
+    """Each mail finds a connection that nobody has used for a while."""
+    monkeypatch.setattr(smtp, "NOOP_AFTER_SECONDS", 0)
 
-    def noted(backend):
-        if new := connect(backend):
-            opened.append(backend)
-        return new
 
-    with mail_server(settings, **answers) as server, patch.object(smtp.Backend, "open", noted):
-        yield server, opened
+def names(server: MailServer) -> list[str]:
+    return [mail["To"].partition("@")[0] for mail in server.taken]
 
 
 def test_many_mails_go_over_one_connection(owed, settings):
-    with counted(settings) as (server, opened):
+    with mail_server(settings) as server, patch("smtplib.SMTP.noop") as noop:
         for name in ("ann", "bob", "cat"):
             deliver(owed(name))
-    assert len(opened) == 1
-    assert [mail["To"][:3] for mail in server.taken] == ["ann", "bob", "cat"]
+    assert server.connections == 1
+    assert names(server) == ["ann", "bob", "cat"]
+    noop.assert_not_called()
+
+
+def test_after_a_rest_the_server_is_asked_whether_it_still_listens(owed, settings, after_a_rest):
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        with patch("smtplib.SMTP.noop", return_value=(250, b"OK")) as noop:
+            deliver(owed("bob"))
+        noop.assert_called_once_with()
+    assert server.connections == 1
 
 
 def test_a_refused_address_does_not_cost_the_connection(owed, settings):
-    with counted(settings, rcpt="550 no such user") as (server, opened):
+    with mail_server(settings, rcpt="550 no such user") as server:
         for name in ("ann", "bob"):
-            with pytest.raises(MailRefused):
+            with pytest.raises(RefusedError):
                 deliver(owed(name))
         server.rcpt = "250 OK"
         deliver(owed("cat"))
-    assert len(opened) == 1
-    assert len(server.taken) == 1
-
-
-def test_an_idle_connection_is_renewed(owed, settings, monkeypatch):
-    with counted(settings) as (server, opened):
-        deliver(owed("ann"))
-        monkeypatch.setattr(smtp.kept, "used_at", smtp.kept.used_at - smtp.IDLE - 1)
-        deliver(owed("bob"))
-    assert len(opened) == 2
-    assert len(server.taken) == 2
+    assert server.connections == 1
+    assert names(server) == ["cat"]
 
 
 def test_a_connection_carries_so_many_mails_and_no_more(owed, settings, monkeypatch):
-    monkeypatch.setattr(smtp, "MOST", 2)
-    with counted(settings) as (_, opened):
-        for name in ("ann", "bob", "cat"):
+    monkeypatch.setattr(smtp, "MAX_MAILS_PER_CONNECTION", 2)
+    with mail_server(settings) as server:
+        used = []
+        for name in ("ann", "bob", "cat", "dan", "eve"):
             deliver(owed(name))
-    assert len(opened) == 2
+            used.append(server.connections)
+    assert used == [1, 1, 2, 2, 3]
 
 
-def test_a_connection_that_the_server_closed_is_renewed_unnoticed(owed, settings):
-    with counted(settings) as (server, opened):
+def test_a_refused_mail_is_one_of_them(owed, settings, monkeypatch):
+    monkeypatch.setattr(smtp, "MAX_MAILS_PER_CONNECTION", 1)
+    with mail_server(settings, rcpt="550 no such user") as server:
+        for name in ("ann", "bob"):
+            with pytest.raises(RefusedError):
+                deliver(owed(name))
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("answer", [(421, b"bye"), (500, b"what?"), (251, b"")])
+def test_a_server_that_does_not_say_yes_gets_a_new_connection(owed, settings, after_a_rest, answer):
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        with patch("smtplib.SMTP.noop", return_value=answer):
+            deliver(owed("bob"))
+    assert server.connections == 2
+    assert names(server) == ["ann", "bob"]
+
+
+def test_a_connection_that_was_closed_is_renewed_unnoticed(owed, settings, after_a_rest):
+    with mail_server(settings) as server:
         deliver(owed("ann"))
         smtp.kept.backend.connection.sock.shutdown(socket.SHUT_RDWR)
         deliver(owed("bob"))
-    assert len(opened) == 2
-    assert len(server.taken) == 2
+    assert server.connections == 2
+    assert names(server) == ["ann", "bob"]
+
+
+def test_a_server_that_falls_silent_is_asked_no_longer_than_the_timeout(
+    owed, settings, after_a_rest
+):
+    """A firewall forgets an idle connection without a word."""
+    with mail_server(settings) as server:
+        settings.EMAIL_TIMEOUT = 0.2
+        deliver(owed("ann"))
+        far, near = socket.socketpair()
+        near.settimeout(smtp.kept.backend.connection.sock.gettimeout())
+        smtp.kept.backend.connection.sock = near
+        smtp.kept.backend.connection.file = None
+        with patch.object(smtp, "QUIT_TIMEOUT", 0.1):
+            started = time.monotonic()
+            deliver(owed("bob"))
+        assert time.monotonic() - started < 5
+        far.close()
+    assert names(server) == ["ann", "bob"]
+
+
+def test_a_connection_that_was_opened_anew_counts_from_the_beginning(owed, settings, monkeypatch):
+    monkeypatch.setattr(smtp, "MAX_MAILS_PER_CONNECTION", 2)
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        smtp.kept.close()
+        for name in ("bob", "cat"):
+            deliver(owed(name))
+    assert server.connections == 2
 
 
 class Tired(MailServer):
-    """Takes one mail of each connection, and answers the sender of a second."""
-
-    answer: str | None = "421 enough for today"
+    """Takes one mail of each connection."""
 
     async def handle_MAIL(self, server, session, envelope, address, options) -> str:  # noqa: N802
         if getattr(session, "served", False):
-            if self.answer is None:
-                server.transport.abort()
-                return ""
-            return self.answer
+            return "421 enough for today"
         session.served = True
         envelope.mail_from = address
         return "250 OK"
 
 
-@pytest.mark.parametrize("answer", ["421 enough for today", "451 too many mails", None])
-def test_a_connection_that_wears_out_under_a_mail_costs_no_attempt(owed, settings, answer):
-    with (
-        patch("members.tests.mail_server.MailServer", Tired),
-        counted(settings) as (server, opened),
-    ):
-        server.answer = answer
+def test_a_connection_that_the_server_ends_is_not_used_again(owed, settings):
+    with mail_server(settings, Tired) as server:
         deliver(owed("ann"))
-        deliver(owed("bob"))
-    assert len(opened) == 2
-    assert [mail["To"][:3] for mail in server.taken] == ["ann", "bob"]
+        with pytest.raises(TemporaryError):
+            deliver(owed("bob"))
+        deliver(owed("cat"))
+    assert server.connections == 2
+    assert names(server) == ["ann", "cat"]
 
 
 @pytest.mark.parametrize(("data", "code"), [(None, "disconnected"), ("451 later", "451")])
 def test_a_mail_that_was_handed_over_is_never_repeated_by_itself(owed, settings, data, code):
-    with counted(settings) as (server, _):
+    with mail_server(settings) as server:
         deliver(owed("ann"))
         server.data = data
-        with pytest.raises(TryAgain) as caught:
+        with pytest.raises(TemporaryError) as caught:
             deliver(owed("bob"))
         assert caught.value.code == code
         assert len(server.taken) == 2
         server.data = "250 OK"
         deliver(owed("cat"))
-    assert [mail["To"][:3] for mail in server.taken] == ["ann", "bob", "cat"]
+    assert names(server) == ["ann", "bob", "cat"]
 
 
-def test_an_interrupted_conversation_is_not_gone_on_with(owed, settings):
-    with counted(settings) as (server, opened):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_an_interrupted_conversation_is_not_gone_on_with(owed, settings, error):
+    with mail_server(settings) as server:
         deliver(owed("ann"))
         with (
-            patch("smtplib.SMTP.data", side_effect=KeyboardInterrupt),
-            pytest.raises(KeyboardInterrupt),
+            patch("smtplib.SMTP.data", side_effect=error),
+            pytest.raises((KeyboardInterrupt, TemporaryError)),
         ):
             deliver(owed("bob"))
         deliver(owed("cat"))
-    assert len(opened) == 2
-    assert [mail["To"][:3] for mail in server.taken] == ["ann", "cat"]
-
-
-def test_other_settings_get_another_connection(owed, settings):
-    with mail_server(settings):
-        deliver(owed("ann"))
-        settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "desk", "secret"
-        with pytest.raises(ConfigurationFault):
-            deliver(owed("bob"))
+    assert server.connections == 2
+    assert names(server) == ["ann", "cat"]
 
 
 def test_a_worker_process_that_ends_takes_its_leave(owed, settings):
     with mail_server(settings):
         deliver(owed("ann"))
+        sock = smtp.kept.backend.connection.sock
         with patch("smtplib.SMTP.quit") as leave:
             smtp.close_kept()
         leave.assert_called_once_with()
+        assert sock.fileno() == -1
         assert smtp.kept.backend is None
+
+
+def test_a_farewell_to_nobody_is_short(owed, settings):
+    with mail_server(settings):
+        deliver(owed("ann"))
+        far, near = socket.socketpair()  # whose other end says nothing
+        smtp.kept.backend.connection.sock, smtp.kept.backend.connection.file = near, None
+        with patch.object(smtp, "QUIT_TIMEOUT", 0.1):
+            started = time.monotonic()
+            smtp.kept.close()
+        assert time.monotonic() - started < 1.5
+        assert near.fileno() == -1
+        far.close()
 
 
 def test_where_mails_go_to_no_server_nothing_is_kept(owed, mailoutbox):

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from members.mail.tasks import sweep_welcome_emails
 from members.models import Dispatch, WelcomeEmail
-from members.tasks import sweep_welcome_emails
 
 State = WelcomeEmail.State
 pytestmark = pytest.mark.django_db
@@ -29,21 +29,21 @@ def hinted(delay) -> set[int]:
     return ids
 
 
-def test_a_due_row_without_a_hint_is_hinted_at_once(owed, delay):
-    welcome = owed(hinted_at=None)
+def test_a_due_row_without_a_hint_is_enqueued_at_once(owed, delay):
+    welcome = owed(enqueued_at=None)
     assert sweep_welcome_emails().endswith("UTC: 1 due, 0 freed.")
     assert sweep_welcome_emails().endswith("UTC: 0 due, 0 freed.")
     assert hinted(delay) == {welcome.pk}
 
 
 def test_a_backlog_is_not_doubled(owed, delay):
-    owed(hinted_at=ago(seconds=110))
+    owed(enqueued_at=ago(seconds=110))
     sweep_welcome_emails()
     delay.assert_not_called()
 
 
 def test_a_lost_hint_is_repeated(owed, delay):
-    welcome = owed(hinted_at=ago(minutes=3), next_attempt_at=ago(minutes=3))
+    welcome = owed(enqueued_at=ago(minutes=3), next_attempt_at=ago(minutes=3))
     sweep_welcome_emails()
     assert hinted(delay) == {welcome.pk}
 
@@ -55,13 +55,13 @@ def test_a_sweep_is_dropped_before_it_takes_waiting_hints_for_lost_ones():
 
 @pytest.mark.parametrize("state", [s for s in State if s != State.QUEUED])
 def test_other_rows_are_left_alone(owed, delay, state):
-    owed(state=state, hinted_at=None, claimed_at=timezone.now())
+    owed(state=state, enqueued_at=None, claimed_at=timezone.now())
     sweep_welcome_emails()
     delay.assert_not_called()
 
 
-def test_a_row_is_not_hinted_at_before_its_time(owed, delay):
-    owed(hinted_at=None, next_attempt_at=timezone.now() + timedelta(seconds=10))
+def test_a_row_is_not_enqueued_at_before_its_time(owed, delay):
+    owed(enqueued_at=None, next_attempt_at=timezone.now() + timedelta(seconds=10))
     sweep_welcome_emails()
     delay.assert_not_called()
 
@@ -87,8 +87,8 @@ def test_after_an_outage_a_worker_gets_time_to_record_what_it_sent(owed, delay):
 @pytest.mark.parametrize(
     "columns",
     [
-        {"next_attempt_at": timezone.now() + timedelta(hours=3), "hinted_at": None},
-        {"hinted_at": timezone.now() + timedelta(hours=3)},
+        {"next_attempt_at": timezone.now() + timedelta(hours=3), "enqueued_at": None},
+        {"enqueued_at": timezone.now() + timedelta(hours=3)},
         {"state": State.SENDING, "attempts": 1, "claimed_at": timezone.now() + timedelta(hours=3)},
     ],
     ids=lambda columns: list(columns)[-1],
@@ -124,22 +124,22 @@ def test_a_mail_that_kills_every_worker_is_given_up(owed, delay):
 def test_a_dead_broker_leaves_the_rows_to_the_next_sweep(owed, delay):
     delay.side_effect = ConnectionError
     for username in ("ann", "bob", "cat"):
-        owed(username, hinted_at=None)
+        owed(username, enqueued_at=None)
     sweep_welcome_emails()
     assert delay.call_count == 1
-    assert WelcomeEmail.objects.filter(hinted_at=None).count() == 3
+    assert WelcomeEmail.objects.filter(enqueued_at=None).count() == 3
 
 
 def test_a_sweep_is_bounded(owed, delay):
     for username in ("ann", "bob", "cat"):
-        owed(username, hinted_at=None)
+        owed(username, enqueued_at=None)
     assert len(WelcomeEmail.objects.take_due(most=2)) == 2
     assert len(WelcomeEmail.objects.take_due(most=2)) == 1
 
 
 def test_a_sweep_costs_the_same_for_any_number(owed, delay, django_assert_num_queries):
     for username in ("ann", "bob", "cat"):
-        owed(username, hinted_at=None)
+        owed(username, enqueued_at=None)
     with django_assert_num_queries(7):  # last sweep, stuck, clocks, paused, due, hinted, seen
         sweep_welcome_emails()
 

@@ -8,24 +8,23 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from members.delivery import MailRefused, RenderingFault, TryAgain
+from members.conftest import claim
+from members.mail.reasons import RefusedError, RenderingError, TemporaryError
+from members.mail.tasks import AttemptFailedError, send_welcome_emails
 from members.models import WelcomeEmail
-from members.tasks import AttemptFailed, send_welcome_emails
-
-from .conftest import claim
 
 State = WelcomeEmail.State
 pytestmark = pytest.mark.django_db
 
-LATER = TryAgain("The mail server asks us to wait (451 later).", "451")
+LATER = TemporaryError("The mail server asks us to wait (451 later).", "451")
 
 
 def attempt(welcome: WelcomeEmail, failure: Exception | None = None) -> str:
     """Run the task; the sentence that it leaves for the operator."""
-    with patch("members.batch.deliver", side_effect=failure) as deliver:
+    with patch("members.mail.batch.deliver", side_effect=failure) as deliver:
         try:
             sentence = send_welcome_emails.apply(args=[welcome.pk], throw=True).result
-        except AttemptFailed as error:
+        except AttemptFailedError as error:
             sentence = str(error)
     assert deliver.called
     welcome.refresh_from_db()
@@ -101,7 +100,7 @@ def test_the_timetable(owed, seconds_until):
         if welcome.state == State.QUEUED:
             waits.append(seconds_until(welcome.next_attempt_at))
             assert f"Next attempt at {welcome.next_attempt_at:%H:%M:%S} UTC." in sentence
-            assert welcome.hinted_at is None, "the sweeper hints at it when it is due"
+            assert welcome.enqueued_at is None, "the sweeper hints at it when it is due"
     assert waits[:6] == [10, 30, 60, 300, 900, 3600]
     assert set(waits[6:]) == {3600}
     assert 23 * 3600 < sum(waits) <= 24 * 3600
@@ -117,7 +116,7 @@ def test_an_outage_of_days_costs_no_attempts(owed, seconds_until):
     assert seconds_until(welcome.next_attempt_at) == 10
 
 
-@pytest.mark.parametrize("kind", [MailRefused, RenderingFault])
+@pytest.mark.parametrize("kind", [RefusedError, RenderingError])
 def test_what_will_never_do_is_not_tried_again(owed, kind):
     welcome = owed()
     sentence = attempt(welcome, kind("Never.", "550"))
@@ -148,12 +147,14 @@ def test_a_worker_that_lost_its_claim_records_nothing(owed):
 def test_a_failed_attempt_shows_no_trace_of_what_caused_it(owed):
     """Not even the chained exceptions, whose text may hold the address."""
     welcome = owed()
-    with patch("members.delivery.EmailMultiAlternatives.send", side_effect=OSError("ann@x.org")):
+    with patch(
+        "members.mail.delivery.EmailMultiAlternatives.send", side_effect=OSError("ann@x.org")
+    ):
         result = send_welcome_emails.apply(args=[welcome.pk])
-    assert isinstance(result.result, AttemptFailed)
+    assert isinstance(result.result, AttemptFailedError)
     assert "ann@" not in result.traceback + str(result.result)
     assert "OSError" not in result.traceback
-    assert "TryAgain" not in result.traceback
+    assert "TemporaryError" not in result.traceback
 
 
 def test_sending_again_starts_the_timetable_anew(owed):

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .conftest import redis_database
+from members.conftest import redis_database
+
 from .mail_server import MailServer, mail_server
 
 pytestmark = pytest.mark.worker
@@ -35,7 +36,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
-from members.tasks import hint, sweep_welcome_emails
+from members.mail.tasks import hint, sweep_welcome_emails
 
 def register(name):
     register_member(Member(username=name, email=f"{name}@example.org"))
@@ -239,7 +240,7 @@ def test_a_worker_killed_in_a_batch_has_none_sent_twice(tmp_path, places):
         desk = Desk(tmp_path, third.port, **places)
         desk.run(
             'call_command("migrate", verbosity=0)\n'
-            "with patch('members.registration.hint'):\n"
+            "with patch('members.registration.enqueue'):\n"
             "    for name in ('ann', 'bob', 'cat', 'dan'): register(name)\n"
             "hint(*WelcomeEmail.objects.values_list('pk', flat=True))\n"
         )
@@ -266,7 +267,7 @@ def test_a_sweep_that_waited_too_long_is_dropped(tmp_path, places):
             'call_command("migrate", verbosity=0); register("ann")\n'
             "from project.celery import app\n"
             "app.control.purge()\n"
-            "WelcomeEmail.objects.update(hinted_at=None)\n"
+            "WelcomeEmail.objects.update(enqueued_at=None)\n"
             "sweep_welcome_emails.apply_async(expires=0.1)\n"
         )
         time.sleep(0.1)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.utils import timezone
 
-from members import tasks
+from members.mail import tasks
 from members.models import Member, WelcomeEmail
 from project import breaker
 
@@ -36,9 +36,9 @@ def rested_breakers():
 
 
 @pytest.fixture(autouse=True)
-def first_pulse():
-    """Each test's process is a new one, which has not shown its pulse yet."""
-    tasks._pulses.clear()
+def first_heartbeat():
+    """Each test's process is a new one, which has shown no heartbeat yet."""
+    tasks._heartbeats.clear()
 
 
 def claim(welcome: WelcomeEmail, task_id: str | None = None) -> WelcomeEmail | None:
@@ -48,8 +48,8 @@ def claim(welcome: WelcomeEmail, task_id: str | None = None) -> WelcomeEmail | N
 
 @pytest.fixture
 def delay() -> Mock:
-    """The hint to the workers, which goes nowhere."""
-    with patch("members.tasks.send_welcome_emails.delay") as delay:
+    """The message to the workers, which goes nowhere."""
+    with patch("members.mail.tasks.send_welcome_emails.delay") as delay:
         yield delay
 
 
