@@ -3,54 +3,78 @@
 from datetime import timedelta
 
 import pytest
+from celery.schedules import schedule
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from members.mail import tasks
 from members.mail.tasks import sweep_welcome_emails
 from members.models import Dispatch, WelcomeEmail
+from project.celery import app
 
 State = WelcomeEmail.State
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def swept_lately(db):
-    Dispatch.objects.seen("sweep")
+@pytest.fixture
+def now(monkeypatch) -> "timezone.datetime":
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    return now
 
 
 def ago(**duration) -> "timezone.datetime":
     return timezone.now() - timedelta(**duration)
 
 
-def hinted(delay) -> set[int]:
-    ids = {call.args[0] for call in delay.call_args_list}
-    assert len(ids) == delay.call_count, "one hint for each row"
+MICROSECOND = timedelta(microseconds=1)
+
+
+def enqueued(delay) -> list[int]:
+    ids = [pk for call in delay.call_args_list for pk in call.args]
+    assert len(ids) == len(set(ids)), "each row once"
     return ids
 
 
-def test_a_due_row_without_a_hint_is_enqueued_at_once(owed, delay):
+def columns(welcome: WelcomeEmail, *names: str) -> tuple:
+    return WelcomeEmail.objects.values_list(*names).get(pk=welcome.pk)
+
+
+def test_it_runs_every_thirty_seconds_and_is_dropped_after_sixty():
+    entry = settings.CELERY_BEAT_SCHEDULE["sweep"]
+    assert entry["task"] == sweep_welcome_emails.name == "members.tasks.sweep_welcome_emails"
+    assert entry["task"] in app.tasks
+    assert entry["schedule"] == schedule(30)
+    assert entry["options"] == {"expires": 60}
+
+
+def test_a_sweep_is_dropped_before_it_takes_waiting_messages_for_lost_ones():
+    expires = settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]["expires"]
+    assert timedelta(seconds=expires) < WelcomeEmail.objects.all().ENQUEUE_TIMEOUT
+
+
+def test_a_due_row_without_a_message_is_enqueued_once(owed, delay):
     welcome = owed(enqueued_at=None)
     assert sweep_welcome_emails().endswith("UTC: 1 due, 0 freed.")
     assert sweep_welcome_emails().endswith("UTC: 0 due, 0 freed.")
-    assert hinted(delay) == {welcome.pk}
+    delay.assert_called_once_with(welcome.pk)
 
 
-def test_a_backlog_is_not_doubled(owed, delay):
-    owed(enqueued_at=ago(seconds=110))
+def test_a_message_counts_as_lost_after_two_minutes(owed, delay, now):
+    long_ago = now - timedelta(hours=1)
+    owed("fresh", enqueued_at=now - timedelta(minutes=2) + MICROSECOND, next_attempt_at=long_ago)
+    lost = owed("lost", enqueued_at=now - timedelta(minutes=2), next_attempt_at=long_ago)
     sweep_welcome_emails()
-    delay.assert_not_called()
+    assert enqueued(delay) == [lost.pk]
+    assert columns(lost, "enqueued_at") == (now,)
 
 
-def test_a_lost_hint_is_repeated(owed, delay):
-    welcome = owed(enqueued_at=ago(minutes=3), next_attempt_at=ago(minutes=3))
+def test_a_row_is_enqueued_from_its_time_on(owed, delay, now):
+    due = owed("due", enqueued_at=None, next_attempt_at=now)
+    owed("later", enqueued_at=None, next_attempt_at=now + MICROSECOND)
     sweep_welcome_emails()
-    assert hinted(delay) == {welcome.pk}
-
-
-def test_a_sweep_is_dropped_before_it_takes_waiting_hints_for_lost_ones():
-    expires = settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]["expires"]
-    assert timedelta(seconds=expires) < WelcomeEmail.objects.all().HINT_LASTS
+    assert enqueued(delay) == [due.pk]
 
 
 @pytest.mark.parametrize("state", [s for s in State if s != State.QUEUED])
@@ -60,87 +84,151 @@ def test_other_rows_are_left_alone(owed, delay, state):
     delay.assert_not_called()
 
 
-def test_a_row_is_not_enqueued_at_before_its_time(owed, delay):
-    owed(enqueued_at=None, next_attempt_at=timezone.now() + timedelta(seconds=10))
+def test_who_waits_longest_goes_first(owed, delay):
+    ids = [
+        owed(f"member{n}", enqueued_at=None, next_attempt_at=ago(minutes=n)).pk for n in range(3)
+    ]
     sweep_welcome_emails()
-    delay.assert_not_called()
+    assert enqueued(delay) == ids[::-1]
 
 
-def test_a_row_whose_worker_died_is_freed_and_sent_again(owed, delay):
-    welcome = owed(state=State.SENDING, attempts=1, claimed_at=ago(minutes=6))
+def test_one_sweep_goes_past_its_first_batches(owed, delay, monkeypatch):
+    monkeypatch.setattr(tasks, "BATCH_SIZE", 2)
+    monkeypatch.setattr(tasks, "ROWS_PER_STATEMENT", 3)
+    monkeypatch.setattr(tasks, "MAX_ROWS_PER_SWEEP", 8)
+    ids = {owed(f"member{n}", enqueued_at=None).pk for n in range(10)}
+    assert sweep_welcome_emails().endswith("UTC: 8 due, 0 freed.")
+    assert [len(call.args) for call in delay.call_args_list] == [2, 1, 2, 1, 2]
+    assert sweep_welcome_emails().endswith("UTC: 2 due, 0 freed.")
+    assert set(enqueued(delay)) == ids
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_sweep_stops_where_nothing_is_left(owed, delay, monkeypatch, number):
+    monkeypatch.setattr(tasks, "ROWS_PER_STATEMENT", 3)
+    for n in range(number):
+        owed(f"member{n}", enqueued_at=None)
+    assert sweep_welcome_emails().endswith(f"UTC: {number} due, 0 freed.")
+
+
+def test_the_limits_of_a_sweep():
+    assert (tasks.BATCH_SIZE, tasks.ROWS_PER_STATEMENT, tasks.MAX_ROWS_PER_SWEEP) == (
+        50,
+        2_000,
+        10_000,
+    )
+
+
+def test_a_dead_broker_leaves_the_rows_to_the_next_sweep(owed, delay, monkeypatch):
+    monkeypatch.setattr(tasks, "BATCH_SIZE", 2)
+    monkeypatch.setattr(tasks, "ROWS_PER_STATEMENT", 4)
+    delay.side_effect = [None, ConnectionError, None, None]
+    for number in range(6):
+        owed(f"member{number}", enqueued_at=None)
+    sweep_welcome_emails()
+    assert delay.call_count == 2, "it is not asked a third time"
+    assert WelcomeEmail.objects.filter(enqueued_at=None).count() == 4
+
+
+def test_a_sweep_shows_its_heartbeat(owed, delay, now):
+    sweep_welcome_emails()
+    assert Dispatch.objects.values_list("sweep_at", "worker_at", "beat_at").get() == (
+        now,
+        now,
+        None,
+    )
+
+
+# --- Claims of workers that died ---
+
+
+def stuck(owed, *names: str, task: str = "dead", **changes) -> list[WelcomeEmail]:
+    """The mails of one claim, in the order of sending."""
+    claim = {"state": State.SENDING, "attempts": 1, "task_id": task, "claimed_at": ago(minutes=6)}
+    return [owed(name, **{**claim, **changes}) for name in names]
+
+
+def test_a_claim_is_stuck_after_five_minutes(owed, delay, now):
+    limit = now - timedelta(minutes=5)
+    [young] = stuck(owed, "young", task="a", claimed_at=limit + MICROSECOND)
+    [old] = stuck(owed, "old", task="b", claimed_at=limit)
     assert sweep_welcome_emails().endswith("UTC: 0 due, 1 freed.")
-    welcome.refresh_from_db()
-    assert (welcome.state, welcome.last_error_code) == (State.QUEUED, "worker-lost")
-    WelcomeEmail.objects.update(next_attempt_at=timezone.now())
+    assert columns(young, "state", "attempts") == (State.SENDING, 1)
+    assert columns(old, "state", "attempts", "last_error_code", "next_attempt_at") == (
+        State.QUEUED,
+        1,
+        "worker-lost",
+        now + timedelta(seconds=10),
+    )
+
+
+def test_only_the_mail_in_flight_counts_an_attempt(owed, delay):
+    ann, bob, cat = stuck(owed, "ann", "bob", "cat")
+    before = columns(bob, "next_attempt_at"), columns(cat, "next_attempt_at")
+    assert sweep_welcome_emails().endswith("UTC: 2 due, 3 freed."), "at once in a new task"
+    assert columns(ann, "state", "attempts", "last_error_code") == ("queued", 1, "worker-lost")
+    for welcome in (bob, cat):
+        assert columns(welcome, "state", "attempts", "last_error") == ("queued", 0, "")
+        assert columns(welcome, "journal") == ([],)
+    assert (columns(bob, "next_attempt_at"), columns(cat, "next_attempt_at")) == before
+    assert enqueued(delay) == [bob.pk, cat.pk]
+
+
+def test_the_order_of_sending_says_which_was_in_flight(owed, delay):
+    [late] = stuck(owed, "late")
+    [early] = stuck(
+        owed, "early", next_attempt_at=ago(hours=1), claimed_at=columns(late, "claimed_at")[0]
+    )
     sweep_welcome_emails()
-    assert hinted(delay) == {welcome.pk}
+    assert columns(early, "attempts", "last_error_code") == (1, "worker-lost")
+    assert columns(late, "attempts", "last_error_code") == (0, "")
 
 
-def test_after_an_outage_a_worker_gets_time_to_record_what_it_sent(owed, delay):
-    """It waited for the database as the sweeper did; a row that is freed first goes out twice."""
-    owed(state=State.SENDING, attempts=1, claimed_at=ago(minutes=6))
-    Dispatch.objects.update(sweep_at=ago(minutes=6))
-    assert sweep_welcome_emails().endswith("UTC: 0 due, 0 freed.")
-    assert sweep_welcome_emails().endswith("UTC: 0 due, 1 freed.")
+def test_each_claim_has_one_in_flight(owed, delay):
+    at = ago(minutes=6)
+    first = stuck(owed, "ann", "bob", task="a", claimed_at=at)
+    second = stuck(owed, "cat", "dan", task="b", claimed_at=at)
+    third = stuck(owed, "eve", "fay", task="b", claimed_at=ago(minutes=7))
+    assert sweep_welcome_emails().endswith("6 freed.")
+    for claim in (first, second, third):
+        assert [columns(welcome, "attempts") for welcome in claim] == [(1,), (0,)]
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"next_attempt_at": timezone.now() + timedelta(hours=3), "enqueued_at": None},
-        {"enqueued_at": timezone.now() + timedelta(hours=3)},
-        {"state": State.SENDING, "attempts": 1, "claimed_at": timezone.now() + timedelta(hours=3)},
-    ],
-    ids=lambda columns: list(columns)[-1],
-)
-def test_a_time_that_a_wrong_clock_wrote_keeps_no_mail_back(owed, delay, columns):
-    welcome = owed(**columns)
+def test_a_claim_without_a_task_is_freed_too(owed, delay):
+    ann, bob = stuck(owed, "ann", "bob", task=None)
     sweep_welcome_emails()
-    WelcomeEmail.objects.filter(last_error_code="worker-lost").update(next_attempt_at=ago())
-    sweep_welcome_emails()
-    assert hinted(delay) == {welcome.pk}
+    assert [columns(welcome, "attempts") for welcome in (ann, bob)] == [(1,), (0,)]
 
 
-def test_a_row_that_is_being_sent_is_not_freed(owed, delay):
-    welcome = owed(state=State.SENDING, attempts=1, claimed_at=ago(minutes=4))
-    sweep_welcome_emails()
-    welcome.refresh_from_db()
-    assert welcome.state == State.SENDING
-
-
-def test_a_claim_outlasts_every_attempt(settings):
-    longest = timedelta(seconds=settings.CELERY_TASK_SOFT_TIME_LIMIT + settings.EMAIL_TIMEOUT)
-    assert longest < WelcomeEmail.objects.all().CLAIM_LASTS
+def test_a_sweep_frees_so_many_claims(owed, delay):
+    for number in range(3):
+        stuck(owed, f"ann{number}", f"bob{number}", task=f"task {number}")
+    assert WelcomeEmail.objects.free_stuck(max_claims=2) == 4
+    assert WelcomeEmail.objects.free_stuck(max_claims=2) == 2
+    assert WelcomeEmail.objects.free_stuck(max_claims=2) == 0
 
 
 def test_a_mail_that_kills_every_worker_is_given_up(owed, delay):
-    last = len(WelcomeEmail.WAITS) + 1
-    welcome = owed(state=State.SENDING, attempts=last, claimed_at=ago(minutes=6))
+    last = len(WelcomeEmail.RETRY_WAITS) + 1
+    [welcome] = stuck(owed, "ann", attempts=last)
     sweep_welcome_emails()
-    welcome.refresh_from_db()
-    assert (welcome.state, welcome.last_error_code) == (State.FAILED, "worker-lost")
+    assert columns(welcome, "state", "last_error_code") == (State.FAILED, "worker-lost")
 
 
-def test_a_dead_broker_leaves_the_rows_to_the_next_sweep(owed, delay):
-    delay.side_effect = ConnectionError
-    for username in ("ann", "bob", "cat"):
-        owed(username, enqueued_at=None)
+def test_before_its_last_attempt_it_is_not(owed, delay):
+    [welcome] = stuck(owed, "ann", attempts=len(WelcomeEmail.RETRY_WAITS))
     sweep_welcome_emails()
-    assert delay.call_count == 1
-    assert WelcomeEmail.objects.filter(enqueued_at=None).count() == 3
+    assert columns(welcome, "state") == (State.QUEUED,)
 
 
-def test_a_sweep_is_bounded(owed, delay):
-    for username in ("ann", "bob", "cat"):
-        owed(username, enqueued_at=None)
-    assert len(WelcomeEmail.objects.take_due(most=2)) == 2
-    assert len(WelcomeEmail.objects.take_due(most=2)) == 1
+# --- What it costs ---
 
 
 def test_a_sweep_costs_the_same_for_any_number(owed, delay, django_assert_num_queries):
-    for username in ("ann", "bob", "cat"):
-        owed(username, enqueued_at=None)
-    with django_assert_num_queries(7):  # last sweep, stuck, clocks, paused, due, hinted, seen
+    Dispatch.objects.current()
+    for number in range(30):
+        owed(f"member{number}", enqueued_at=None)
+    with django_assert_num_queries(4):  # stuck, due, enqueued, heartbeat
         sweep_welcome_emails()
 
 
@@ -150,7 +238,7 @@ def test_a_sweep_asks_an_index():
     ).order_by("next_attempt_at")
     stuck = WelcomeEmail.objects.filter(
         state=State.SENDING, claimed_at__lte=timezone.now()
-    ).order_by("claimed_at")
+    ).order_by("claimed_at", "task_id", "next_attempt_at", "pk")
     if connection.vendor == "sqlite":
         assert "members_welcome_waiting" in due.explain()
         assert "members_welcome_claimed" in stuck.explain()
