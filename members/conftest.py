@@ -31,8 +31,10 @@ def redis_database() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def rested_breakers():
     breaker.broker.reset()
+    breaker.cache.reset()
     yield
     breaker.broker.reset()
+    breaker.cache.reset()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
@@ -71,13 +71,12 @@ class TaskResultList(DeskChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         tasks = [result.task_id for result in self.result_list]
+        members: dict[str, list[tuple[int, str]]] = {task: [] for task in tasks}
         rows = WelcomeEmail.objects.order_by().filter(task_id__in=tasks)
-        mails = dict(rows.values_list("task_id").annotate(Count("pk")))
-        alone = welcomes_of(*[task for task, count in mails.items() if count == 1])
-        by_task = {welcome.task_id: welcome for welcome in alone}
+        for task, pk, username in rows.values_list("task_id", "member_id", "member__username"):
+            members[task].append((pk, username))
         for result in self.result_list:
-            result.mails = mails.get(result.task_id, 0)
-            result.welcome = by_task.get(result.task_id)
+            result.members = members[result.task_id]
 
 
 def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
@@ -184,14 +183,14 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("member"))
     def about(self, result: Result) -> str | SafeString:
-        if result.mails > 1:
-            address = reverse("admin:members_welcomeemail_changelist")
-            text = ngettext("%d e-mail", "%d e-mails", result.mails) % result.mails
-            return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
-        if result.welcome is None:
+        if not result.members:
             return "–"
-        member = result.welcome.member
-        return link("members_member", member.pk, member.username)
+        if len(result.members) == 1:
+            return link("members_member", *result.members[0])
+        address = reverse("admin:members_welcomeemail_changelist")
+        number = len(result.members)
+        text = ngettext("%d e-mail", "%d e-mails", number) % number
+        return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
 
     @admin.display(description=gettext_lazy("welcome e-mails"))
     def welcomes(self, result: Result) -> str | SafeString:

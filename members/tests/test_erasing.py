@@ -12,9 +12,8 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 
 from members.mail.tasks import send_welcome_emails
+from members.mail.tests.mail_server import mail_server
 from members.models import Member, WelcomeEmail
-
-from .mail_server import mail_server
 
 NAME, ADDRESS = "annabel.reader", "Annabel.Reads@Example.org"
 LATER = "annabel.now@example.org"

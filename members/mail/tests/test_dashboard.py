@@ -11,8 +11,9 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
+from members.mail import dashboard
 from members.models import Dispatch, Member, WelcomeEmail
-from project import breaker, sending
+from project import breaker
 
 INDEX = reverse("admin:index")
 State = WelcomeEmail.State
@@ -31,7 +32,7 @@ def operator(client):
 def alive():
     for part in ("beat", "worker"):
         Dispatch.objects.current()
-        Dispatch.objects.seen(part)
+        Dispatch.objects.heartbeat(part)
 
 
 def mail(state: State = State.QUEUED, **columns) -> WelcomeEmail:
@@ -40,7 +41,7 @@ def mail(state: State = State.QUEUED, **columns) -> WelcomeEmail:
     return WelcomeEmail.objects.create(member=member, state=state, **columns)
 
 
-def overview(client) -> sending.Overview:
+def overview(client) -> dashboard.Overview:
     return client.get(INDEX).context["sending"]
 
 
@@ -123,13 +124,13 @@ def test_a_fault_of_the_settings_is_an_alarm(operator, alive):
 def test_days_are_those_of_the_desk(settings, zone):
     settings.TIME_ZONE = zone
     today = timezone.localdate()
-    start = sending._midnight(today)
+    start = dashboard._midnight(today)
     mail(State.SENT, sent_at=start)
     mail(State.SENT, sent_at=start - timedelta(seconds=1))
     mail(State.SENT, sent_at=start - timedelta(days=40))
     mail(State.FAILED, claimed_at=start + timedelta(seconds=1))
-    days = sending._days()
-    assert len(days) == sending.DAYS
+    days = dashboard._days()
+    assert len(days) == dashboard.DAYS
     assert [(day.date, day.sent, day.failed) for day in days if day.sent or day.failed] == [
         (today - timedelta(days=1), 1, 0),
         (today, 1, 1),
@@ -140,7 +141,7 @@ def test_the_chart_is_a_table_too(operator, alive):
     mail(State.SENT, sent_at=timezone.now())
     html = operator.get(INDEX).content.decode()
     assert "In the last 30 days 1 e-mails were sent and 0 failed." in " ".join(html.split())
-    assert html.count('<th scope="row">') == sending.DAYS
+    assert html.count('<th scope="row">') == dashboard.DAYS
     assert '<rect class="desk-bar-sent" x="1" y="0.0" width="8" height="100.0"/>' in html
 
 
@@ -156,20 +157,20 @@ def test_the_block_costs_a_handful_of_queries(operator, alive, django_assert_max
         mail(list(State)[number % 6], sent_at=timezone.now(), claimed_at=timezone.now())
     request = Mock(user=User.objects.get())
     with django_assert_max_num_queries(10) as first:  # permissions (2), the switch, the mails (7)
-        sending.overview(request)
+        dashboard.overview(request)
     assert sum("welcomeemail" in query["sql"] for query in first) == 7
     with django_assert_max_num_queries(7):
-        sending.overview(request)
+        dashboard.overview(request)
 
 
 def test_a_silent_redis_costs_a_moment_once(settings):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         started = time.monotonic()
-        assert sending.queue_length() is None
+        assert dashboard.queue_length() is None
         assert time.monotonic() - started < 5
         again = time.monotonic()
-        assert sending.queue_length() is None
+        assert dashboard.queue_length() is None
         assert time.monotonic() - again < 1, "the breaker is open"
 
 
@@ -183,21 +184,21 @@ def test_the_embedded_queue_is_its_files(settings, tmp_path):
     settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": str(tmp_path)}
     for name in ("1_a.celery.msg", "2_b.celery.msg", "3_c.other.msg"):
         (tmp_path / name).touch()
-    assert sending.queue_length() == 2
+    assert dashboard.queue_length() == 2
 
 
 def test_a_cache_that_is_down_costs_the_finding_alone():
     with patch.object(cache, "get", side_effect=ConnectionError):
-        assert sending.remembered("key", 60, lambda: 7) == 7
+        assert dashboard.remembered("key", 60, lambda: 7) == 7
     breaker.cache.reset()
     with patch.object(cache, "set", side_effect=ConnectionError):
-        assert sending.remembered("key", 60, lambda: 7) == 7
+        assert dashboard.remembered("key", 60, lambda: 7) == 7
 
 
 def test_what_is_unknown_is_remembered_too():
     answers = iter([None, 7])
-    assert sending.remembered("key", 60, lambda: next(answers)) is None
-    assert sending.remembered("key", 60, lambda: next(answers)) is None
+    assert dashboard.remembered("key", 60, lambda: next(answers)) is None
+    assert dashboard.remembered("key", 60, lambda: next(answers)) is None
 
 
 def test_the_first_mail_stands_in_the_chart_at_once(operator):

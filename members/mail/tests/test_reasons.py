@@ -14,6 +14,9 @@ FAULTS = [
     smtplib.SMTPRecipientsRefused({"ann@example.org": (550, b"5.1.1 (no) such user")}),
     smtplib.SMTPDataError(451, b"later"),
     smtplib.SMTPAuthenticationError(535, b"no"),
+    smtplib.SMTPDataError(554, b"5.7.1 (no) relaying"),
+    smtplib.SMTPSenderRefused(550, b"5.1.8 (no) such domain", "desk@example.org"),
+    smtplib.SMTPConnectError(554, b"no"),
     smtplib.SMTPServerDisconnected("gone"),
     ssl.SSLCertVerificationError("expired"),
     TimeoutError(),
@@ -43,7 +46,6 @@ def test_what_an_operator_wrote_is_nobodys_to_translate():
 def test_operators_read_reasons_in_their_language(client, staff, owed):
     welcome = owed(state=WelcomeEmail.State.SENDING, attempts=1, claimed_at=timezone.now())
     welcome.fail("The mail server refuses the mail (550 no such user).", "550")
-    WelcomeEmail.objects.record([welcome])
     client.force_login(staff)
     pages = [
         reverse("admin:members_welcomeemail_changelist"),
