@@ -1,1 +1,1 @@
-"""The whole works under every fault that can be caused: `make chaos`."""
+"""The whole stack under every fault that can be caused: `make chaos`."""

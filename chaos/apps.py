@@ -1,39 +1,35 @@
 import os
 import signal
 from datetime import timedelta
-from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 
 
 class ChaosConfig(AppConfig):
-    name = "project.tests.chaos"
-    label = "chaos"
+    name = "chaos"
 
     def ready(self) -> None:
-        from members import batch, delivery, registration, tasks
-        from members.models import WelcomeEmail
+        from members import registration
+        from members.mail import batch, reasons, tasks
+        from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
         from project import breaker
 
-        WelcomeEmail.WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
-        rows = WelcomeEmail.objects._queryset_class
-        rows.CLAIM_LASTS = timedelta(seconds=20)
-        rows.HINT_LASTS = timedelta(seconds=6)
-        rows.QUIET = timedelta(seconds=6)
-        batch.PATIENCE = 5
-        delivery.ConfigurationFault.wait = timedelta(seconds=3)
-        tasks.PULSE = 1
+        WelcomeEmail.RETRY_WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
+        rows = WelcomeEmailQuerySet
+        rows.CLAIM_TIMEOUT = timedelta(seconds=20)
+        rows.ENQUEUE_TIMEOUT = timedelta(seconds=6)
+        batch.MAX_BATCH_SECONDS = 5
+        reasons.ConfigurationError.pause = timedelta(seconds=3)
+        tasks.HEARTBEAT_SECONDS = 1
         breaker.broker.rest, breaker.cache.rest = 2, 1
 
-        hint, order = registration.hint, settings.DATA_DIR / "die-before-publishing"
+        enqueue, order = registration.enqueue, settings.DATA_DIR / "die-before-publishing"
 
-        def die_or_hint(*ids: Any) -> None:
-            try:
+        def die_or_enqueue(*welcome_ids: int) -> bool:
+            if order.exists():
                 order.unlink()
-            except FileNotFoundError:
-                hint(*ids)
-            else:
                 os.kill(os.getpid(), signal.SIGKILL)
+            return enqueue(*welcome_ids)
 
-        registration.hint = die_or_hint
+        registration.enqueue = die_or_enqueue

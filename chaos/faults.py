@@ -1,4 +1,4 @@
-"""What can happen to the works: each fault lasts as long as its context."""
+"""What can happen to the stack: each fault lasts as long as its context."""
 
 import os
 import signal
@@ -6,12 +6,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from math import inf
 
-from .works import Works
+from .stack import Stack
 
 MYSQL, REDIS = os.environ.get("CHAOS_MYSQL", ""), os.environ.get("CHAOS_REDIS", "")
 
@@ -21,51 +19,51 @@ def docker(*words: str) -> None:
 
 
 @contextmanager
-def none(works: Works) -> Iterator[None]:
+def none(stack: Stack) -> Iterator[None]:
     yield
 
 
 @contextmanager
-def web_killed(works: Works) -> Iterator[None]:
-    for web in works.webs:
+def web_killed(stack: Stack) -> Iterator[None]:
+    for web in stack.webs:
         (web.folder / "die-before-publishing").touch()
     yield
 
 
-def replace_workers(works: Works) -> None:
+def replace_workers(stack: Stack) -> None:
     """Kill them while the mail server is slow, and start others when it is no longer."""
-    for worker in works.workers:
+    for worker in stack.workers:
         worker.kill()
-    works.sink.set("ok")
-    for worker in works.workers:
+    stack.sink.set("ok")
+    for worker in stack.workers:
         worker.start()
 
 
 @contextmanager
-def workers_killed(works: Works) -> Iterator[None]:
-    works.sink.set("slow")
+def workers_killed(stack: Stack) -> Iterator[None]:
+    stack.sink.set("slow")
     yield
-    replace_workers(works)
+    replace_workers(stack)
 
 
 @contextmanager
-def workers_killed_in_batches(works: Works) -> Iterator[None]:
-    with redis_flushed(works):  # so that the sweeper hands the backlog out
+def workers_killed_in_batches(stack: Stack) -> Iterator[None]:
+    with redis_flushed(stack):  # so that the sweeper hands the backlog out
         yield
-        works.sink.set("slow")
-    time.sleep(9)  # by now hints count as lost
-    replace_workers(works)
+        stack.sink.set("slow")
+    time.sleep(9)  # by now messages count as lost
+    replace_workers(stack)
 
 
 @contextmanager
-def workers_asleep(works: Works) -> Iterator[None]:
+def workers_asleep(stack: Stack) -> Iterator[None]:
     """One worker stops in the middle of its mails, and goes on after others have taken them over."""
-    works.sink.set("slow")
+    stack.sink.set("slow")
     yield
-    works.workers[0].signal(signal.SIGSTOP)
-    works.sink.set("ok")
+    stack.workers[0].signal(signal.SIGSTOP)
+    stack.sink.set("ok")
     time.sleep(25)  # longer than a claim lasts
-    works.workers[0].signal(signal.SIGCONT)
+    stack.workers[0].signal(signal.SIGCONT)
 
 
 @contextmanager
@@ -76,7 +74,7 @@ def container_by(name: str, first: str, then: str) -> Iterator[None]:
 
 
 @contextmanager
-def redis_full(works: Works) -> Iterator[None]:
+def redis_full(stack: Stack) -> Iterator[None]:
     from redis import Redis
 
     with Redis.from_url(os.environ["REDIS_URL"]) as redis:
@@ -86,7 +84,7 @@ def redis_full(works: Works) -> Iterator[None]:
 
 
 @contextmanager
-def mysql_takes_no_writes(works: Works) -> Iterator[None]:
+def mysql_takes_no_writes(stack: Stack) -> Iterator[None]:
     def switch(value: str) -> None:
         login = 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" mysql --user=root --host=127.0.0.1'
         statement = f"SET GLOBAL super_read_only = {value}; SET GLOBAL read_only = {value}"
@@ -98,26 +96,26 @@ def mysql_takes_no_writes(works: Works) -> Iterator[None]:
 
 
 @contextmanager
-def redis_restarted(works: Works) -> Iterator[None]:
+def redis_restarted(stack: Stack) -> Iterator[None]:
     docker("restart", "--timeout", "1", REDIS)
     yield
 
 
 @contextmanager
-def redis_flushed(works: Works) -> Iterator[None]:
+def redis_flushed(stack: Stack) -> Iterator[None]:
     from redis import Redis
 
-    for worker in works.workers:
+    for worker in stack.workers:
         worker.signal(signal.SIGSTOP)  # so that the queue is not empty
     yield
     with Redis.from_url(os.environ["REDIS_URL"]) as redis:
         redis.flushall()
-    for worker in works.workers:
+    for worker in stack.workers:
         worker.signal(signal.SIGCONT)
 
 
 @contextmanager
-def mysql_connections_killed(works: Works) -> Iterator[None]:
+def mysql_connections_killed(stack: Stack) -> Iterator[None]:
     from django.db import connection
 
     connection.close()  # ours would be among them
@@ -143,7 +141,7 @@ def mysql_connections_killed(works: Works) -> Iterator[None]:
 
 
 @contextmanager
-def mysql_restarted(works: Works) -> Iterator[None]:
+def mysql_restarted(stack: Stack) -> Iterator[None]:
     from django.db import connection
 
     connection.close()
@@ -158,48 +156,37 @@ def mysql_restarted(works: Works) -> Iterator[None]:
 
 
 @contextmanager
-def beat_killed(works: Works) -> Iterator[None]:
-    works.beat.kill()
-    with redis_flushed(works):
+def beat_killed(stack: Stack) -> Iterator[None]:
+    stack.beat.kill()
+    with redis_flushed(stack):
         yield
     time.sleep(2)
-    works.beat.start()
+    stack.beat.start()
 
 
 @contextmanager
-def clocks_moved(works: Works) -> Iterator[None]:
-    from django.utils import timezone
+def garbage_queued(stack: Stack) -> Iterator[None]:
+    """What is no task of ours, and ours with ids that no row has."""
+    from celery import Celery
 
-    from members.models import WelcomeEmail
-
-    for worker in works.workers:
-        worker.signal(signal.SIGSTOP)
-    yield
-    rows = WelcomeEmail.objects.filter(state="queued")
-    hour = timedelta(hours=3)
-    for pk, columns in zip(
-        rows.values_list("pk", flat=True),
-        [
-            {"next_attempt_at": timezone.now() + hour},
-            {"next_attempt_at": timezone.now() - hour},
-            {"hinted_at": timezone.now() + hour},
-            {"hinted_at": timezone.now() - hour},
-            {"state": "sending", "attempts": 1, "claimed_at": timezone.now() + hour},
-            {"state": "sending", "attempts": 1, "claimed_at": timezone.now() - hour},
-        ],
-        strict=False,
+    stranger = Celery(broker=os.environ["REDIS_URL"])
+    for name, args in (
+        ("no.such.task", []),
+        ("members.tasks.send_welcome_emails", [10**18, -1]),
+        ("members.tasks.send_welcome_emails", []),
+        ("members.tasks.sweep_welcome_emails", []),
     ):
-        WelcomeEmail.objects.filter(pk=pk).update(**columns)
-    for worker in works.workers:
-        worker.signal(signal.SIGCONT)
+        stranger.send_task(name, args)
+    stranger.close()
+    yield
 
 
-def mail_server(mode: str) -> Callable[[Works], object]:
+def mail_server(mode: str) -> Callable[[Stack], AbstractContextManager[None]]:
     @contextmanager
-    def fault(works: Works) -> Iterator[None]:
-        works.sink.set(mode)
+    def fault(stack: Stack) -> Iterator[None]:
+        stack.sink.set(mode)
         yield
-        works.sink.set("ok")
+        stack.sink.set("ok")
 
     return fault
 
@@ -207,21 +194,28 @@ def mail_server(mode: str) -> Callable[[Works], object]:
 @dataclass
 class Fault:
     name: str
-    cause: Callable[[Works], object]
+    cause: Callable[[Stack], AbstractContextManager[None]]
     quick: bool = False
-    repeats: float = 0  # mails at most of which the mail server's answer was lost
+    killed: int = 0  # worker processes that die, or sleep longer than their claim, with a mail
+    answers_lost: bool = False  # of the mail server, which takes mails and does not say so
+    refuses: bool = False  # mails for good, with an answer about the recipient
     mysql_away: bool = False
     webs_die: bool = False
     needs: str = ""
+
+    @property
+    def answers_all(self) -> bool:
+        """Whether every registration gets its answer."""
+        return not (self.mysql_away or self.webs_die)
 
 
 FAULTS = [
     Fault("none", none, quick=True),
     Fault("web killed between commit and publish", web_killed, quick=True, webs_die=True),
     # Two workers of two processes each.
-    Fault("workers killed in the middle of SMTP", workers_killed, quick=True, repeats=4),
-    Fault("workers killed in the middle of batches", workers_killed_in_batches, repeats=4),
-    Fault("a worker asleep for longer than its claims", workers_asleep, repeats=2),
+    Fault("workers killed in the middle of SMTP", workers_killed, quick=True, killed=4),
+    Fault("workers killed in the middle of batches", workers_killed_in_batches, killed=4),
+    Fault("a worker asleep for longer than its claims", workers_asleep, killed=2),
     Fault("Redis stopped", lambda _: container_by(REDIS, "stop", "start"), needs="redis"),
     Fault(
         "Redis silent", lambda _: container_by(REDIS, "pause", "unpause"), quick=True, needs="redis"
@@ -229,6 +223,7 @@ FAULTS = [
     Fault("Redis full", redis_full),
     Fault("Redis restarted", redis_restarted, needs="redis"),
     Fault("Redis flushed", redis_flushed, quick=True),
+    Fault("garbage in the queue", garbage_queued),
     Fault("MySQL connections killed", mysql_connections_killed, quick=True, mysql_away=True),
     Fault("MySQL restarted", mysql_restarted, quick=True, mysql_away=True, needs="mysql"),
     Fault(
@@ -239,12 +234,16 @@ FAULTS = [
     ),
     Fault("MySQL takes no writes", mysql_takes_no_writes, mysql_away=True, needs="mysql"),
     Fault("beat killed, and Redis flushed", beat_killed),
-    Fault("clocks of rows moved", clocks_moved),
     *(
-        Fault(f"mail server answers {code}", mail_server(code), quick=code in ("451", "535", "550"))
-        for code in ("421", "450", "451", "535", "550", "552")
+        Fault(
+            f"mail server answers {code}",
+            mail_server(code),
+            quick=code in ("451", "535", "550", "554"),
+            refuses=code in ("550", "552"),
+        )
+        for code in ("421", "450", "451", "535", "550", "552", "554")
     ),
     Fault("mail server hangs", mail_server("hang")),
-    Fault("mail server closes after DATA", mail_server("close"), quick=True, repeats=inf),
+    Fault("mail server closes after DATA", mail_server("close"), quick=True, answers_lost=True),
     Fault("mail server refuses connections", mail_server("refuse")),
 ]

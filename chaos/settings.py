@@ -5,7 +5,7 @@ from celery.schedules import schedule
 from project.settings import *  # noqa: F403
 from project.settings import CELERY_BEAT_SCHEDULE, INSTALLED_APPS, WORKER_TRANSPORT_OPTIONS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "project.tests.chaos.apps.ChaosConfig"]
+INSTALLED_APPS = [*INSTALLED_APPS, "chaos.apps.ChaosConfig"]
 EMAIL_TIMEOUT = 2
 CELERY_TASK_SOFT_TIME_LIMIT = 8
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1

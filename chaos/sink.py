@@ -11,6 +11,7 @@ REPLIES = {
     "451": "451 4.3.0 try later",
     "550": "550 5.1.1 no such user",
     "552": "552 5.2.2 mailbox full",
+    "554": "554 5.7.1 Relay access denied",
 }
 
 
@@ -40,6 +41,7 @@ class Sink:
 
     def set(self, mode: str) -> None:
         async def stop() -> None:
+            assert self.server
             self.server.close()
             for writer in list(self.writers):
                 writer.transport.abort()

@@ -49,7 +49,7 @@ def claim(welcome: WelcomeEmail, task_id: str | None = None) -> WelcomeEmail | N
 
 
 @pytest.fixture
-def delay() -> Mock:
+def delay() -> Iterator[Mock]:
     """The message to the workers, which goes nowhere."""
     with patch("members.mail.tasks.send_welcome_emails.delay") as delay:
         yield delay

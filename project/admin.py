@@ -1,6 +1,7 @@
 """The admin of what belongs to no app of ours: task results and API tokens."""
 
 import json
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
@@ -71,7 +72,7 @@ class TaskResultList(DeskChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         tasks = [result.task_id for result in self.result_list]
-        members: dict[str, list[tuple[int, str]]] = {task: [] for task in tasks}
+        members: defaultdict[str | None, list[tuple[int, str]]] = defaultdict(list)
         rows = WelcomeEmail.objects.order_by().filter(task_id__in=tasks)
         for task, pk, username in rows.values_list("task_id", "member_id", "member__username"):
             members[task].append((pk, username))

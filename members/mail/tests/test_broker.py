@@ -80,7 +80,7 @@ def test_a_silent_broker_costs_a_second_once(tmp_path):
 
 @pytest.mark.redis
 @pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="REDIS_URL is not set")
-def test_a_broker_that_answers_gets_the_hints(tmp_path):
+def test_a_broker_that_answers_gets_the_messages(tmp_path):
     with redis_database() as url, Redis.from_url(url) as redis:
         statuses, seconds, left = register_three(url, tmp_path)
         assert statuses == [201] * 3

@@ -109,7 +109,7 @@ def test_the_timetable(owed, seconds_until):
         if welcome.state == State.QUEUED:
             waits.append(seconds_until(welcome.next_attempt_at))
             assert f"Next attempt at {welcome.next_attempt_at:%H:%M:%S} UTC." in sentence
-            assert welcome.enqueued_at is None, "the sweeper hints at it when it is due"
+            assert welcome.enqueued_at is None, "the sweeper enqueues it when it is due"
     assert waits == [10, 30, 60, 300, 900, *[3600] * 23]
     assert welcome.attempts == 29
     assert welcome.state == State.FAILED

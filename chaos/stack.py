@@ -1,4 +1,4 @@
-"""The whole tool as processes of its own, and the members who register with it meanwhile."""
+"""The whole stack as processes of its own, and the members who register with it meanwhile."""
 
 import http.client
 import os
@@ -64,10 +64,10 @@ class Outcome:
     asked: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
-    mails: int = 0
-    duplicates: int = 0
-    lost: int = 0
+    sent: int = 0
     failed: int = 0
+    mails: int = 0
+    copies: int = 0
     recovery: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
@@ -149,7 +149,7 @@ class Load:
         return response.status, response.status == good
 
 
-class Works:
+class Stack:
     def __init__(self, folder: Path, sink: Sink) -> None:
         self.sink = sink
         self.webs = [
