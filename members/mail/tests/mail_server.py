@@ -8,7 +8,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from members.mail.smtp import kept
+from members.mail.delivery import kept
 
 
 class MailServer(Controller):

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from members.mail import smtp
+from members.mail import delivery
 from members.mail.delivery import deliver
 from members.mail.reasons import RefusedError, TemporaryError
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def after_a_rest(monkeypatch):
     """Each mail finds a connection that nobody has used for a while."""
-    monkeypatch.setattr(smtp, "NOOP_AFTER_SECONDS", 0)
+    monkeypatch.setattr(delivery, "NOOP_AFTER_SECONDS", 0)
 
 
 def names(server: MailServer) -> list[str]:
@@ -55,7 +55,7 @@ def test_a_refused_address_does_not_cost_the_connection(owed, settings):
 
 
 def test_a_connection_carries_so_many_mails_and_no_more(owed, settings, monkeypatch):
-    monkeypatch.setattr(smtp, "MAX_MAILS_PER_CONNECTION", 2)
+    monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 2)
     with mail_server(settings) as server:
         used = []
         for name in ("ann", "bob", "cat", "dan", "eve"):
@@ -65,7 +65,7 @@ def test_a_connection_carries_so_many_mails_and_no_more(owed, settings, monkeypa
 
 
 def test_a_refused_mail_is_one_of_them(owed, settings, monkeypatch):
-    monkeypatch.setattr(smtp, "MAX_MAILS_PER_CONNECTION", 1)
+    monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 1)
     with mail_server(settings, rcpt="550 no such user") as server:
         for name in ("ann", "bob"):
             with pytest.raises(RefusedError):
@@ -86,7 +86,7 @@ def test_a_server_that_does_not_say_yes_gets_a_new_connection(owed, settings, af
 def test_a_connection_that_was_closed_is_renewed_unnoticed(owed, settings, after_a_rest):
     with mail_server(settings) as server:
         deliver(owed("ann"))
-        smtp.kept.backend.connection.sock.shutdown(socket.SHUT_RDWR)
+        delivery.kept.backend.connection.sock.shutdown(socket.SHUT_RDWR)
         deliver(owed("bob"))
     assert server.connections == 2
     assert names(server) == ["ann", "bob"]
@@ -100,10 +100,10 @@ def test_a_server_that_falls_silent_is_asked_no_longer_than_the_timeout(
         settings.EMAIL_TIMEOUT = 0.2
         deliver(owed("ann"))
         far, near = socket.socketpair()
-        near.settimeout(smtp.kept.backend.connection.sock.gettimeout())
-        smtp.kept.backend.connection.sock = near
-        smtp.kept.backend.connection.file = None
-        with patch.object(smtp, "QUIT_TIMEOUT", 0.1):
+        near.settimeout(delivery.kept.backend.connection.sock.gettimeout())
+        delivery.kept.backend.connection.sock = near
+        delivery.kept.backend.connection.file = None
+        with patch.object(delivery, "QUIT_TIMEOUT", 0.1):
             started = time.monotonic()
             deliver(owed("bob"))
         assert time.monotonic() - started < 5
@@ -112,10 +112,10 @@ def test_a_server_that_falls_silent_is_asked_no_longer_than_the_timeout(
 
 
 def test_a_connection_that_was_opened_anew_counts_from_the_beginning(owed, settings, monkeypatch):
-    monkeypatch.setattr(smtp, "MAX_MAILS_PER_CONNECTION", 2)
+    monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 2)
     with mail_server(settings) as server:
         deliver(owed("ann"))
-        smtp.kept.close()
+        delivery.kept.close()
         for name in ("bob", "cat"):
             deliver(owed(name))
     assert server.connections == 2
@@ -173,22 +173,22 @@ def test_an_interrupted_conversation_is_not_gone_on_with(owed, settings, error):
 def test_a_worker_process_that_ends_takes_its_leave(owed, settings):
     with mail_server(settings):
         deliver(owed("ann"))
-        sock = smtp.kept.backend.connection.sock
+        sock = delivery.kept.backend.connection.sock
         with patch("smtplib.SMTP.quit") as leave:
-            smtp.close_kept()
+            delivery.close_connection()
         leave.assert_called_once_with()
         assert sock.fileno() == -1
-        assert smtp.kept.backend is None
+        assert delivery.kept.backend is None
 
 
 def test_a_farewell_to_nobody_is_short(owed, settings):
     with mail_server(settings):
         deliver(owed("ann"))
         far, near = socket.socketpair()  # whose other end says nothing
-        smtp.kept.backend.connection.sock, smtp.kept.backend.connection.file = near, None
-        with patch.object(smtp, "QUIT_TIMEOUT", 0.1):
+        delivery.kept.backend.connection.sock, delivery.kept.backend.connection.file = near, None
+        with patch.object(delivery, "QUIT_TIMEOUT", 0.1):
             started = time.monotonic()
-            smtp.kept.close()
+            delivery.kept.close()
         assert time.monotonic() - started < 1.5
         assert near.fileno() == -1
         far.close()
@@ -197,4 +197,4 @@ def test_a_farewell_to_nobody_is_short(owed, settings):
 def test_where_mails_go_to_no_server_nothing_is_kept(owed, mailoutbox):
     deliver(owed())
     assert len(mailoutbox) == 1
-    assert smtp.kept.backend is None
+    assert delivery.kept.backend is None
