@@ -15,13 +15,23 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from .models import WelcomeEmail
+from .models import WelcomeEmail, WelcomeEmailQuerySet
 from .tasks import enqueue
 
 State = WelcomeEmail.State
 
 PERMISSION = "members.change_welcomeemail"
 MAX_NAMED = 10  # of those that are left out
+
+
+WHY_NOT = {
+    State.QUEUED: _("It is waiting already."),
+    State.SENDING: _("It is being sent at this moment."),
+    State.SENT: _("It has been sent."),
+    State.FAILED: _("It has failed: send it again."),
+    State.HELD: _("It is on hold."),
+    State.CANCELLED: _("It is cancelled."),
+}
 
 
 @dataclass(frozen=True)
@@ -46,32 +56,22 @@ class Action:
         return "" if state in self.states else str(self.why_not.get(state) or WHY_NOT[state])
 
 
-WHY_NOT = {
-    State.QUEUED: _("It is waiting already."),
-    State.SENDING: _("It is being sent at this moment."),
-    State.SENT: _("It has been sent."),
-    State.FAILED: _("It has failed: send it again."),
-    State.HELD: _("It is on hold."),
-    State.CANCELLED: _("It is cancelled."),
-}
-
 SEND_AGAIN = Action(
-    name="send_again",
-    label=_("Send again"),
-    icon="fa-paper-plane",
-    effect=_("Each is sent at once, and tried as often as a new one where that fails."),
-    done=ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
-    entry=_("Sent again."),
-    states=WelcomeEmail.ACTION_STATES["send_again"],
-    run=lambda welcomes: welcomes.send_again(),
-    why_not={State.HELD: _("It is on hold: release it instead.")},
+    "send_again",
+    _("Send again"),
+    "fa-paper-plane",
+    _("Each is sent at once, and tried as often as a new one where that fails."),
+    ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
+    _("Sent again."),
+    WelcomeEmail.ACTION_STATES["send_again"],
+    WelcomeEmailQuerySet.send_again,
+    {State.HELD: _("It is on hold: release it instead.")},
 )
 # The same from a failed task, which may be an old story: the mail may have been sent since.
 RETRY = replace(
     SEND_AGAIN,
     name="retry",
     states=[State.FAILED],
-    run=lambda welcomes: welcomes.send_again([State.FAILED]),
     why_not={
         State.QUEUED: _("It is waiting already and will be tried by itself."),
         State.SENT: _("It has been sent since."),
@@ -79,43 +79,43 @@ RETRY = replace(
     },
 )
 HOLD = Action(
-    name="hold",
-    label=_("Hold"),
-    icon="fa-pause",
-    effect=_("Each stays where it is until somebody releases it."),
-    done=ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
-    entry=_("Put on hold."),
-    states=WelcomeEmail.ACTION_STATES["hold"],
-    run=lambda welcomes: welcomes.hold(),
-    why_not={
+    "hold",
+    _("Hold"),
+    "fa-pause",
+    _("Each stays where it is until somebody releases it."),
+    ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
+    _("Put on hold."),
+    WelcomeEmail.ACTION_STATES["hold"],
+    WelcomeEmailQuerySet.hold,
+    {
         State.FAILED: _("It has failed and is not waiting."),
         State.HELD: _("It is on hold already."),
     },
 )
 RELEASE = Action(
-    name="release",
-    label=_("Release"),
-    icon="fa-play",
-    effect=_("Each goes on where it stood in the timetable; what is due is sent at once."),
-    done=ngettext_lazy("%d e-mail released.", "%d e-mails released."),
-    entry=_("Released."),
-    states=WelcomeEmail.ACTION_STATES["release"],
-    run=lambda welcomes: welcomes.release(),
-    why_not={
+    "release",
+    _("Release"),
+    "fa-play",
+    _("Each goes on where it stood in the timetable; what is due is sent at once."),
+    ngettext_lazy("%d e-mail released.", "%d e-mails released."),
+    _("Released."),
+    WelcomeEmail.ACTION_STATES["release"],
+    WelcomeEmailQuerySet.release,
+    {
         State.QUEUED: _("It is not on hold."),
         State.FAILED: _("It has failed and is not on hold: send it again."),
     },
 )
 CANCEL = Action(
-    name="cancel",
-    label=_("Cancel sending"),
-    icon="fa-ban",
-    effect=_("None of them is sent. It can be undone: send them again."),
-    done=ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
-    entry=_("Cancelled."),
-    states=WelcomeEmail.ACTION_STATES["cancel"],
-    run=lambda welcomes: welcomes.cancel(),
-    why_not={
+    "cancel",
+    _("Cancel sending"),
+    "fa-ban",
+    _("None of them is sent. It can be undone: send them again."),
+    ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
+    _("Cancelled."),
+    WelcomeEmail.ACTION_STATES["cancel"],
+    WelcomeEmailQuerySet.cancel,
+    {
         State.FAILED: _("It has failed and is not waiting."),
         State.CANCELLED: _("It is cancelled already."),
     },
@@ -157,7 +157,7 @@ def ask_or_do(
 
 def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
     with transaction.atomic():
-        ids = action.run(welcomes)
+        ids = action.run(welcomes.filter(state__in=action.states))
         note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
     if action.sends:
         enqueue(*ids)

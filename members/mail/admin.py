@@ -18,17 +18,7 @@ from django.utils.translation import gettext_lazy
 from members.models import Member
 from project.desk import ReadOnlyAdmin, age, badge, bounded, moment
 
-from .actions import (
-    ACTIONS,
-    CANCEL,
-    HOLD,
-    PERMISSION,
-    RELEASE,
-    SEND_AGAIN,
-    Action,
-    ask_or_do,
-    note,
-)
+from .actions import ACTIONS, PERMISSION, Action, ask_or_do, note
 from .delivery import render
 from .filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
 from .models import Dispatch, WelcomeEmail
@@ -37,25 +27,34 @@ from .timeline import timeline
 
 State = WelcomeEmail.State
 COLOURS = {
-    WelcomeEmail.State.QUEUED: "info",
-    WelcomeEmail.State.SENDING: "info",
-    WelcomeEmail.State.SENT: "success",
-    WelcomeEmail.State.FAILED: "danger",
-    WelcomeEmail.State.HELD: "warning",
-    WelcomeEmail.State.CANCELLED: "secondary",
+    State.QUEUED: "info",
+    State.SENDING: "info",
+    State.SENT: "success",
+    State.FAILED: "danger",
+    State.HELD: "warning",
+    State.CANCELLED: "secondary",
 }
 
 
 def state_badge(welcome: WelcomeEmail | None) -> SafeString:
     if welcome is None:
         return badge(_("none"), "secondary")
-    if welcome.state == WelcomeEmail.State.QUEUED and welcome.attempts:
+    if welcome.state == State.QUEUED and welcome.attempts:
         return badge(_("trying again"), "warning")
-    return badge(welcome.get_state_display(), COLOURS[WelcomeEmail.State(welcome.state)])
+    return badge(welcome.get_state_display(), COLOURS[State(welcome.state)])
 
 
 def link(name: str, pk: Any, text: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
+
+
+def as_admin_action(action: Action) -> Any:
+    @admin.action(description=action.label, permissions=["resend"])
+    def run(page: Any, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
+        return ask_or_do(page, request, action, welcomes, request.get_full_path())
+
+    run.__name__ = action.name
+    return run
 
 
 @admin.register(WelcomeEmail)
@@ -67,7 +66,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
     search_help_text = gettext_lazy("Beginning of username or e-mail, or task ID")
     where_from = gettext_lazy("Each member who registers gets a welcome e-mail.")
-    actions = ["send_again", "hold", "release", "cancel"]
+    actions = [as_admin_action(action) for action in ACTIONS.values()]
     fieldsets = [
         (
             None,
@@ -182,17 +181,12 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         address = reverse("admin:django_celery_results_taskresult_changelist")
         return format_html('<a href="{}?q={}">{}</a>', address, welcome.task_id, welcome.task_id)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        welcome = self.get_object(request, object_id)
-        context = one_mail(request, welcome) if welcome else {}
-        return super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
+        welcome = kwargs["obj"]
+        return super().render_change_form(
+            request, context | one_mail(request, welcome), *args, **kwargs
         )
 
     # --- Actions ---
@@ -200,40 +194,20 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(PERMISSION)
 
-    def _chosen(
-        self, request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]
-    ) -> HttpResponse:
-        return ask_or_do(self, request, action, welcomes, request.get_full_path())
-
-    @admin.action(description=SEND_AGAIN.label, permissions=["resend"])
-    def send_again(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
-        return self._chosen(request, SEND_AGAIN, welcomes)
-
-    @admin.action(description=HOLD.label, permissions=["resend"])
-    def hold(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
-        return self._chosen(request, HOLD, welcomes)
-
-    @admin.action(description=RELEASE.label, permissions=["resend"])
-    def release(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
-        return self._chosen(request, RELEASE, welcomes)
-
-    @admin.action(description=CANCEL.label, permissions=["resend"])
-    def cancel(self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
-        return self._chosen(request, CANCEL, welcomes)
-
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
+        switch, act = view(self.switch_view), view(self.action_view)
         return [
-            path("pause/", view(self.pause_view), name="members_dispatch_pause"),
-            path("resume/", view(self.resume_view), name="members_dispatch_resume"),
+            path("pause/", switch, {"pauses": True}, name="members_dispatch_pause"),
+            path("resume/", switch, {"pauses": False}, name="members_dispatch_resume"),
             *(
                 path(
-                    f"<int:pk>/{action.name}/",
-                    view(self.action_view),
+                    f"<int:pk>/{name}/",
+                    act,
                     {"action": action},
-                    name=f"members_welcomeemail_{action.name}",
+                    name=f"members_welcomeemail_{name}",
                 )
-                for action in ACTIONS.values()
+                for name, action in ACTIONS.items()
             ),
             *super().get_urls(),
         ]
@@ -247,37 +221,26 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
 
     # --- All of them ---
 
-    def pause_view(self, request: HttpRequest) -> HttpResponse:
-        self._may_switch(request)
-        reason = request.POST.get("reason", "").strip()
-        if request.method == "POST" and reason:
-            Dispatch.objects.pause(reason, Dispatch.OPERATOR)
-            return self._switched(request, _("Sending is paused."))
-        return self._switch_page(request, "admin/members/pause.html", _("Pause all sending"))
-
-    def resume_view(self, request: HttpRequest) -> HttpResponse:
-        self._may_switch(request)
-        if request.method == "POST":
-            Dispatch.objects.resume()
-            enqueue_due()
-            return self._switched(request, _("Sending goes on."))
-        return self._switch_page(request, "admin/members/resume.html", _("Resume all sending"))
-
-    def _may_switch(self, request: HttpRequest) -> None:
+    def switch_view(self, request: HttpRequest, pauses: bool) -> HttpResponse:
+        """The page that asks before all sending is paused or resumed."""
         if not request.user.has_perm("members.change_dispatch"):
             raise PermissionDenied
-
-    def _switched(self, request: HttpRequest, text: str) -> HttpResponse:
-        note(request, [Dispatch.objects.current()], text)
-        self.message_user(request, text, messages.SUCCESS)
-        return HttpResponseRedirect(reverse("admin:index"))
-
-    def _switch_page(self, request: HttpRequest, template: str, title: str) -> HttpResponse:
+        reason = request.POST.get("reason", "").strip()
+        if request.method == "POST" and (reason or not pauses):
+            if pauses:
+                Dispatch.objects.pause(reason, Dispatch.OPERATOR)
+            else:
+                Dispatch.objects.resume()
+                enqueue_due()
+            text = _("Sending is paused.") if pauses else _("Sending goes on.")
+            note(request, [Dispatch.objects.current()], text)
+            self.message_user(request, text, messages.SUCCESS)
+            return HttpResponseRedirect(reverse("admin:index"))
         waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
         oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
         context = {
             **self.admin_site.each_context(request),
-            "title": title,
+            "title": _("Pause all sending") if pauses else _("Resume all sending"),
             "opts": self.opts,
             "dispatch": Dispatch.objects.current(),
             "waiting": bounded(waiting),
@@ -286,6 +249,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
             "oldest_first": OLDEST_FIRST,
             "missing": request.method == "POST",
         }
+        template = "admin/members/pause.html" if pauses else "admin/members/resume.html"
         return TemplateResponse(request, template, context)
 
 

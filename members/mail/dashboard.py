@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from celery import current_app
 from django.conf import settings
@@ -50,9 +50,15 @@ class Day:
     date: date
     sent: int = 0
     failed: int = 0
-    # In per cent of the highest bar.
-    sent_height: float = 0
-    failed_height: float = 0
+    highest: int = 1  # of all days; heights are in per cent of it
+
+    @property
+    def sent_height(self) -> float:
+        return round(100 * self.sent / self.highest, 2)
+
+    @property
+    def failed_height(self) -> float:
+        return round(100 * self.failed / self.highest, 2)
 
     @property
     def sent_top(self) -> float:
@@ -63,105 +69,69 @@ class Day:
         return 100 - self.failed_height
 
 
-@dataclass
-class Overview:
-    dispatch: Dispatch
-    paused: bool
-    may_switch: bool
-    numbers: list[Number]
-    days: list[Day]
-    alarms: list[str] = field(default_factory=list)
-
-    @property
-    def highest(self) -> int:
-        return max((day.sent + day.failed for day in self.days), default=0)
-
-    @property
-    def sent(self) -> int:
-        return sum(day.sent for day in self.days)
-
-    @property
-    def failed(self) -> int:
-        return sum(day.failed for day in self.days)
-
-
-def overview(request: HttpRequest) -> Overview | None:
+def overview(request: HttpRequest) -> dict[str, Any] | None:
     """A handful of queries by indexes; None for an account that may not see welcome e-mails."""
     if not request.user.has_perm("members.view_welcomeemail"):
         return None
     dispatch = Dispatch.objects.current()
-    paused = bool(dispatch.paused_at) and not (
-        dispatch.resume_at and dispatch.resume_at <= timezone.now()
-    )
     waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
     oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
     days = remembered("sending:days", 60, _days)
     if not any(day.sent or day.failed for day in days):
         days = _days()  # quick then, and the first mail shows at once
-    return Overview(
-        dispatch=dispatch,
-        paused=paused,
-        may_switch=request.user.has_perm("members.change_dispatch"),
-        numbers=_numbers(dispatch, oldest),
-        days=_with_heights(days),
-        alarms=_alarms(dispatch, paused, oldest),
-    )
+    highest = max(day.sent + day.failed for day in days)
+    for day in days:
+        day.highest = highest or 1
+    return {
+        "dispatch": dispatch,
+        "may_switch": request.user.has_perm("members.change_dispatch"),
+        "numbers": _numbers(dispatch, oldest),
+        "alarms": _alarms(dispatch, oldest),
+        "days": days,
+        "highest": highest,
+        "sent": sum(day.sent for day in days),
+        "failed": sum(day.failed for day in days),
+    }
 
 
 def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
     page = reverse("admin:members_welcomeemail_changelist")
     mails = WelcomeEmail.objects.all()
     now = timezone.now()
-    failed, held = (bounded(mails.filter(state=state)) for state in (State.FAILED, State.HELD))
-    tried_again = bounded(retrying(mails))
+    queued, failed, held = (
+        bounded(mails.filter(state=state)) for state in (State.QUEUED, State.FAILED, State.HELD)
+    )
+    again = bounded(retrying(mails))
+    sent = bounded(sent_since(mails, now - timedelta(days=1)))
+    oldest_page = f"{page}?state=queued&o={OLDEST_FIRST}"
     length = remembered("sending:queue", 5, queue_length)
+    queue = _("unknown") if length is None else number_format(length)
+    late = "warning" if oldest and now - oldest > LATE else ""
+    waits = (age(oldest), moment(oldest), oldest_page) if oldest else ("–", _("nothing waits"), "")
+    warn_again = "warning" if again != "0" else ""
+    warn_failed = "danger" if failed != "0" else ""
     return [
+        Number(_("Waiting"), queued, _("for their turn or a worker"), f"{page}?state=queued"),
+        Number(_("Oldest waiting"), *waits, late),
         Number(
-            title=_("Waiting"),
-            value=bounded(mails.filter(state=State.QUEUED)),
-            note=_("for their turn or a worker"),
-            url=f"{page}?state=queued",
+            _("Trying again"),
+            again,
+            _("an attempt has failed"),
+            f"{page}?state=retrying",
+            warn_again,
         ),
+        Number(_("Failed"), failed, _("read why, send again"), f"{page}?state=failed", warn_failed),
+        Number(_("On hold"), held, _("until somebody releases them"), f"{page}?state=held"),
         Number(
-            title=_("Oldest waiting"),
-            value=age(oldest) if oldest else "–",
-            note=moment(oldest) if oldest else _("nothing waits"),
-            url=f"{page}?state=queued&o={OLDEST_FIRST}" if oldest else "",
-            colour="warning" if oldest and now - oldest > LATE else "",
-        ),
-        Number(
-            title=_("Trying again"),
-            value=tried_again,
-            note=_("an attempt has failed"),
-            url=f"{page}?state=retrying",
-            colour="warning" if tried_again != "0" else "",
-        ),
-        Number(
-            title=_("Failed"),
-            value=failed,
-            note=_("read why, send again"),
-            url=f"{page}?state=failed",
-            colour="danger" if failed != "0" else "",
-        ),
-        Number(
-            title=_("On hold"),
-            value=held,
-            note=_("until somebody releases them"),
-            url=f"{page}?state=held",
-        ),
-        Number(
-            title=_("Sent in 24 hours"),
-            value=bounded(sent_since(mails, now - timedelta(days=1))),
-            note=_("handed to the mail server"),
-            url=f"{page}?state=sent&sent=1",
+            _("Sent in 24 hours"), sent, _("handed to the mail server"), f"{page}?state=sent&sent=1"
         ),
         _seen(_("Last success"), dispatch.success_at),
         _seen(_("Worker seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
         _seen(_("Clock seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
         Number(
-            title=_("Queue"),
-            value=_("unknown") if length is None else number_format(length),
-            note=_("messages for the workers"),
+            _("Queue"),
+            queue,
+            _("messages for the workers"),
             colour="warning" if length is None else "",
         ),
     ]
@@ -180,18 +150,15 @@ def _is_silent(at: datetime | None, oldest: datetime | None) -> bool:
     return since is not None and timezone.now() - since > SILENCE
 
 
-def _alarms(dispatch: Dispatch, paused: bool, oldest: datetime | None) -> list[str]:
+def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
     found = []
-    fault = bool(dispatch.paused_at) and dispatch.pause_code != Dispatch.OPERATOR
-    if fault:
-        found.append(
-            _("A fault of our settings stops all sending: %(reason)s") % {"reason": dispatch.reason}
-        )
+    words = {"time": moment(dispatch.paused_at), "reason": dispatch.reason}
+    if dispatch.paused_at and dispatch.pause_code != Dispatch.OPERATOR:
+        found.append(_("A fault of our settings stops all sending: %(reason)s") % words)
         if dispatch.resume_at:
             again = moment(dispatch.resume_at)
             found[-1] += " " + _("Sending is tried again at %(time)s.") % {"time": again}
-    elif paused:
-        words = {"time": moment(dispatch.paused_at), "reason": dispatch.reason}
+    elif dispatch.is_pausing:
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
     if _is_silent(dispatch.beat_at, oldest):
         found.append(
@@ -203,21 +170,21 @@ def _alarms(dispatch: Dispatch, paused: bool, oldest: datetime | None) -> list[s
 
 
 def remembered(key: str, seconds: int, find: Callable[[], T]) -> T:
-    """What FIND returned at most so long ago; a cache that is down only costs the finding."""
-    try:
-        with breaker.cache:
-            kept = cache.get(key)
-    except Exception as error:  # a cache may fail in as many ways as it has backends
-        logger.warning("The dashboard's numbers are not kept, the cache fails: %r", error)
-        return find()
+    """What `find` returned at most so long ago; a cache that is down only costs the finding."""
+    kept = _ask_cache("get", key)
     if kept is None:
         kept = (find(),)
-        try:
-            with breaker.cache:
-                cache.set(key, kept, seconds)
-        except Exception as error:
-            logger.warning("The dashboard's numbers are not kept, the cache fails: %r", error)
+        _ask_cache("set", key, kept, seconds)
     return kept[0]
+
+
+def _ask_cache(method: str, *args: Any) -> Any:
+    try:
+        with breaker.cache:
+            return getattr(cache, method)(*args)
+    except Exception as error:  # a cache may fail in as many ways as it has backends
+        logger.warning("The dashboard's numbers are not kept, the cache fails: %r", error)
+        return None
 
 
 def queue_length() -> int | None:
@@ -260,11 +227,3 @@ def _days() -> list[Day]:
 
 def _midnight(day: date) -> datetime:
     return timezone.make_aware(datetime(day.year, day.month, day.day))
-
-
-def _with_heights(days: list[Day]) -> list[Day]:
-    highest = max(day.sent + day.failed for day in days) or 1
-    for day in days:
-        day.sent_height = round(100 * day.sent / highest, 2)
-        day.failed_height = round(100 * day.failed / highest, 2)
-    return days

@@ -78,6 +78,10 @@ class Dispatch(models.Model):
         return str(self._meta.verbose_name)
 
     @property
+    def is_pausing(self) -> bool:
+        return bool(self.paused_at) and not (self.resume_at and self.resume_at <= timezone.now())
+
+    @property
     def reason(self) -> str:
         """Why nothing is sent: as an operator wrote it, or a fault in the reader's language."""
         own = self.pause_code == self.OPERATOR

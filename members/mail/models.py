@@ -114,11 +114,11 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
 
     # What operators do. Whoever calls send_again() or release() enqueues these rows.
 
-    def send_again(self, states: Collection[str] | None = None) -> list[int]:
+    def send_again(self) -> list[int]:
         """Put these back at the beginning of their timetable."""
         now = timezone.now()
         return self._move(
-            states or WelcomeEmail.ACTION_STATES["send_again"],
+            "send_again",
             state=WelcomeEmail.State.QUEUED,
             attempts=0,
             queued_at=now,
@@ -129,29 +129,26 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         )
 
     def hold(self) -> list[int]:
-        return self._move(WelcomeEmail.ACTION_STATES["hold"], state=WelcomeEmail.State.HELD)
+        return self._move("hold", state=WelcomeEmail.State.HELD)
 
     def release(self) -> list[int]:
         """Let these go on in their timetable where they stood."""
-        return self._move(
-            WelcomeEmail.ACTION_STATES["release"],
-            state=WelcomeEmail.State.QUEUED,
-            enqueued_at=timezone.now(),
-        )
+        return self._move("release", state=WelcomeEmail.State.QUEUED, enqueued_at=timezone.now())
 
     def cancel(self) -> list[int]:
-        return self._move(WelcomeEmail.ACTION_STATES["cancel"], state=WelcomeEmail.State.CANCELLED)
+        return self._move("cancel", state=WelcomeEmail.State.CANCELLED)
 
     @transaction.atomic
-    def _move(self, states: Collection[str], **columns: object) -> list[int]:
-        """Write the columns where the state is one of these; the ids of exactly those rows.
+    def _move(self, action: str, **columns: object) -> list[int]:
+        """Write the columns where the state allows the action; the ids of exactly those rows.
 
         Locked in between: a worker either claims a row before this or no longer can.
         """
         chosen = list(self.order_by().values_list("pk", flat=True))
+        states = WelcomeEmail.ACTION_STATES[action]
         rows = WelcomeEmail.objects.filter(pk__in=chosen, state__in=states)
         ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
-        WelcomeEmail.objects.filter(pk__in=ids, state__in=states).update(**columns)
+        WelcomeEmail.objects.filter(pk__in=ids).update(**columns)
         return ids
 
 
