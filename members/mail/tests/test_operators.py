@@ -14,7 +14,7 @@ from django_celery_results.models import TaskResult
 
 from members.conftest import claim
 from members.mail.reasons import RefusedError
-from members.mail.tasks import AttemptFailedError, send_welcome_emails
+from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
 from members.models import Dispatch, Member, WelcomeEmail
 
 LIST = reverse("admin:members_welcomeemail_changelist")
@@ -145,6 +145,39 @@ def test_all_pages_of_a_filtered_list_are_asked_about_and_done(operator, owed):
     post(operator, "send_again", first, page=page, select_across=1, confirmed=1)
     assert WelcomeEmail.objects.filter(state=State.QUEUED).count() == 60
     assert LogEntry.objects.count() == 60
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "sends"),
+    [
+        ("send_again", State.FAILED, True),
+        ("release", State.HELD, True),
+        ("hold", State.QUEUED, False),
+        ("cancel", State.QUEUED, False),
+    ],
+)
+def test_what_an_operator_sends_is_enqueued_once(operator, owed, delay, action, state, sends):
+    """Not by the action and then by a sweep."""
+    past = timezone.now() - timedelta(hours=1)
+    chosen = [
+        owed(f"ann{number}", state=state, next_attempt_at=past, enqueued_at=None)
+        for number in range(60)
+    ]
+    other = owed("bob", state=State.FAILED)
+    post(operator, action, *chosen, confirmed=1)
+    sweep_welcome_emails()
+    handed = [pk for call in delay.call_args_list for pk in call.args]
+    assert sorted(handed) == ([welcome.pk for welcome in chosen] if sends else [])
+    assert other.pk not in handed
+
+
+def test_resuming_enqueues_once_what_is_due(operator, owed, delay):
+    due = [owed(f"ann{number}", enqueued_at=None).pk for number in range(60)]
+    owed("bob", enqueued_at=None, next_attempt_at=timezone.now() + timedelta(hours=1))
+    Dispatch.objects.pause("Wait.", Dispatch.OPERATOR)
+    operator.post(reverse("admin:members_dispatch_resume"))
+    sweep_welcome_emails()
+    assert sorted(pk for call in delay.call_args_list for pk in call.args) == due
 
 
 def test_releasing_keeps_the_place_in_the_timetable(operator, owed):

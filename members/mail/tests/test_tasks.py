@@ -6,6 +6,8 @@ from unittest.mock import patch
 
 import pytest
 from django.core import mail
+from django.db import OperationalError
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from members.conftest import claim
@@ -193,6 +195,28 @@ def test_what_the_mail_server_took_is_sent_whatever_was_decided_meanwhile(owed, 
     assert welcome.sent()
     welcome.refresh_from_db()
     assert (welcome.state, len(welcome.journal)) == (State.SENT, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ENDS)
+def test_an_end_is_recorded_once_the_database_is_back(owed, end, monkeypatch):
+    """What went out and is not recorded would go out again."""
+    welcome = claim(owed(), "t")
+    faults = [OperationalError(2006, "gone away"), OperationalError(1290, "read only")]
+    update = QuerySet.update
+
+    def fails_twice(self, **columns):
+        if faults:
+            raise faults.pop()
+        return update(self, **columns)
+
+    monkeypatch.setattr(QuerySet, "update", fails_twice)
+    monkeypatch.setattr("project.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("project.database.connection.close", lambda: None)
+    ENDS[end](welcome)
+    assert faults == []
+    welcome.refresh_from_db()
+    assert welcome.state != State.SENDING
 
 
 def test_a_row_that_is_gone_is_no_error(owed):
