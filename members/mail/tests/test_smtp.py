@@ -64,6 +64,11 @@ def test_a_connection_carries_so_many_mails_and_no_more(owed, settings, monkeypa
     assert used == [1, 1, 2, 2, 3]
 
 
+def test_the_limits_of_a_connection():
+    assert delivery.MAX_MAILS_PER_CONNECTION == 100
+    assert (delivery.NOOP_AFTER_SECONDS, delivery.QUIT_TIMEOUT) == (1, 2)
+
+
 def test_a_refused_mail_is_one_of_them(owed, settings, monkeypatch):
     monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 1)
     with mail_server(settings, rcpt="550 no such user") as server:
