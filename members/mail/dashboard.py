@@ -158,7 +158,7 @@ def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
         if dispatch.resume_at:
             again = moment(dispatch.resume_at)
             found[-1] += " " + _("Sending is tried again at %(time)s.") % {"time": again}
-    elif dispatch.is_pausing:
+    elif dispatch.paused_at:
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
     if _is_silent(dispatch.beat_at, oldest):
         found.append(

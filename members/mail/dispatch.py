@@ -18,16 +18,15 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
         return self.filter(pk=1).exclude(over)
 
     def pause(self, reason: str, code: str, lasts: timedelta | None = None) -> None:
-        """Send nothing for so long, or until somebody resumes.
+        """Send nothing for so long (a fault), or until somebody resumes (OPERATOR).
 
-        A fault (any other code than OPERATOR) neither ends nor shortens an operator's pause.
+        A fault does not end an operator's pause.
         """
         now = timezone.now()
         self.current()
         row = self.filter(pk=1)
         if code != Dispatch.OPERATOR:
-            lasting = Q(resume_at=None) | Q(resume_at__gt=now)
-            row = row.exclude(lasting, paused_at__isnull=False, pause_code=Dispatch.OPERATOR)
+            row = row.exclude(pause_code=Dispatch.OPERATOR)
         row.update(
             paused_at=now,
             resume_at=now + lasts if lasts else None,
@@ -76,10 +75,6 @@ class Dispatch(models.Model):
 
     def __str__(self) -> str:
         return str(self._meta.verbose_name)
-
-    @property
-    def is_pausing(self) -> bool:
-        return bool(self.paused_at) and not (self.resume_at and self.resume_at <= timezone.now())
 
     @property
     def reason(self) -> str:

@@ -93,7 +93,7 @@ def classify(error: Exception, *names: str) -> DeliveryError:
 
 
 LOGIN_WANTED = {530, 534, 535, 538}
-ENHANCED_CODE = re.compile(r"5\.(\d{1,3}\.\d{1,3})\b")  # RFC 3463
+ENHANCED_CODE = re.compile(r"5\.(\d+\.\d+)\b")  # RFC 3463
 SENDER_REFUSED = {"1.7", "1.8"}
 # Of class X.7 (policy), what is about the recipient: a closed list, a mailbox or a domain that
 # has changed hands (RFC 3463, RFC 7293).

@@ -182,12 +182,12 @@ def test_neither_a_fault_nor_a_success_ends_what_an_operator_paused(owed, clock)
     assert is_paused()
 
 
-def test_a_fault_may_follow_an_operators_pause_that_is_over(owed, clock):
-    Dispatch.objects.pause("Lunch.", Dispatch.OPERATOR, lasts=timedelta(hours=1))
-    clock.forward(minutes=59)
-    Dispatch.objects.pause(FAULT.reason, FAULT.code, lasts=timedelta(minutes=5))
-    assert Dispatch.objects.current().pause_reason == "Lunch."
-    clock.forward(minutes=1)
+def test_a_fault_pauses_once_an_operator_has_resumed(owed, clock):
+    Dispatch.objects.pause("Wait for me.", Dispatch.OPERATOR)
+    Dispatch.objects.resume()
+    assert Dispatch.objects.values_list(
+        "paused_at", "resume_at", "pause_reason", "pause_code"
+    ).get() == (None, None, "", "")
     Dispatch.objects.pause(FAULT.reason, FAULT.code, lasts=timedelta(minutes=5))
     assert Dispatch.objects.current().pause_code == "535"
 
@@ -197,16 +197,6 @@ def test_an_operator_may_pause_during_a_faults_pause(owed, clock):
     Dispatch.objects.pause("Wait for me.", Dispatch.OPERATOR)
     clock.forward(minutes=5)
     assert is_paused()
-
-
-def test_an_operators_pause_of_some_length_ends_by_itself(owed, clock):
-    ann, bob = owed("ann"), owed("bob")
-    Dispatch.objects.pause("Lunch.", Dispatch.OPERATOR, lasts=timedelta(hours=1))
-    clock.forward(hours=1, microseconds=-1)
-    assert claim(ann, "a") is None
-    clock.forward(microseconds=1)
-    assert claim(ann, "a")
-    assert claim(bob, "b")
 
 
 def test_a_claim_asks_about_the_pause_in_the_same_statement(owed, django_assert_num_queries):
