@@ -91,11 +91,12 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
             state=WelcomeEmail.State.SENDING, claimed_at__lte=timezone.now() - self.CLAIM_TIMEOUT
         )
         for _claim in range(max_claims):
-            in_flight = stuck.order_by("claimed_at", "task_id", "next_attempt_at", "pk").first()
-            if in_flight is None:
+            if (oldest := stuck.order_by("claimed_at").first()) is None:
                 break
-            claim = self.claimed(in_flight.task_id, in_flight.claimed_at)
-            freed += claim.exclude(pk=in_flight.pk).give_back() + 1
+            claim = self.claimed(oldest.task_id, oldest.claimed_at)
+            # Or a worker that lives after all has just recorded the last of it.
+            in_flight, *others = list(claim.in_order_of_sending()) or [oldest]
+            freed += claim.filter(pk__in=[welcome.pk for welcome in others]).give_back() + 1
             in_flight.lost()
         return freed
 
