@@ -266,3 +266,15 @@ def test_a_mail_that_cannot_be_written_is_our_fault(owed, monkeypatch, caplog):
     assert "ValueError" in caught.value.reason
     assert "ValueError" in caplog.text
     assert ANN not in caught.value.reason + caplog.text
+
+
+@pytest.mark.django_db
+def test_the_servers_answer_names_the_member_by_no_name(settings):
+    member = Member.objects.create(username="reader1", email="annabel@example.org")
+    welcome = WelcomeEmail.objects.create(member=member)
+    answer = "550 5.1.1 annabel@example.org: no Annabel here, nor Reader1; annabelle is another"
+    with mail_server(settings, rcpt=answer), pytest.raises(RefusedError) as caught:
+        deliver(welcome)
+    assert caught.value.reason == (
+        "The mail server refuses the mail (550 5.1.1 …@…: no … here, nor …; annabelle is another)."
+    )
