@@ -21,7 +21,7 @@ test: $(VENV)/.dev
 
 # They hold nothing of value: Redis is flushed. CHAOS_MYSQL and CHAOS_REDIS name their containers.
 chaos: $(VENV)/.dev
-	$(BIN)/python -m project.tests.chaos
+	$(BIN)/python -m chaos
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

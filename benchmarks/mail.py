@@ -27,7 +27,7 @@ os.environ |= {"THROTTLE_ANON": "", "THROTTLE_REGISTER": "", "ALLOWED_HOSTS": "t
 
 SINK = """
 import sys, time
-from project.tests.chaos.sink import Sink
+from chaos.sink import Sink
 sink = Sink()
 print(sink.port, flush=True)
 for line in sys.stdin:
@@ -69,26 +69,29 @@ def send(number: int = 1000) -> None:
     from django.conf import settings
     from redis import Redis
 
-    from members.delivery import render, write
+    from members.mail.tasks import enqueue
     from members.models import WelcomeEmail
-    from members.tasks import hint
 
     clear()
     with Redis.from_url(settings.REDIS_URL) as redis:
         redis.flushdb()
     fill(number)
     welcomes = list(WelcomeEmail.objects.select_related("member").order_by("pk"))
-    ready = [write(render(welcomes[0]))] * number
+    ready = [write(welcomes[0])] * number
     loops = [
         ("repeats one ready mail", lambda: bare_loop(sink.port, welcomes, ready)),
         (
             "writes each mail",
-            lambda: bare_loop(sink.port, welcomes, (write(render(w)) for w in welcomes)),
+            lambda: bare_loop(
+                sink.port,
+                welcomes,
+                (write(w) for w in welcomes),
+            ),
         ),
     ]
     speeds = [[loop()] for _, loop in loops]
     before, connections = sink.taken()
-    hint(*WelcomeEmail.objects.order_by("pk").values_list("pk", flat=True))
+    enqueue(*WelcomeEmail.objects.order_by("pk").values_list("pk", flat=True))
     with tempfile.TemporaryDirectory() as folder:
         with open(Path(folder, "log"), "wb") as log:
             worker = subprocess.Popen(
@@ -114,6 +117,13 @@ def send(number: int = 1000) -> None:
         print(f"bare loop that {name:24} {both:13} mails/s: ratio {ours / mean(speed):.2f}")
     print(f"{now - connections} connections to the mail server")
     sink.process.kill()
+
+
+def write(welcome: Any) -> bytes:
+    from members.mail.delivery import render
+
+    message: Any = render(welcome).message()
+    return message.as_bytes(linesep="\r\n")
 
 
 def bare_loop(port: int, welcomes: list[Any], contents: Iterable[bytes]) -> float:
@@ -152,7 +162,7 @@ def fill(number: int) -> None:
         Member.objects.bulk_create(Member(username=n, email=f"{n}@example.org") for n in names)
         members = Member.objects.filter(username__in=names)
         WelcomeEmail.objects.bulk_create(
-            WelcomeEmail(member=m, next_attempt_at=now, hinted_at=None) for m in members
+            WelcomeEmail(member=m, next_attempt_at=now, enqueued_at=None) for m in members
         )
 
 
@@ -218,8 +228,8 @@ def sweep(number: int = 1_000_000) -> None:
     from django.db import connection, reset_queries
     from django.test.utils import CaptureQueriesContext
 
-    from members import tasks
-    from members.models import Dispatch, WelcomeEmail
+    from members.mail import tasks
+    from members.models import WelcomeEmail
 
     if WelcomeEmail.objects.count() < number:
         clear()
@@ -229,9 +239,8 @@ def sweep(number: int = 1_000_000) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE TABLE members_welcomeemail")
     before = memory()
-    with patch("members.tasks.send_welcome_emails.delay", lambda *ids: None):
+    with patch("members.mail.tasks.send_welcome_emails.delay", lambda *ids: None):
         for _ in range(10):
-            Dispatch.objects.seen("sweep")
             start = time.perf_counter()
             with CaptureQueriesContext(connection) as queries:
                 said = tasks.sweep_welcome_emails()

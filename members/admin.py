@@ -10,10 +10,10 @@ from django.utils.translation import gettext_lazy as _
 from project.conflicts import VersionedAdmin
 from project.desk import Preset, SincePreset, moment
 
-from .actions import PERMISSION, SEND_AGAIN, ask_or_do
+from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
+from .mail.admin import link, state_badge
 from .models import Member, WelcomeEmail
 from .registration import register_member
-from .welcome_admin import link, state_badge
 
 
 class RegisteredFilter(SincePreset):

@@ -2,8 +2,8 @@
 
 from django.db import transaction
 
+from .mail.tasks import enqueue
 from .models import Member, WelcomeEmail
-from .tasks import hint
 
 
 @transaction.atomic(savepoint=False)
@@ -14,5 +14,5 @@ def register_member(member: Member) -> Member:
     """
     member.save(force_insert=True)
     welcome = WelcomeEmail.objects.create(member=member)
-    transaction.on_commit(lambda: hint(welcome.pk), robust=True)
+    transaction.on_commit(lambda: enqueue(welcome.pk), robust=True)
     return member

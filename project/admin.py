@@ -1,6 +1,7 @@
 """The admin of what belongs to no app of ours: task results and API tokens."""
 
 import json
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
@@ -24,18 +25,19 @@ from knox import admin as knox_admin  # noqa: F401
 from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
-from members.actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
-from members.attempts import TASK, welcome_ids
+from members.mail.actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
+from members.mail.admin import link, state_badge
+from members.mail.tasks import send_welcome_emails
 from members.models import WelcomeEmail
-from members.welcome_admin import link, state_badge
 
 from .desk import DeskAdmin, DeskChangeList, Preset, ReadOnlyAdmin, SincePreset, badge, moment
 
 # --- Task results ---
 # (the package's admin modules are imported so that theirs can be unregistered)
 
+SEND = send_welcome_emails.name
 TASKS = {
-    TASK: gettext_lazy("Send welcome e-mails"),
+    SEND: gettext_lazy("Send welcome e-mails"),
     "celery.backend_cleanup": gettext_lazy("Purge old task results"),
 }
 STATES = {
@@ -48,6 +50,7 @@ STATES = {
 }
 Result = Any  # a TaskResult: of its columns, and of the welcome e-mails added, mypy knows nothing
 ENDED = ("SUCCESS", "FAILURE")
+NO_LONGER = gettext_lazy("Tried by a later task since, or the member has been removed.")
 
 
 class TaskStateFilter(Preset):
@@ -68,18 +71,19 @@ class TaskCreatedFilter(SincePreset):
 class TaskResultList(DeskChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        attach_welcomes(self.result_list, most=1)
+        tasks = [result.task_id for result in self.result_list]
+        members: defaultdict[str | None, list[tuple[int, str]]] = defaultdict(list)
+        rows = WelcomeEmail.objects.order_by().filter(task_id__in=tasks)
+        for task, pk, username in rows.values_list("task_id", "member_id", "member__username"):
+            members[task].append((pk, username))
+        for result in self.result_list:
+            result.members = members[result.task_id]
 
 
-def attach_welcomes(results: Any, most: int | None = None) -> None:
-    """Give each result its e-mails as `.welcomes`, with one query for those of MOST at a time."""
-    ids = {result.pk: welcome_ids(result) for result in results}
-    few = {pk: some for pk, some in ids.items() if most is None or len(some) <= most}
-    wanted = [welcome for some in few.values() for welcome in some]
-    welcomes = WelcomeEmail.objects.select_related("member").defer("journal").in_bulk(wanted)
-    for result in results:
-        result.mails = len(ids[result.pk])
-        result.welcomes = [welcomes[pk] for pk in few.get(result.pk, []) if pk in welcomes]
+def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
+    """The e-mails whose latest attempt was in one of these tasks."""
+    welcomes = WelcomeEmail.objects.filter(task_id__in=task_ids)
+    return welcomes.select_related("member").defer("journal").order_by("pk")
 
 
 admin.site.unregister([TaskResult, GroupResult])
@@ -126,9 +130,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
     @admin.action(description=SEND_AGAIN.label, permissions=["retry"])
     def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
         """Of those that failed; what has become of their mails since decides."""
-        failed = results.filter(status="FAILURE").order_by().only("task_name", "task_args")
-        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids(*failed))
-        return ask_or_do(self, request, RETRY, welcomes, request.get_full_path())
+        failed = results.filter(status="FAILURE").order_by().values_list("task_id", flat=True)
+        return ask_or_do(self, request, RETRY, welcomes_of(*failed), request.get_full_path())
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.retry_view)
@@ -139,9 +142,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
         if not (self.has_retry_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
         result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
-        welcomes = WelcomeEmail.objects.filter(pk__in=welcome_ids(result))
         back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
-        return ask_or_do(self, request, RETRY, welcomes, back)
+        return ask_or_do(self, request, RETRY, welcomes_of(result.task_id), back)
 
     def change_view(
         self,
@@ -154,8 +156,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
         result = self.get_object(request, object_id)
         if result is not None and result.status == "FAILURE" and self.has_retry_permission(request):
             why_not = {RETRY.refusal(welcome.state) for welcome in result.welcomes}
-            if result.task_name == TASK and not why_not:
-                why_not = {_("The member has been removed.")}
+            if result.task_name == SEND and not why_not:
+                why_not = {str(NO_LONGER)}
             if why_not:
                 context = {
                     "retry": RETRY,
@@ -168,7 +170,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def get_object(self, *args: Any, **kwargs: Any) -> Result | None:
         result = super().get_object(*args, **kwargs)
         if result is not None:
-            attach_welcomes([result])
+            result.welcomes = welcomes_of(result.task_id)
         return result
 
     @admin.display(description=gettext_lazy("state"), ordering="status")
@@ -182,14 +184,14 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("member"))
     def about(self, result: Result) -> str | SafeString:
-        if result.mails > 1:
-            address = reverse("admin:members_welcomeemail_changelist")
-            text = ngettext("%d e-mail", "%d e-mails", result.mails) % result.mails
-            return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
-        if not result.welcomes:
+        if not result.members:
             return "–"
-        member = result.welcomes[0].member
-        return link("members_member", member.pk, member.username)
+        if len(result.members) == 1:
+            return link("members_member", *result.members[0])
+        address = reverse("admin:members_welcomeemail_changelist")
+        number = len(result.members)
+        text = ngettext("%d e-mail", "%d e-mails", number) % number
+        return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
 
     @admin.display(description=gettext_lazy("welcome e-mails"))
     def welcomes(self, result: Result) -> str | SafeString:
@@ -202,7 +204,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
             # What went wrong is what somebody looks for.
             for welcome in sorted(result.welcomes, key=lambda w: w.state == WelcomeEmail.State.SENT)
         )
-        return format_html_join("", "<div>{} {} · {}</div>", lines) or "–"
+        nothing = str(NO_LONGER) if result.task_name == SEND else "–"
+        return format_html_join("", "<div>{} {} · {}</div>", lines) or nothing
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:

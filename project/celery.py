@@ -136,7 +136,7 @@ def _record_heartbeat(part: str) -> None:
     from members.models import Dispatch
 
     try:
-        Dispatch.objects.seen(part)
+        Dispatch.objects.heartbeat(part)
     except Exception as error:  # whatever it is, clock and worker go on
         logger.warning("The heartbeat of %s cannot be recorded: %r", part, error)
     finally:

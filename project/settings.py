@@ -233,7 +233,7 @@ WHITENOISE_MANIFEST_STRICT = False
 # --- E-mail ---
 vars().update(env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}"))
 EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
-MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds from mail to mail, of all workers together
+MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds from mail to mail, of each worker process
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
@@ -272,7 +272,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "members.tasks.sweep_welcome_emails",
         "schedule": schedule(30),
-        # Behind a backlog it would see hints as lost that only wait, and double them.
+        # Behind a backlog it would take messages for lost that only wait, and double them.
         "options": {"expires": 60},
     },
 }

@@ -76,8 +76,9 @@ class LibraryAdminSite(admin.AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        from .dashboard import cards  # models are not ready when the site is made
-        from .sending import overview
+        from members.mail.dashboard import overview  # models are not ready when the site is made
+
+        from .dashboard import cards
 
         context = {"cards": cards(request), "sending": overview(request)}
         return super().index(request, {**context, **(extra_context or {})})

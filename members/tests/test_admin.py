@@ -11,7 +11,7 @@ from project.tests.forms import filled
 LIST = reverse("admin:members_member_changelist")
 ADD = reverse("admin:members_member_add")
 WELCOMES = reverse("admin:members_welcomeemail_changelist")
-DELAY = "members.tasks.send_welcome_emails.delay"
+DELAY = "members.mail.tasks.send_welcome_emails.delay"
 ANN = {"username": "ann", "email": "ann@example.org"}
 State = WelcomeEmail.State
 pytestmark = pytest.mark.django_db

@@ -11,11 +11,10 @@ from django.db import connection
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
+from members.mail.tasks import send_welcome_emails
+from members.mail.tests.mail_server import mail_server
 from members.models import Member, WelcomeEmail
-from members.tasks import send_welcome_emails
 from project.tests.forms import filled
-
-from .mail_server import mail_server
 
 NAME, ADDRESS = "annabel.reader", "Annabel.Reads@Example.org"
 LATER = "annabel.now@example.org"
@@ -122,7 +121,7 @@ def test_a_mail_that_is_being_sent_while_its_member_is_erased_records_nothing(ow
         Member.objects.filter(username=NAME).delete()
         return 1
 
-    with patch("members.delivery.EmailMultiAlternatives.send", autospec=True) as send:
+    with patch("members.mail.delivery.EmailMultiAlternatives.send", autospec=True) as send:
         send.side_effect = erase_in_the_middle
         sentence = send_welcome_emails.apply(args=[welcome.pk]).get()
     assert sentence == f"Sent welcome e-mail {welcome.pk} to member {welcome.member_id}."

@@ -1,4 +1,4 @@
-"""register_member(): the row is the promise, the message only a hint."""
+"""register_member(): the row is the promise, the message only asks to look at it."""
 
 import pytest
 from django.core.management import call_command
@@ -14,7 +14,7 @@ def ann() -> Member:
 
 
 @pytest.mark.django_db
-def test_registration_owes_one_mail_and_hints_after_the_commit(
+def test_registration_owes_one_mail_and_enqueues_it_after_the_commit(
     delay, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
@@ -27,7 +27,7 @@ def test_registration_owes_one_mail_and_hints_after_the_commit(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_rolled_back_registration_leaves_nothing_and_hints_at_nothing(delay):
+def test_a_rolled_back_registration_leaves_nothing_and_enqueues_nothing(delay):
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         register_member(ann())
         1 / 0  # noqa: B018 - what else may fail in the caller's transaction
@@ -56,19 +56,19 @@ def test_a_failing_broker_is_left_alone_and_the_row_left_to_the_sweeper(
         register_member(ann())
         register_member(Member(username="bob", email="bob@example.org"))
     assert delay.call_count == 1, "the second registration must not wait for a dead broker"
-    assert list(WelcomeEmail.objects.values_list("state", "hinted_at")) == [("queued", None)] * 2
-    assert "The broker takes no hints" in caplog.text
+    assert list(WelcomeEmail.objects.values_list("state", "enqueued_at")) == [("queued", None)] * 2
+    assert "The broker takes no messages" in caplog.text
     assert "example.org" not in caplog.text
 
 
 @pytest.mark.django_db
-def test_a_broken_hint_does_not_reach_the_caller(
+def test_a_broken_queue_does_not_reach_the_caller(
     delay, django_capture_on_commit_callbacks, monkeypatch
 ):
     def fail(*ids):
         raise RuntimeError("the database went away after the commit")
 
-    monkeypatch.setattr("members.registration.hint", fail)
+    monkeypatch.setattr("members.registration.enqueue", fail)
     with django_capture_on_commit_callbacks(execute=True):
         assert register_member(ann()).pk
 

@@ -12,7 +12,7 @@ from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
 from library.models import Book
-from members.models import Member
+from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from project.site import MENU
 
@@ -53,6 +53,7 @@ def rows(staff):
     Book.objects.create(title="Dune", author="Herbert", publication_year=1965, isbn="9780340839935")
     member = register_member(Member(username="ann", email="ann@example.org"))
     AuthToken.objects.create(staff)
+    WelcomeEmail.objects.update(task_id="t-1")
     TaskResult.objects.create(
         task_id="t-1",
         task_name="members.tasks.send_welcome_emails",

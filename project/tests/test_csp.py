@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from members.actions import ACTIONS
+from members.mail.actions import ACTIONS
 from members.models import Member
 from members.registration import register_member
 

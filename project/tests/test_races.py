@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 from stdnum import ean
 
-from members.tests.test_worker import mysql_database
+from members.mail.tests.test_worker import mysql_database
 
 from .forms import filled
 from .test_run import free_port, wait_for

@@ -83,21 +83,6 @@ def test_a_result_survives_a_connection_that_mysql_cut_off():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_result_costs_one_statement_each_time(django_assert_num_queries):
-    backend = RetryingBackend(app)
-    with django_assert_num_queries(1):
-        backend.store_result("task", None, "STARTED")
-    started = TaskResult.objects.get(task_id="task")
-    assert started.date_started and started.status == "STARTED"
-    with django_assert_num_queries(1):
-        backend.store_result("task", "sentence", "SUCCESS")
-    done = TaskResult.objects.get(task_id="task")
-    assert (done.status, done.result) == ("SUCCESS", '"sentence"')
-    assert done.date_started == started.date_started
-    assert done.date_done > started.date_done
-
-
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("first", ["STARTED", "SUCCESS"])
 def test_a_task_that_runs_a_second_time_keeps_one_result(first):
     backend = RetryingBackend(app)

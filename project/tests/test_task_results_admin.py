@@ -24,7 +24,9 @@ def result(number: int = 1, **columns) -> TaskResult:
         "status": "SUCCESS",
         "result": '"Sent welcome e-mail 1 to member 1."',
     }
-    return TaskResult.objects.create(**defaults | columns)
+    row = TaskResult.objects.create(**defaults | columns)
+    WelcomeEmail.objects.filter(member=member).update(task_id=row.task_id)
+    return row
 
 
 def address(row: TaskResult) -> str:
@@ -46,7 +48,10 @@ def batch(**columns) -> TaskResult:
         register_member(Member(username=name, email=f"{name}@example.org")).welcome_email.pk
         for name in ("bob", "cat", "dan")
     ]
-    return result(task_id="batch", task_args=f'"({", ".join(map(str, ids))})"', **columns)
+    row = result(task_id="batch", task_args=f'"({", ".join(map(str, ids))})"', **columns)
+    Member.objects.get(username="ann1").delete()
+    WelcomeEmail.objects.update(task_id="batch")
+    return row
 
 
 def test_a_task_that_sent_many_links_to_all_of_them(desk):

@@ -17,9 +17,9 @@ from django.db import connection
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from members.conftest import redis_database
+from members.mail.tasks import send_welcome_emails, sweep_welcome_emails
 from members.models import Member, WelcomeEmail
-from members.tasks import send_welcome_emails, sweep_welcome_emails
-from members.tests.conftest import redis_database
 from project import transport
 from project.celery import app
 from project.tasks import heartbeat

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from kombu.exceptions import OperationalError
 
-from members.tests.conftest import redis_database
+from members.conftest import redis_database
 from project import tasks, worker
 
 redis_needed = pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="needs Redis")

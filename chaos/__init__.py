@@ -1,0 +1,1 @@
+"""The whole stack under every fault that can be caused: `make chaos`."""

@@ -1,0 +1,35 @@
+import os
+import signal
+from datetime import timedelta
+
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class ChaosConfig(AppConfig):
+    name = "chaos"
+
+    def ready(self) -> None:
+        from members import registration
+        from members.mail import batch, reasons, tasks
+        from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
+        from project import breaker
+
+        WelcomeEmail.RETRY_WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
+        rows = WelcomeEmailQuerySet
+        rows.CLAIM_TIMEOUT = timedelta(seconds=20)
+        rows.ENQUEUE_TIMEOUT = timedelta(seconds=6)
+        batch.MAX_BATCH_SECONDS = 5
+        reasons.ConfigurationError.pause = timedelta(seconds=3)
+        tasks.HEARTBEAT_SECONDS = 1
+        breaker.broker.rest, breaker.cache.rest = 2, 1
+
+        enqueue, order = registration.enqueue, settings.DATA_DIR / "die-before-publishing"
+
+        def die_or_enqueue(*welcome_ids: int) -> bool:
+            if order.exists():
+                order.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return enqueue(*welcome_ids)
+
+        registration.enqueue = die_or_enqueue

@@ -1,0 +1,66 @@
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import Mock, patch
+from urllib.parse import urlsplit
+
+import pytest
+from django.utils import timezone
+
+from members.mail import tasks
+from members.models import Member, WelcomeEmail
+from project import breaker
+
+
+@contextmanager
+def redis_database() -> Iterator[str]:
+    """The address of an empty database on the Redis of REDIS_URL.
+
+    Not the queue of a real worker, and one for each process of the test run.
+    """
+    from redis import Redis
+
+    number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    url = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+        yield url
+        redis.flushdb()
+
+
+@pytest.fixture(autouse=True)
+def rested_breakers():
+    breaker.broker.reset()
+    breaker.cache.reset()
+    yield
+    breaker.broker.reset()
+    breaker.cache.reset()
+
+
+@pytest.fixture(autouse=True)
+def first_heartbeat():
+    """Each test's process is a new one, which has shown no heartbeat yet."""
+    tasks._heartbeats.clear()
+
+
+def claim(welcome: WelcomeEmail, task_id: str | None = None) -> WelcomeEmail | None:
+    """As a worker takes it for an attempt."""
+    return next(iter(WelcomeEmail.objects.claim([welcome.pk], task_id, timezone.now())), None)
+
+
+@pytest.fixture
+def delay() -> Iterator[Mock]:
+    """The message to the workers, which goes nowhere."""
+    with patch("members.mail.tasks.send_welcome_emails.delay") as delay:
+        yield delay
+
+
+@pytest.fixture
+def owed(db) -> Callable[..., WelcomeEmail]:
+    """A new member's welcome e-mail, with these columns."""
+
+    def create(username: str = "ann", **columns) -> WelcomeEmail:
+        member = Member.objects.create(username=username, email=f"{username}@example.org")
+        return WelcomeEmail.objects.create(member=member, **columns)
+
+    return create

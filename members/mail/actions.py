@@ -1,0 +1,200 @@
+"""What operators may do with welcome e-mails, and the page that asks them first."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import transaction
+from django.db.models import Count, Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+
+from .models import WelcomeEmail, WelcomeEmailQuerySet
+from .tasks import enqueue
+
+State = WelcomeEmail.State
+
+PERMISSION = "members.change_welcomeemail"
+MAX_NAMED = 10  # of those that are left out
+
+
+WHY_NOT = {
+    State.QUEUED: _("It is waiting already."),
+    State.SENDING: _("It is being sent at this moment."),
+    State.SENT: _("It has been sent."),
+    State.FAILED: _("It has failed: send it again."),
+    State.HELD: _("It is on hold."),
+    State.CANCELLED: _("It is cancelled."),
+}
+
+
+@dataclass(frozen=True)
+class Action:
+    name: str
+    label: Any
+    icon: str
+    effect: Any  # what happens, for the page that asks
+    done: Any
+    entry: Any  # in the history
+    states: list[State]
+    run: Callable[[Any], list[int]]
+    why_not: dict[State, Any] = field(default_factory=dict)
+
+    @property
+    def sends(self) -> bool:
+        return self.name in ("send_again", "retry", "release")
+
+    def refusal(self, state: str) -> str:
+        """Why it cannot be done in this state; empty where it can."""
+        state = State(state)
+        return "" if state in self.states else str(self.why_not.get(state) or WHY_NOT[state])
+
+
+SEND_AGAIN = Action(
+    "send_again",
+    _("Send again"),
+    "fa-paper-plane",
+    _("Each is sent at once, and tried as often as a new one where that fails."),
+    ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
+    _("Sent again."),
+    WelcomeEmail.ACTION_STATES["send_again"],
+    WelcomeEmailQuerySet.send_again,
+    {State.HELD: _("It is on hold: release it instead.")},
+)
+# The same from a failed task, which may be an old story: the mail may have been sent since.
+RETRY = replace(
+    SEND_AGAIN,
+    name="retry",
+    states=[State.FAILED],
+    why_not={
+        State.QUEUED: _("It is waiting already and will be tried by itself."),
+        State.SENT: _("It has been sent since."),
+        **SEND_AGAIN.why_not,
+    },
+)
+HOLD = Action(
+    "hold",
+    _("Hold"),
+    "fa-pause",
+    _("Each stays where it is until somebody releases it."),
+    ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
+    _("Put on hold."),
+    WelcomeEmail.ACTION_STATES["hold"],
+    WelcomeEmailQuerySet.hold,
+    {
+        State.FAILED: _("It has failed and is not waiting."),
+        State.HELD: _("It is on hold already."),
+    },
+)
+RELEASE = Action(
+    "release",
+    _("Release"),
+    "fa-play",
+    _("Each goes on where it stood in the timetable; what is due is sent at once."),
+    ngettext_lazy("%d e-mail released.", "%d e-mails released."),
+    _("Released."),
+    WelcomeEmail.ACTION_STATES["release"],
+    WelcomeEmailQuerySet.release,
+    {
+        State.QUEUED: _("It is not on hold."),
+        State.FAILED: _("It has failed and is not on hold: send it again."),
+    },
+)
+CANCEL = Action(
+    "cancel",
+    _("Cancel sending"),
+    "fa-ban",
+    _("None of them is sent. It can be undone: send them again."),
+    ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
+    _("Cancelled."),
+    WelcomeEmail.ACTION_STATES["cancel"],
+    WelcomeEmailQuerySet.cancel,
+    {
+        State.FAILED: _("It has failed and is not waiting."),
+        State.CANCELLED: _("It is cancelled already."),
+    },
+)
+ACTIONS = {action.name: action for action in (SEND_AGAIN, HOLD, RELEASE, CANCEL)}
+
+
+def ask_or_do(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    action: Action,
+    welcomes: QuerySet[WelcomeEmail],
+    back: str,
+) -> HttpResponse:
+    """The page that says what would happen to how many; once that is confirmed, do it."""
+    if request.method == "POST" and "confirmed" in request.POST:
+        count = do(request, action, welcomes)
+        level = messages.SUCCESS if count else messages.WARNING
+        admin.message_user(request, str(action.done % count), level)
+        return HttpResponseRedirect(back)
+    return TemplateResponse(
+        request,
+        "admin/members/confirm.html",
+        {
+            **admin.admin_site.each_context(request),
+            **prospect(action, welcomes),
+            "title": action.label,
+            "action": action,
+            "opts": admin.opts,
+            "back": back,
+            "hidden": [
+                (name, value)
+                for name in ("action", "select_across", ACTION_CHECKBOX_NAME)
+                for value in request.POST.getlist(name)
+            ],
+        },
+    )
+
+
+def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
+    with transaction.atomic():
+        ids = action.run(welcomes.filter(state__in=action.states))
+        note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
+    if action.sends:
+        enqueue(*ids)
+    return len(ids)
+
+
+def note(request: HttpRequest, rows: Iterable[Model], text: str) -> None:
+    """An entry in the history of each row."""
+    account = request.user.pk
+    assert account is not None  # the admin asks for a login
+    LogEntry.objects.log_actions(
+        user_id=account, queryset=rows, action_flag=CHANGE, change_message=text
+    )
+
+
+def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]:
+    """To how many of these it would happen, and why not to the others."""
+    chosen = WelcomeEmail.objects.filter(
+        pk__in=list(welcomes.order_by().values_list("pk", flat=True))
+    )
+    counts = dict(chosen.order_by().values_list("state").annotate(Count("pk")))
+    left_out = [
+        {
+            "state": State(state).label,
+            "count": count,
+            "why": action.refusal(state),
+            "some": chosen.select_related("member").filter(state=state)[:MAX_NAMED],
+            "more": max(count - MAX_NAMED, 0),
+        }
+        for state, count in sorted(counts.items())
+        if state not in action.states
+    ]
+    return {
+        "count": sum(count for state, count in counts.items() if state in action.states),
+        "by_state": [
+            (State(state).label, counts[state]) for state in action.states if state in counts
+        ],
+        "sent_already": counts.get(State.SENT, 0) if State.SENT in action.states else 0,
+        "left_out": left_out,
+    }

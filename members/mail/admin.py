@@ -1,0 +1,291 @@
+"""The pages from which operators keep welcome e-mails going."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from members.models import Member
+from project.desk import ReadOnlyAdmin, age, badge, bounded, moment
+
+from .actions import ACTIONS, PERMISSION, Action, ask_or_do, note
+from .delivery import render
+from .filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
+from .models import Dispatch, WelcomeEmail
+from .tasks import enqueue_due
+from .timeline import timeline
+
+State = WelcomeEmail.State
+COLOURS = {
+    State.QUEUED: "info",
+    State.SENDING: "info",
+    State.SENT: "success",
+    State.FAILED: "danger",
+    State.HELD: "warning",
+    State.CANCELLED: "secondary",
+}
+
+
+def state_badge(welcome: WelcomeEmail | None) -> SafeString:
+    if welcome is None:
+        return badge(_("none"), "secondary")
+    if welcome.state == State.QUEUED and welcome.attempts:
+        return badge(_("trying again"), "warning")
+    return badge(welcome.get_state_display(), COLOURS[State(welcome.state)])
+
+
+def link(name: str, pk: Any, text: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
+
+
+def as_admin_action(action: Action) -> Any:
+    @admin.action(description=action.label, permissions=["resend"])
+    def run(page: Any, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
+        return ask_or_do(page, request, action, welcomes, request.get_full_path())
+
+    run.__name__ = action.name
+    return run
+
+
+@admin.register(WelcomeEmail)
+class WelcomeEmailAdmin(ReadOnlyAdmin):
+    list_display = ["state_badge", "member_link", "attempts", "when", "age", "reason"]
+    list_display_links = ["state_badge"]
+    list_select_related = ["member"]
+    list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
+    search_fields = ["member__username"]  # shows the box; get_search_results() does the work
+    search_help_text = gettext_lazy("Beginning of username or e-mail, or task ID")
+    where_from = gettext_lazy("Each member who registers gets a welcome e-mail.")
+    actions = [as_admin_action(action) for action in ACTIONS.values()]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    *("state_badge", "member_link", "reason", "attempts"),
+                    *("next_attempt", "age", "sent"),
+                ]
+            },
+        ),
+        (
+            gettext_lazy("Technical details"),
+            {"fields": ["message_id", "last_error_code", "task_link", "claimed", "enqueued"]},
+        ),
+    ]
+    MAX_MEMBERS = 1000  # that a search finds: ten times as many take MySQL seconds to join
+    sortable_by = ["age"]  # of the others none has an index that would give a page
+    change_form_template = "admin/members/welcome_email.html"
+
+    # --- The list ---
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WelcomeEmail]:
+        welcomes = super().get_queryset(request).select_related("member").defer("journal")
+        return welcomes.annotate(paused=Exists(Dispatch.objects.pausing()))
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """The latest first, by the time that the filter is about: one index gives both."""
+        first = "-sent_at" if request.GET.get("sent") in SentFilter.choices_of else "-queued_at"
+        return [first, "-pk"]
+
+    def get_search_results(
+        self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail], term: str
+    ) -> tuple[QuerySet[WelcomeEmail], bool]:
+        """In steps, each by an index: one OR over three tables would read all of them."""
+        term = term.strip()
+        if not term:
+            return welcomes, False
+        if WelcomeEmail.objects.filter(task_id=term).exists():
+            return welcomes.filter(task_id=term), False
+        most = self.MAX_MEMBERS
+        found: set[int] = set()
+        for begins in (Q(username__istartswith=term), Q(email__istartswith=term)):
+            found.update(
+                Member.objects.filter(begins).order_by().values_list("pk", flat=True)[:most]
+            )
+        if len(found) >= most:
+            text = _("Many members begin so, and not all of them are shown: type more letters.")
+            messages.warning(request, text)
+        return welcomes.filter(member__in=found), False
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def state_badge(self, welcome: WelcomeEmail) -> SafeString:
+        return state_badge(welcome)
+
+    @admin.display(description=gettext_lazy("member"))
+    def member_link(self, welcome: WelcomeEmail) -> SafeString:
+        return link("members_member", welcome.member_id, welcome.member.username)
+
+    @admin.display(description=gettext_lazy("next attempt, or sent"))
+    def when(self, welcome: WelcomeEmail) -> str:
+        if welcome.state == State.SENT:
+            return moment(welcome.sent_at)
+        return self.next_attempt(welcome)
+
+    @admin.display(description=gettext_lazy("age"), ordering="queued_at")
+    def age(self, welcome: WelcomeEmail) -> SafeString:
+        return format_html(
+            '<time datetime="{}" title="{}">{}</time>',
+            welcome.queued_at.isoformat(),
+            moment(welcome.queued_at),
+            age(welcome.queued_at),
+        )
+
+    @admin.display(description=gettext_lazy("reason"))
+    def reason(self, welcome: WelcomeEmail) -> str:
+        return welcome.reason or "–"
+
+    # --- One mail ---
+
+    @admin.display(description=gettext_lazy("next attempt"))
+    def next_attempt(self, welcome: WelcomeEmail) -> str:
+        if welcome.state != State.QUEUED:
+            return "–"
+        if welcome.next_attempt_at <= timezone.now():
+            if welcome.paused:  # type: ignore[attr-defined]  # by get_queryset()
+                return _("when sending resumes")
+            return _("as soon as a worker is free")
+        return moment(welcome.next_attempt_at)
+
+    @admin.display(description=gettext_lazy("sent"))
+    def sent(self, welcome: WelcomeEmail) -> str | SafeString:
+        if welcome.sent_at is None:
+            return "–"
+        return format_html(
+            '{}<div class="small text-body-secondary">{}</div>',
+            moment(welcome.sent_at),
+            _("The mail server took it. That is no proof that it reached the member."),
+        )
+
+    @admin.display(description=gettext_lazy("last attempt"))
+    def claimed(self, welcome: WelcomeEmail) -> str:
+        return moment(welcome.claimed_at)
+
+    @admin.display(description=gettext_lazy("handed to the queue"))
+    def enqueued(self, welcome: WelcomeEmail) -> str:
+        return moment(welcome.enqueued_at)
+
+    @admin.display(description=gettext_lazy("last task"))
+    def task_link(self, welcome: WelcomeEmail) -> str | SafeString:
+        if not welcome.task_id:
+            return "–"
+        address = reverse("admin:django_celery_results_taskresult_changelist")
+        return format_html('<a href="{}?q={}">{}</a>', address, welcome.task_id, welcome.task_id)
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        welcome = kwargs["obj"]
+        return super().render_change_form(
+            request, context | one_mail(request, welcome), *args, **kwargs
+        )
+
+    # --- Actions ---
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        switch, act = view(self.switch_view), view(self.action_view)
+        return [
+            path("pause/", switch, {"pauses": True}, name="members_dispatch_pause"),
+            path("resume/", switch, {"pauses": False}, name="members_dispatch_resume"),
+            *(
+                path(
+                    f"<int:pk>/{name}/",
+                    act,
+                    {"action": action},
+                    name=f"members_welcomeemail_{name}",
+                )
+                for name, action in ACTIONS.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def action_view(self, request: HttpRequest, pk: int, action: Action) -> HttpResponse:
+        if not self.has_resend_permission(request):
+            raise PermissionDenied
+        get_object_or_404(WelcomeEmail, pk=pk)
+        back = reverse("admin:members_welcomeemail_change", args=[pk])
+        return ask_or_do(self, request, action, WelcomeEmail.objects.filter(pk=pk), back)
+
+    # --- All of them ---
+
+    def switch_view(self, request: HttpRequest, pauses: bool) -> HttpResponse:
+        """The page that asks before all sending is paused or resumed."""
+        if not request.user.has_perm("members.change_dispatch"):
+            raise PermissionDenied
+        reason = request.POST.get("reason", "").strip()
+        if request.method == "POST" and (reason or not pauses):
+            if pauses:
+                Dispatch.objects.pause(reason, Dispatch.OPERATOR)
+            else:
+                Dispatch.objects.resume()
+                enqueue_due()
+            text = _("Sending is paused.") if pauses else _("Sending goes on.")
+            note(request, [Dispatch.objects.current()], text)
+            self.message_user(request, text, messages.SUCCESS)
+            return HttpResponseRedirect(reverse("admin:index"))
+        waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
+        oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Pause all sending") if pauses else _("Resume all sending"),
+            "opts": self.opts,
+            "dispatch": Dispatch.objects.current(),
+            "waiting": bounded(waiting),
+            "due": bounded(waiting.filter(next_attempt_at__lte=timezone.now())),
+            "oldest": age(oldest) if oldest else "",
+            "oldest_first": OLDEST_FIRST,
+            "missing": request.method == "POST",
+        }
+        template = "admin/members/pause.html" if pauses else "admin/members/resume.html"
+        return TemplateResponse(request, template, context)
+
+
+# The parameter "o" of its list.
+OLDEST_FIRST = WelcomeEmailAdmin.list_display.index("age") + 1
+
+
+def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
+    """What stands on the page of a mail beside its fields."""
+    try:
+        mail = render(welcome)
+        html = next((content for content, kind in mail.alternatives), "")
+        fault = ""
+    except Exception as error:  # a template of ours is broken: this page must say so, not break
+        mail, html, fault = None, "", type(error).__name__
+    may = request.user.has_perm(PERMISSION)
+    return {
+        "welcome": welcome,
+        "events": [
+            (event, badge(str(State(event.state).label), COLOURS[State(event.state)]))
+            if event.state and event.state != State.QUEUED
+            else (event, badge(_("not sent"), "warning") if event.number else "")
+            for event in timeline(welcome)
+        ],
+        "mail": mail,
+        "html": html,
+        "fault": fault,
+        "pausing": Dispatch.objects.pausing().first() if welcome.state == State.QUEUED else None,
+        "choices": [
+            {
+                "action": action,
+                "why_not": action.refusal(welcome.state),
+                "url": reverse(f"admin:members_welcomeemail_{action.name}", args=[welcome.pk]),
+            }
+            for action in ACTIONS.values()
+        ]
+        if may
+        else [],
+    }

@@ -1,0 +1,153 @@
+"""Claimed mails, sent one after another over one connection, each recorded as it ends."""
+
+import logging
+from collections import deque
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic, sleep
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from project.database import persistently
+
+from .delivery import deliver
+from .models import Dispatch, WelcomeEmail
+from .reasons import (
+    ConfigurationError,
+    DeliveryError,
+    PolicyError,
+    RefusedError,
+    TemporaryError,
+    in_words,
+)
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # after which a batch looks whether it may go on
+MAX_BATCH_SECONDS = (
+    30.0  # what is not begun by then is given back: a claim must not outlast its time
+)
+DATABASE_PATIENCE_SECONDS = 30
+
+# Why mails are given back, for the operator.
+LEFT = gettext_lazy("Left to the next task: %(count)d.")
+PUT_OFF = gettext_lazy("Put off, as MAIL_RATE asks: %(count)d.")
+PAUSED = gettext_lazy("Given back, for sending is paused: %(count)d.")
+
+_next_turn = 0.0  # when this process may send its next mail (MAIL_RATE)
+
+
+class Batch:
+    """When run() returns, each of these mails is sent, explained or given back."""
+
+    def __init__(self, ids: Collection[int], task_id: str | None) -> None:
+        self.task_id, self.claimed_at = task_id, timezone.now()
+        claim = partial(WelcomeEmail.objects.claim, ids, task_id, self.claimed_at)
+        self.waiting = deque(persistently(claim, DATABASE_PATIENCE_SECONDS))
+        self.skipped = len(ids) - len(self.waiting)
+        self.sent: list[WelcomeEmail] = []
+        self.failures: list[tuple[WelcomeEmail, str]] = []  # each with its sentence
+        self.notes: list[str] = []
+        self.left: list[int] = []  # given back, and due
+        self.is_answered = False  # by a server that takes mails from us
+
+    def run(self) -> None:
+        try:
+            self._send_all()
+        finally:
+            self._give_back(LEFT)
+
+    def _send_all(self) -> None:
+        global _next_turn
+        self.look_at = monotonic() + LOOK_SECONDS
+        stop_at = monotonic() + MAX_BATCH_SECONDS
+        while self.waiting:
+            now = monotonic()
+            wait = max(0.0, _next_turn - now)
+            if now >= self.look_at:
+                self._look_around()
+                self.look_at = now + LOOK_SECONDS
+            elif wait and now + wait >= stop_at:
+                at = timezone.now() + timedelta(seconds=wait)
+                self._give_back(PUT_OFF, at)
+                self.notes.append(next_attempt(at))
+            elif now >= stop_at:
+                self.left = [welcome.pk for welcome in self.waiting]
+                self._give_back(LEFT, enqueued_at=timezone.now())
+            elif wait:
+                sleep(min(wait, LOOK_SECONDS))
+            else:
+                _next_turn = now + settings.MAIL_INTERVAL
+                self._send(self.waiting.popleft())
+
+    def _send(self, welcome: WelcomeEmail) -> None:
+        welcome.began = timezone.now()
+        try:
+            deliver(welcome)
+        except DeliveryError as error:
+            self._failed(welcome, error)
+        else:
+            self.is_answered = True
+            self.sent.append(welcome)
+            if not welcome.sent():
+                self.look_at = 0.0  # the row is no longer ours, so the others may not be
+
+    def _failed(self, welcome: WelcomeEmail, error: DeliveryError) -> None:
+        match error:
+            case PolicyError() if welcome.fails_alone(error.code, self._last_success()):
+                sentences = self._retry(welcome, error)
+            case ConfigurationError():
+                # In this order, or the sweeper might hand the row out once more.
+                Dispatch.objects.pause(error.reason, error.code, lasts=error.pause)
+                welcome.not_tried(error.reason, error.code)
+                logger.error("Welcome e-mails cannot be sent: %s", error.reason)
+                until = f"{timezone.now() + error.pause:%H:%M:%S}"
+                sentences = [_("All sending pauses until %(time)s UTC.") % {"time": until}]
+                self._give_back(PAUSED)
+            case TemporaryError():
+                sentences = self._retry(welcome, error)
+            case _:  # refused, or cannot be written
+                self.is_answered |= isinstance(error, RefusedError)
+                welcome.fail(error.reason, error.code)
+                sentences = [_("Not tried again.")]
+        self.failures.append((welcome, " ".join([in_words(error.reason), *sentences])))
+
+    def _retry(self, welcome: WelcomeEmail, error: DeliveryError) -> list[str]:
+        at = welcome.retry(error.reason, error.code)
+        return [
+            _("Attempt %(number)d failed.") % {"number": welcome.attempts},
+            next_attempt(at) if at else _("Given up: this was the last attempt."),
+        ]
+
+    def _last_success(self) -> datetime | None:
+        return timezone.now() if self.sent else Dispatch.objects.current().success_at
+
+    def _give_back(self, note: Any, *args: datetime, enqueued_at: datetime | None = None) -> None:
+        if not self.waiting:
+            return
+        self.notes.append(note % {"count": len(self.waiting)})
+        give_back = partial(self._rows().give_back, *args, enqueued_at=enqueued_at)
+        persistently(give_back, WelcomeEmail.RECORD_PATIENCE_SECONDS)
+        self.waiting.clear()
+
+    def _look_around(self) -> None:
+        """Keep what is still ours, and nothing while sending is paused."""
+        ids = self._rows().values_list("pk", flat=True)
+        mine = persistently(lambda: set(ids.all()), DATABASE_PATIENCE_SECONDS)
+        self.waiting = deque(welcome for welcome in self.waiting if welcome.pk in mine)
+        if persistently(Dispatch.objects.pausing().exists, DATABASE_PATIENCE_SECONDS):
+            self._give_back(PAUSED)
+
+    def _rows(self) -> Any:
+        """The rows that wait, as far as they are still ours."""
+        claimed = WelcomeEmail.objects.claimed(self.task_id, self.claimed_at)
+        return claimed.filter(pk__in=[welcome.pk for welcome in self.waiting])
+
+
+def next_attempt(at: datetime) -> str:
+    return _("Next attempt at %(time)s UTC.") % {"time": f"{at:%H:%M:%S}"}

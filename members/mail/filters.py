@@ -1,0 +1,103 @@
+"""By what operators choose among welcome e-mails; each filter is answered by an index."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy
+
+from project.desk import Preset
+
+from .models import WelcomeEmail
+
+State = WelcomeEmail.State
+
+
+class StateFilter(Preset):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+    choices_of = {
+        State.QUEUED.value: State.QUEUED.label,
+        "retrying": gettext_lazy("trying again"),
+        **{state.value: state.label for state in State if state != State.QUEUED},
+    }
+
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
+        return retrying(welcomes) if value == "retrying" else welcomes.filter(state=value)
+
+
+def retrying(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
+    """Those that wait because an attempt has failed. By the error's code, which has an index."""
+    return welcomes.filter(state=State.QUEUED, last_error_code__gt="")
+
+
+class AgeFilter(Preset):
+    """How long ago it was queued."""
+
+    title = gettext_lazy("age")
+    parameter_name = "age"
+    choices_of = {
+        "under-1": gettext_lazy("last hour"),
+        "under-24": gettext_lazy("last 24 hours"),
+        "under-168": gettext_lazy("last 7 days"),
+        "over-1": gettext_lazy("older than an hour"),
+        "over-24": gettext_lazy("older than a day"),
+        "over-168": gettext_lazy("older than a week"),
+    }
+
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
+        side, _, hours = value.partition("-")
+        border = timezone.now() - timedelta(hours=int(hours))
+        return welcomes.filter(**{"queued_at__gte" if side == "under" else "queued_at__lt": border})
+
+
+class SentFilter(Preset):
+    title = gettext_lazy("sent")
+    parameter_name = "sent"
+    choices_of = {
+        "1": gettext_lazy("last 24 hours"),
+        "7": gettext_lazy("last 7 days"),
+        "30": gettext_lazy("last 30 days"),
+    }
+
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
+        return sent_since(welcomes, timezone.now() - timedelta(days=int(value)))
+
+
+def sent_since(welcomes: QuerySet[WelcomeEmail], moment: datetime) -> QuerySet[WelcomeEmail]:
+    return welcomes.filter(state=State.SENT, sent_at__gte=moment)
+
+
+class ReasonFilter(Preset):
+    """Why the last attempt failed, by classes of codes: a short list that no table has to give."""
+
+    title = gettext_lazy("reason")
+    parameter_name = "reason"
+    choices_of = {
+        "address": gettext_lazy("address refused"),
+        "full": gettext_lazy("mailbox full"),
+        "busy": gettext_lazy("server asks us to wait"),
+        "unreachable": gettext_lazy("server not reached"),
+        "settings": gettext_lazy("our login or settings"),
+        "ours": gettext_lazy("our template or worker"),
+        "other": gettext_lazy("any other"),
+    }
+    codes = {
+        "address": ["501", "550", "551", "553", "556"],
+        "full": ["452", "552"],
+        "busy": ["421", "431", "450", "451"],
+        "unreachable": ["disconnected", "timeout", "unreachable"],
+        "settings": [
+            *("530", "534", "535", "538", "connection"),
+            *("not-supported", "policy", "sender", "settings", "tls"),
+        ],
+        "ours": ["rendering", "worker-lost"],
+    }
+
+    def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
+        # The states are named for the index, which begins with them; what is sent has no reason.
+        welcomes = welcomes.filter(state__in=[state for state in State if state != State.SENT])
+        if value == "other":
+            known = [code for codes in self.codes.values() for code in codes]
+            return welcomes.filter(last_error_code__gt="").exclude(last_error_code__in=known)
+        return welcomes.filter(last_error_code__in=self.codes[value])

@@ -1,0 +1,293 @@
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from email.utils import parseaddr
+from functools import partial
+from itertools import takewhile
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models, transaction
+from django.db.models import Exists, F, Q
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from project.database import persistently
+
+from .dispatch import Dispatch
+from .reasons import ConfigurationError, in_words
+
+
+def new_message_id() -> str:
+    """A Message-ID (RFC 5322, 3.6.4) under the sender's domain."""
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    return f"<welcome.{uuid.uuid4().hex}@{domain}>"
+
+
+class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
+    # Longer than any attempt lasts: CELERY_TASK_SOFT_TIME_LIMIT ends one after two minutes.
+    CLAIM_TIMEOUT = timedelta(minutes=5)
+    # A message that no worker has taken by then counts as lost. A sweep that waited a minute
+    # behind a backlog is dropped (CELERY_BEAT_SCHEDULE), so older messages are not waiting.
+    ENQUEUE_TIMEOUT = timedelta(minutes=2)
+
+    def claim(
+        self, ids: Collection[int], task_id: str | None, at: datetime
+    ) -> list["WelcomeEmail"]:
+        """Take those that are due for one attempt: of several workers exactly one gets a row.
+
+        In the order of sending. `at` marks the claim: who asks again with the same one gets the
+        same rows.
+        """
+        due = self.filter(
+            ~Exists(Dispatch.objects.pausing()),
+            pk__in=ids,
+            state=WelcomeEmail.State.QUEUED,
+            next_attempt_at__lte=at,
+        )
+        due.update(
+            state=WelcomeEmail.State.SENDING,
+            attempts=F("attempts") + 1,
+            claimed_at=at,
+            task_id=task_id,
+        )
+        claimed = self.claimed(task_id, at).filter(pk__in=ids).select_related("member")
+        welcomes = list(claimed.in_order_of_sending())
+        if len(welcomes) < len(ids):
+            # Their message is used up: the sweeper need not take it for one on its way.
+            self.filter(pk__in=ids, state=WelcomeEmail.State.QUEUED).update(enqueued_at=None)
+        return welcomes
+
+    def claimed(self, task_id: str | None, at: datetime | None) -> "WelcomeEmailQuerySet":
+        """Those of this claim that have not ended."""
+        return self.filter(state=WelcomeEmail.State.SENDING, task_id=task_id, claimed_at=at)
+
+    def in_order_of_sending(self) -> "WelcomeEmailQuerySet":
+        """A mail that met a fault of our settings is behind all others (WelcomeEmail.not_tried)."""
+        return self.order_by("next_attempt_at", "pk")
+
+    def give_back(self, at: datetime | None = None, enqueued_at: datetime | None = None) -> int:
+        """Their attempt did not begin: their turn comes at that time, or as soon as may be."""
+        columns = {"next_attempt_at": at} if at else {}
+        return self.update(
+            state=WelcomeEmail.State.QUEUED,
+            attempts=F("attempts") - 1,
+            enqueued_at=enqueued_at,
+            **columns,
+        )
+
+    def free_stuck(self, max_claims: int = 100) -> int:
+        """End the claims of workers that died.
+
+        Each end of an attempt is recorded at once, so the first that has none is the one at which
+        the worker died: it alone goes one place on in the timetable, and a mail that kills every
+        worker is given up in the end like any other. The others go back first, so that whoever
+        frees the rest after us finds the same one.
+        """
+        freed = 0
+        stuck = self.filter(
+            state=WelcomeEmail.State.SENDING, claimed_at__lte=timezone.now() - self.CLAIM_TIMEOUT
+        )
+        for _claim in range(max_claims):
+            if (oldest := stuck.order_by("claimed_at").first()) is None:
+                break
+            claim = self.claimed(oldest.task_id, oldest.claimed_at)
+            # Or a worker that lives after all has just recorded the last of it.
+            in_flight, *others = list(claim.in_order_of_sending()) or [oldest]
+            freed += claim.filter(pk__in=[welcome.pk for welcome in others]).give_back() + 1
+            in_flight.lost()
+        return freed
+
+    def take_due(self, limit: int) -> list[int]:
+        """Ids of due rows of which no message is on its way, marked as enqueued."""
+        now = timezone.now()
+        due = self.filter(
+            Q(enqueued_at=None) | Q(enqueued_at__lte=now - self.ENQUEUE_TIMEOUT),
+            ~Exists(Dispatch.objects.pausing()),
+            state=WelcomeEmail.State.QUEUED,
+            next_attempt_at__lte=now,
+        )
+        ids = list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+        self.filter(pk__in=ids).update(enqueued_at=now)
+        return ids
+
+    # What operators do. Whoever calls send_again() or release() enqueues these rows.
+
+    def send_again(self) -> list[int]:
+        """Put these back at the beginning of their timetable."""
+        now = timezone.now()
+        return self._move(
+            "send_again",
+            state=WelcomeEmail.State.QUEUED,
+            attempts=0,
+            queued_at=now,
+            next_attempt_at=now,
+            enqueued_at=now,
+            last_error="",
+            last_error_code="",
+        )
+
+    def hold(self) -> list[int]:
+        return self._move("hold", state=WelcomeEmail.State.HELD)
+
+    def release(self) -> list[int]:
+        """Let these go on in their timetable where they stood."""
+        return self._move("release", state=WelcomeEmail.State.QUEUED, enqueued_at=timezone.now())
+
+    def cancel(self) -> list[int]:
+        return self._move("cancel", state=WelcomeEmail.State.CANCELLED)
+
+    @transaction.atomic
+    def _move(self, action: str, **columns: object) -> list[int]:
+        """Write the columns where the state allows the action; the ids of exactly those rows.
+
+        Locked in between: a worker either claims a row before this or no longer can.
+        """
+        chosen = list(self.order_by().values_list("pk", flat=True))
+        states = WelcomeEmail.ACTION_STATES[action]
+        rows = WelcomeEmail.objects.filter(pk__in=chosen, state__in=states)
+        ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+        WelcomeEmail.objects.filter(pk__in=ids).update(**columns)
+        return ids
+
+
+class WelcomeEmail(models.Model):
+    """The outbox and the journal of the one e-mail that a member is owed.
+
+    The row is the truth; a message in the broker only asks to look at it.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("waiting")
+        SENDING = "sending", _("being sent")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("failed")
+        HELD = "held", _("on hold")
+        CANCELLED = "cancelled", _("cancelled")
+
+    # What operators may do, and in which states.
+    ACTION_STATES = {
+        "send_again": [State.QUEUED, State.SENT, State.FAILED, State.CANCELLED],
+        "hold": [State.QUEUED],
+        "release": [State.HELD],
+        "cancel": [State.QUEUED, State.HELD],
+    }
+    # 10 s, 30 s, 1, 5, 15 minutes, then hourly: 24 hours in all. By count and not by the clock,
+    # for a mail that waited out a weekend in the queue is as young as any.
+    RETRY_WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, *[3600] * 23)]
+    MAX_JOURNAL = 60  # attempts: two whole timetables
+    RECORD_PATIENCE_SECONDS = 1800  # a mail that went out and is not recorded would go out again
+
+    member = models.OneToOneField(
+        "members.Member", models.CASCADE, related_name="welcome_email", verbose_name=_("member")
+    )
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    queued_at = models.DateTimeField(_("queued"), default=timezone.now)
+    next_attempt_at = models.DateTimeField(_("next attempt"), default=timezone.now)
+    enqueued_at = models.DateTimeField(_("handed to the queue"), null=True, default=timezone.now)
+    claimed_at = models.DateTimeField(_("last attempt"), null=True)
+    sent_at = models.DateTimeField(_("sent"), null=True)
+    last_error = models.CharField(_("last error"), max_length=500, blank=True)
+    last_error_code = models.CharField(_("error code"), max_length=40, blank=True)
+    # Of the latest attempt.
+    task_id = models.CharField(_("task"), max_length=255, null=True, db_index=True)  # noqa: DJ001
+    message_id = models.CharField(_("Message-ID"), max_length=255, default=new_message_id)
+    # Here and not in a table of its own: an attempt costs no second write, the page of a mail no
+    # search among all task results, and erasing a member leaves nothing behind.
+    journal = models.JSONField(_("attempts so far"), default=list, encoder=DjangoJSONEncoder)
+
+    objects = WelcomeEmailQuerySet.as_manager()
+
+    began: datetime | None = None  # this attempt, and not the batch in which it was claimed
+
+    class Meta:
+        verbose_name = _("welcome e-mail")
+        verbose_name_plural = _("welcome e-mails")
+        ordering = ["-pk"]
+        indexes = [
+            # What the sweeper asks every 30 seconds, answered by the index alone.
+            models.Index(
+                fields=["state", "next_attempt_at", "enqueued_at"], name="members_welcome_waiting"
+            ),
+            models.Index(fields=["state", "claimed_at"], name="members_welcome_claimed"),
+            # The lists of the admin and the numbers of its dashboard.
+            models.Index(fields=["queued_at"], name="members_welcome_queued"),
+            models.Index(fields=["state", "queued_at"], name="members_welcome_age"),
+            models.Index(fields=["state", "sent_at"], name="members_welcome_sent"),
+            models.Index(fields=["state", "last_error_code"], name="members_welcome_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.pk}"
+
+    @property
+    def reason(self) -> str:
+        """Why the last attempt failed, in the reader's language."""
+        return in_words(self.last_error)
+
+    def fails_alone(self, code: str, success_at: datetime | None) -> bool:
+        """Whether another mail came through after the pause that this one first caused."""
+        faults = list(takewhile(lambda attempt: attempt["code"] == code, reversed(self.journal)))
+        first_at = parse_datetime(faults[-1]["ended"]) if faults else None
+        if first_at is None or success_at is None:
+            return False
+        return success_at >= first_at + ConfigurationError.pause
+
+    # How an attempt ends: each writes the row at once, unless another attempt owns it by now.
+
+    def sent(self) -> bool:
+        now = timezone.now()
+        return self._end(state=self.State.SENT, sent_at=now, last_error="", last_error_code="")
+
+    def fail(self, reason: str, code: str) -> bool:
+        return self._end(state=self.State.FAILED, last_error=reason[:500], last_error_code=code)
+
+    def retry(self, reason: str, code: str) -> datetime | None:
+        """Wait for the next place in the timetable; None where there is none and it has failed."""
+        if self.attempts > len(self.RETRY_WAITS):
+            self.fail(reason, code)
+            return None
+        at = timezone.now() + self.RETRY_WAITS[self.attempts - 1]
+        self._requeue(at, reason, code)
+        return at
+
+    def lost(self) -> None:
+        self.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
+
+    def not_tried(self, reason: str, code: str) -> None:
+        """The fault was ours, not the mail's: no attempt is counted.
+
+        It is due at once, behind all others that are: if it alone is refused, they still go out.
+        """
+        self._requeue(timezone.now(), reason, code, attempts=self.attempts - 1)
+
+    def _requeue(self, at: datetime, reason: str, code: str, **columns: object) -> None:
+        self._end(
+            state=self.State.QUEUED,
+            next_attempt_at=at,
+            enqueued_at=None,
+            last_error=reason[:500],
+            last_error_code=code,
+            **columns,
+        )
+
+    def _end(self, **columns: object) -> bool:
+        attempt = {
+            "task": self.task_id,
+            "started": self.began or self.claimed_at,
+            "ended": timezone.now(),
+            "state": columns["state"],
+            "reason": columns["last_error"],
+            "code": columns["last_error_code"],
+        }
+        columns["journal"] = [*self.journal, attempt][-self.MAX_JOURNAL :]
+        mine = WelcomeEmail.objects.filter(
+            pk=self.pk, task_id=self.task_id, claimed_at=self.claimed_at
+        )
+        if columns["state"] != self.State.SENT:  # what the mail server took is sent in any case
+            mine = mine.filter(state=self.State.SENDING)
+        update = partial(mine.update, **columns)
+        return bool(persistently(update, self.RECORD_PATIENCE_SECONDS))

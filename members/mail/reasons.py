@@ -1,0 +1,166 @@
+"""Why a mail was not sent: what to do next, and the words for it.
+
+Reasons are kept in English and read in the reader's language.
+"""
+
+import re
+import smtplib
+import ssl
+from datetime import timedelta
+
+from celery.exceptions import SoftTimeLimitExceeded
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
+
+class DeliveryError(Exception):
+    """`reason` is for people and holds no address; `code` is stable."""
+
+    def __init__(self, reason: str, code: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class TemporaryError(DeliveryError):
+    """The server or the way to it has a passing trouble."""
+
+
+class RefusedError(DeliveryError):
+    """The server will never take this mail."""
+
+
+class RenderingError(DeliveryError):
+    """Our template is broken."""
+
+
+class ConfigurationError(DeliveryError):
+    """No mail can go out before somebody changes our settings."""
+
+    pause = timedelta(minutes=5)
+
+
+class PolicyError(ConfigurationError):
+    """The server takes no mail from us, or, as may turn out, not this one."""
+
+
+def in_words(reason: str) -> str:
+    """`reason` in the active language; in brackets stands what a server said, as it was said."""
+    sentence, bracket, said = reason.partition(" (")
+    return gettext(sentence) + bracket + said if reason else ""
+
+
+def classify(error: Exception, *names: str) -> DeliveryError:
+    """What to do after this error of smtplib or the network (RFC 5321, 4.2; RFC 4954, 6).
+
+    The answer of the server is told without the `names` of the member: it outlives the member
+    in a task result.
+    """
+    match error:
+        case smtplib.SMTPRecipientsRefused():
+            return _by_reply(*next(iter(error.recipients.values())), *names)
+        case smtplib.SMTPSenderRefused() if _is_final(error.smtp_code) and error.smtp_code != 552:
+            return _sender_refused(error.smtp_code, _redact(_text(error.smtp_error), *names))
+        case smtplib.SMTPSenderRefused() | smtplib.SMTPDataError():
+            return _by_reply(error.smtp_code, error.smtp_error, *names)
+        case smtplib.SMTPAuthenticationError() if _is_final(error.smtp_code):
+            return _login_refused(error.smtp_code)
+        # The greeting, EHLO or STARTTLS: nothing of the mail has been said yet.
+        case smtplib.SMTPResponseException() if _is_final(error.smtp_code):
+            reason = _("The mail server refuses us")
+            return ConfigurationError(f"{reason} ({error.smtp_code}).", "connection")
+        case smtplib.SMTPResponseException():
+            return _by_reply(error.smtp_code, error.smtp_error, *names)
+        case smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
+            return _too_slow()
+        case smtplib.SMTPServerDisconnected():
+            return TemporaryError(_("The mail server hung up."), "disconnected")
+        case smtplib.SMTPException():  # no such extension, no login that both sides know
+            reason = _("The mail server does not offer the login or encryption of our settings.")
+            return ConfigurationError(reason, "not-supported")
+        case ssl.SSLCertVerificationError():
+            return ConfigurationError(_("The mail server's certificate is not valid."), "tls")
+        case TimeoutError() | SoftTimeLimitExceeded():
+            return _too_slow()
+        case OSError():
+            return TemporaryError(_("The mail server cannot be reached."), "unreachable")
+        case ImproperlyConfigured():
+            return ConfigurationError(_("EMAIL_URL names a place that cannot be used."), "settings")
+        case _:
+            sentence = _("Sending broke off")
+            return TemporaryError(f"{sentence} ({type(error).__name__}).", "unknown")
+
+
+LOGIN_WANTED = {530, 534, 535, 538}
+ENHANCED_CODE = re.compile(r"5\.(\d+\.\d+)\b")  # RFC 3463
+SENDER_REFUSED = {"1.7", "1.8"}
+# Of class X.7 (policy), what is about the recipient: a closed list, a mailbox or a domain that
+# has changed hands (RFC 3463, RFC 7293).
+RECIPIENT_POLICIES = {"7.2", "7.17", "7.18"}
+# Where a server gives no enhanced code.
+OUR_FAULT = re.compile(
+    r"relay(ing)?( access)?( is)? (denied|prohibited|not (permitted|allowed))"
+    r"|unable to relay|(do|does) not relay|not (permitted|allowed) to relay"
+    r"|authenticat(ion|e)( is)? (required|needed|first)|must authenticate"
+    r"|sender (address )?(rejected|refused)",
+    re.IGNORECASE,
+)
+
+
+def _by_reply(code: int, answer: bytes | str, *names: str) -> DeliveryError:
+    answer = _text(answer)
+    said = _redact(answer, *names)
+    words = f"({code} {said})."
+    # Outside of the f-strings, where xgettext sees no string to translate.
+    if not _is_final(code):
+        reason = _("The mail server asks us to wait")
+        return TemporaryError(f"{reason} {words}", str(code))
+    if code in LOGIN_WANTED:
+        return _login_refused(code)
+    enhanced = ENHANCED_CODE.match(answer)
+    detail = enhanced[1] if enhanced else ""
+    if detail in SENDER_REFUSED:
+        return _sender_refused(code, said)
+    is_policy = detail.startswith("7.") and detail not in RECIPIENT_POLICIES
+    if is_policy or (not enhanced and OUR_FAULT.search(said)):
+        reason = _("The mail server does not take our mail")
+        return PolicyError(f"{reason} {words}", "policy")
+    reason = _("The mail server refuses the mail")
+    return RefusedError(f"{reason} {words}", str(code))
+
+
+def _login_refused(code: int) -> ConfigurationError:
+    reason = _("The mail server refuses our login")
+    return ConfigurationError(f"{reason} ({code}).", str(code))
+
+
+def _sender_refused(code: int, said: str) -> ConfigurationError:
+    if code in LOGIN_WANTED:
+        return _login_refused(code)
+    reason = _("The mail server refuses our sender address")
+    return ConfigurationError(f"{reason} ({code} {said}).", "sender")
+
+
+def _too_slow() -> TemporaryError:
+    return TemporaryError(_("The mail server did not answer in time."), "timeout")
+
+
+def _is_final(code: int) -> bool:
+    return 500 <= code < 600
+
+
+ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
+MAX_ANSWER = 300  # characters of what the server said
+
+
+def _text(answer: bytes | str) -> str:
+    said = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+    return " ".join(said.split())
+
+
+def _redact(said: str, *names: str) -> str:
+    said = ADDRESS.sub("…@…", said)
+    for name in names:
+        said = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "…", said, flags=re.IGNORECASE)
+    return said[:MAX_ANSWER]

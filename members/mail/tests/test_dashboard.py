@@ -1,0 +1,209 @@
+"""The dashboard's block about welcome e-mails."""
+
+import socket
+import time
+from datetime import timedelta
+from typing import Any
+from unittest.mock import Mock, patch
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.cache import cache
+from django.urls import reverse
+from django.utils import timezone, translation
+
+from members.mail import dashboard
+from members.models import Dispatch, Member, WelcomeEmail
+from project import breaker
+
+INDEX = reverse("admin:index")
+State = WelcomeEmail.State
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def operator(client):
+    account = User.objects.create_user("operator", is_staff=True)
+    account.groups.add(Group.objects.get(name="Operators"))
+    client.force_login(account)
+    return client
+
+
+@pytest.fixture
+def alive():
+    for part in ("beat", "worker"):
+        Dispatch.objects.current()
+        Dispatch.objects.heartbeat(part)
+
+
+def mail(state: State = State.QUEUED, **columns) -> WelcomeEmail:
+    number = Member.objects.count()
+    member = Member.objects.create(username=f"ann{number}", email=f"ann{number}@example.org")
+    return WelcomeEmail.objects.create(member=member, state=state, **columns)
+
+
+def overview(client) -> dict[str, Any]:
+    return client.get(INDEX).context["sending"]
+
+
+def numbers(client) -> dict[str, str]:
+    return {number.title: number.value for number in overview(client)["numbers"]}
+
+
+def test_it_counts_what_waits_failed_and_was_sent(operator, alive):
+    now = timezone.now()
+    mail(queued_at=now - timedelta(hours=3))
+    mail(attempts=1, last_error_code="451")
+    mail(State.HELD)
+    mail(State.FAILED, last_error_code="550")
+    mail(State.SENT, sent_at=now)
+    mail(State.SENT, sent_at=now - timedelta(days=2))
+    found = numbers(operator)
+    assert found["Waiting"] == "2"
+    assert found["Oldest waiting"] == "3\xa0hours"
+    assert found["Trying again"] == found["On hold"] == found["Failed"] == "1"
+    assert found["Sent in 24 hours"] == "1"
+    assert found["Worker seen"] == found["Clock seen"] == "now"
+
+
+def test_every_number_opens_the_list_that_it_counts(operator, alive):
+    mail(queued_at=timezone.now() - timedelta(hours=3))
+    mail(attempts=1, last_error_code="451")
+    for state in (State.HELD, State.FAILED):
+        mail(state, last_error_code="550")
+    mail(State.SENT, sent_at=timezone.now())
+    linked = [number for number in overview(operator)["numbers"] if number.url]
+    assert len(linked) == 6
+    for number in linked:
+        response = operator.get(number.url)
+        assert response.status_code == 200, "a filter that the list does not know leads away"
+        rows = response.context["cl"].result_list
+        if number.title == "Oldest waiting":
+            assert rows[0] == WelcomeEmail.objects.order_by("queued_at").first()
+        else:
+            assert str(len(rows)) == number.value, number.title
+
+
+def test_only_for_those_who_may_see_welcome_e_mails(client):
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.groups.add(Group.objects.get(name="Cataloguers"))
+    client.force_login(clerk)
+    assert overview(client) is None
+
+
+def test_silence_is_an_alarm_after_two_minutes(operator, alive):
+    assert overview(operator)["alarms"] == []
+    Dispatch.objects.update(beat_at=timezone.now() - timedelta(minutes=3))
+    assert [text[:16] for text in overview(operator)["alarms"]] == ["The clock (beat)"]
+
+
+def test_works_that_never_ran_are_an_alarm_once_a_mail_waits_for_them(operator):
+    assert overview(operator)["alarms"] == []
+    mail(queued_at=timezone.now() - timedelta(minutes=3))
+    assert len(overview(operator)["alarms"]) == 2
+
+
+def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive):
+    assert reverse("admin:members_dispatch_pause") in operator.get(INDEX).content.decode()
+    Dispatch.objects.pause("The mail server moves", Dispatch.OPERATOR)
+    response = operator.get(INDEX)
+    (alarm,) = response.context["sending"]["alarms"]
+    assert alarm.startswith("All sending is paused since ")
+    assert alarm.endswith(": The mail server moves")
+    assert reverse("admin:members_dispatch_resume") in response.content.decode()
+
+
+def test_a_fault_of_the_settings_is_an_alarm(operator, alive):
+    Dispatch.objects.pause("The mail server refuses our login (535).", "535", timedelta(minutes=5))
+    (alarm,) = overview(operator)["alarms"]
+    assert "fault of our settings" in alarm
+    assert "(535)" in alarm
+    assert "tried again at" in alarm
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
+def test_days_are_those_of_the_desk(settings, zone):
+    settings.TIME_ZONE = zone
+    today = timezone.localdate()
+    start = dashboard._midnight(today)
+    mail(State.SENT, sent_at=start)
+    mail(State.SENT, sent_at=start - timedelta(seconds=1))
+    mail(State.SENT, sent_at=start - timedelta(days=40))
+    mail(State.FAILED, claimed_at=start + timedelta(seconds=1))
+    days = dashboard._days()
+    assert len(days) == dashboard.DAYS
+    assert [(day.date, day.sent, day.failed) for day in days if day.sent or day.failed] == [
+        (today - timedelta(days=1), 1, 0),
+        (today, 1, 1),
+    ]
+
+
+def test_the_chart_is_a_table_too(operator, alive):
+    mail(State.SENT, sent_at=timezone.now())
+    html = operator.get(INDEX).content.decode()
+    assert "In the last 30 days 1 e-mails were sent and 0 failed." in " ".join(html.split())
+    assert html.count('<th scope="row">') == dashboard.DAYS
+    assert '<rect class="desk-bar-sent" x="1" y="0.0" width="8" height="100.0"/>' in html
+
+
+def test_heights_are_no_decimal_commas(operator, alive, client):
+    client.cookies["django_language"] = "ru"
+    for state in (State.FAILED, State.SENT, State.SENT):
+        mail(state, sent_at=timezone.now(), claimed_at=timezone.now())
+    with translation.override(None):  # a request leaves its language behind
+        assert 'height="66.67"' in operator.get(INDEX).content.decode()
+
+
+def test_the_block_costs_a_handful_of_queries(operator, alive, django_assert_max_num_queries):
+    for number in range(40):
+        mail(list(State)[number % 6], sent_at=timezone.now(), claimed_at=timezone.now())
+    request = Mock(user=User.objects.get())
+    with django_assert_max_num_queries(10) as first:  # permissions (2), the switch, the mails (7)
+        dashboard.overview(request)
+    assert sum("welcomeemail" in query["sql"] for query in first) == 7
+    with django_assert_max_num_queries(7):
+        dashboard.overview(request)
+
+
+def test_a_silent_redis_costs_a_moment_once(settings):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        started = time.monotonic()
+        assert dashboard.queue_length() is None
+        assert time.monotonic() - started < 5
+        again = time.monotonic()
+        assert dashboard.queue_length() is None
+        assert time.monotonic() - again < 1, "the breaker is open"
+
+
+def test_a_queue_of_unknown_length_is_called_unknown(operator, alive, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert numbers(operator)["Queue"] == "unknown"
+
+
+def test_the_embedded_queue_is_its_files(settings, tmp_path):
+    settings.REDIS_URL = ""
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": str(tmp_path)}
+    for name in ("1_a.celery.msg", "2_b.celery.msg", "3_c.other.msg"):
+        (tmp_path / name).touch()
+    assert dashboard.queue_length() == 2
+
+
+def test_a_cache_that_is_down_costs_the_finding_alone():
+    with patch.object(cache, "get", side_effect=ConnectionError):
+        assert dashboard.remembered("key", 60, lambda: 7) == 7
+    breaker.cache.reset()
+    with patch.object(cache, "set", side_effect=ConnectionError):
+        assert dashboard.remembered("key", 60, lambda: 7) == 7
+
+
+def test_what_is_unknown_is_remembered_too():
+    answers = iter([None, 7])
+    assert dashboard.remembered("key", 60, lambda: next(answers)) is None
+    assert dashboard.remembered("key", 60, lambda: next(answers)) is None
+
+
+def test_the_first_mail_stands_in_the_chart_at_once(operator):
+    assert overview(operator)["highest"] == 0
+    mail(State.SENT, sent_at=timezone.now())
+    assert overview(operator)["highest"] == 1

@@ -1,0 +1,424 @@
+"""What operators may do with welcome e-mails, and how they are asked first."""
+
+from datetime import timedelta
+from unittest.mock import patch
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission, User
+from django.core.mail import EmailMultiAlternatives
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import mark_safe
+from django_celery_results.models import TaskResult
+
+from members.conftest import claim
+from members.mail.reasons import RefusedError
+from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
+from members.models import Dispatch, WelcomeEmail
+
+LIST = reverse("admin:members_welcomeemail_changelist")
+RESULTS = reverse("admin:django_celery_results_taskresult_changelist")
+State = WelcomeEmail.State
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("delay")]
+
+ALLOWED = [
+    ("send_again", State.QUEUED, State.QUEUED),
+    ("send_again", State.SENT, State.QUEUED),
+    ("send_again", State.FAILED, State.QUEUED),
+    ("send_again", State.CANCELLED, State.QUEUED),
+    ("hold", State.QUEUED, State.HELD),
+    ("release", State.HELD, State.QUEUED),
+    ("cancel", State.QUEUED, State.CANCELLED),
+    ("cancel", State.HELD, State.CANCELLED),
+]
+REFUSED = [
+    (action, state)
+    for action in ("send_again", "hold", "release", "cancel")
+    for state in State
+    if (action, state) not in {(action, state) for action, state, _ in ALLOWED}
+]
+
+
+@pytest.fixture
+def operator(client):
+    account = User.objects.create_user("operator", is_staff=True)
+    account.groups.add(Group.objects.get(name="Operators"))
+    client.force_login(account)
+    return client
+
+
+def post(client, action: str, *welcomes: WelcomeEmail, page: str = LIST, **form):
+    chosen = [welcome.pk for welcome in welcomes]
+    return client.post(page, {"action": action, "_selected_action": chosen, **form})
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (LIST, "Each member who registers gets a welcome e-mail."),
+        (RESULTS, "A task leaves its result when it runs"),
+        (reverse("admin:index"), "A chart will stand here."),
+    ],
+)
+def test_where_nothing_is_yet_the_page_says_what_will_be(operator, page, words):
+    assert words in text(operator.get(page))
+
+
+def test_what_waits_while_sending_is_paused_says_so(operator, owed):
+    owed()
+    assert "as soon as a worker is free" in text(operator.get(LIST))
+    Dispatch.objects.pause("Wait.", Dispatch.OPERATOR)
+    assert "when sending resumes" in text(operator.get(LIST))
+
+
+def page_of(welcome: WelcomeEmail) -> str:
+    return reverse("admin:members_welcomeemail_change", args=[welcome.pk])
+
+
+def text(response) -> str:
+    return " ".join(response.content.decode().split())
+
+
+def result_of(welcome: WelcomeEmail, task_id: str = "t-1", **columns) -> TaskResult:
+    """That of its latest attempt."""
+    WelcomeEmail.objects.filter(pk=welcome.pk).update(task_id=task_id)
+    return TaskResult.objects.create(
+        task_id=task_id,
+        task_name="members.tasks.send_welcome_emails",
+        task_args=f'"({welcome.pk},)"',
+        **{"status": "FAILURE", **columns},
+    )
+
+
+@pytest.mark.parametrize(("action", "before", "after"), ALLOWED)
+def test_an_action_moves_a_mail_and_is_written_into_its_history(
+    operator, owed, action, before, after
+):
+    welcome = owed(state=before)
+    response = post(operator, action, welcome, confirmed=1)
+    assert response.status_code == 302
+    welcome.refresh_from_db()
+    assert welcome.state == after
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.user.username) == (str(welcome.pk), "operator")
+    assert "ann" not in entry.object_repr + entry.change_message
+
+
+@pytest.mark.parametrize(("action", "state"), REFUSED)
+def test_an_action_leaves_other_states_alone_and_says_why(operator, owed, action, state):
+    welcome = owed(state=state)
+    asked = text(post(operator, action, welcome))
+    assert "Nothing can be done" in asked
+    assert f"{state.label}: 1. It " in asked
+    assert 'name="confirmed"' not in asked
+    post(operator, action, welcome, confirmed=1)
+    welcome.refresh_from_db()
+    assert welcome.state == state
+    assert not LogEntry.objects.exists()
+
+
+def test_nothing_happens_before_it_is_confirmed(operator, owed):
+    ann, bob, cat = owed("ann"), owed("bob"), owed("cat", state=State.SENT)
+    asked = text(post(operator, "hold", ann, bob, cat))
+    assert "Hold: 2 e-mails" in asked
+    assert "sent: 1. It has been sent." in asked
+    assert page_of(cat) in asked
+    assert set(WelcomeEmail.objects.values_list("state", flat=True)) == {"queued", "sent"}
+    assert not LogEntry.objects.exists()
+
+
+def test_who_got_the_mail_already_is_counted_before_it_goes_out_twice(operator, owed):
+    asked = text(post(operator, "send_again", owed("ann", state=State.SENT), owed("bob")))
+    assert "1 of them was sent already: this member gets it a second time." in asked
+
+
+def test_all_pages_of_a_filtered_list_are_asked_about_and_done(operator, owed):
+    for number in range(60):
+        owed(f"ann{number}", state=State.FAILED, last_error_code="550")
+    owed("bob", state=State.FAILED, last_error_code="421")
+    page = f"{LIST}?state=failed&reason=address"
+    first = WelcomeEmail.objects.filter(last_error_code="550").first()
+    asked = text(post(operator, "send_again", first, page=page, select_across=1))
+    assert "Send again: 60 e-mails" in asked
+    assert '<input type="hidden" name="select_across" value="1">' in asked
+    post(operator, "send_again", first, page=page, select_across=1, confirmed=1)
+    assert WelcomeEmail.objects.filter(state=State.QUEUED).count() == 60
+    assert LogEntry.objects.count() == 60
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "sends"),
+    [
+        ("send_again", State.FAILED, True),
+        ("release", State.HELD, True),
+        ("hold", State.QUEUED, False),
+        ("cancel", State.QUEUED, False),
+    ],
+)
+def test_what_an_operator_sends_is_enqueued_once(operator, owed, delay, action, state, sends):
+    """Not by the action and then by a sweep."""
+    past = timezone.now() - timedelta(hours=1)
+    chosen = [
+        owed(f"ann{number}", state=state, next_attempt_at=past, enqueued_at=None)
+        for number in range(60)
+    ]
+    other = owed("bob", state=State.FAILED)
+    post(operator, action, *chosen, confirmed=1)
+    sweep_welcome_emails()
+    handed = [pk for call in delay.call_args_list for pk in call.args]
+    assert sorted(handed) == ([welcome.pk for welcome in chosen] if sends else [])
+    assert other.pk not in handed
+
+
+def test_resuming_enqueues_once_what_is_due(operator, owed, delay):
+    due = [owed(f"ann{number}", enqueued_at=None).pk for number in range(60)]
+    owed("bob", enqueued_at=None, next_attempt_at=timezone.now() + timedelta(hours=1))
+    Dispatch.objects.pause("Wait.", Dispatch.OPERATOR)
+    operator.post(reverse("admin:members_dispatch_resume"))
+    sweep_welcome_emails()
+    assert sorted(pk for call in delay.call_args_list for pk in call.args) == due
+
+
+def test_releasing_keeps_the_place_in_the_timetable(operator, owed):
+    later = timezone.now() + timedelta(hours=1)
+    welcome = owed(state=State.HELD, attempts=5, next_attempt_at=later)
+    post(operator, "release", welcome, confirmed=1)
+    welcome.refresh_from_db()
+    assert (welcome.attempts, welcome.next_attempt_at) == (5, later)
+
+
+def test_a_claim_before_an_action_wins_and_one_after_it_finds_nothing(owed):
+    ann, bob = owed("ann"), owed("bob")
+    assert claim(ann, "a")
+    assert WelcomeEmail.objects.filter(pk__in=[ann.pk, bob.pk]).hold() == [bob.pk]
+    assert claim(bob, "b") is None
+
+
+@pytest.mark.parametrize("action", ["send_again", "hold", "release", "cancel"])
+def test_without_the_permission_there_are_no_actions(client, owed, action):
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.groups.add(Group.objects.get(name="Membership desk"))
+    client.force_login(clerk)
+    welcome = owed(state=State.HELD if action == "release" else State.QUEUED)
+    post(client, action, welcome, confirmed=1)
+    address = reverse(f"admin:members_welcomeemail_{action}", args=[welcome.pk])
+    assert client.post(address, {"confirmed": 1}).status_code == 403
+    assert address not in text(client.get(page_of(welcome)))
+    welcome.refresh_from_db()
+    assert welcome.state == (State.HELD if action == "release" else State.QUEUED)
+
+
+def test_the_page_of_a_mail_offers_what_its_state_allows_and_says_why_not(operator, owed):
+    welcome = owed(state=State.SENT, sent_at=timezone.now())
+    html = text(operator.get(page_of(welcome)))
+    assert reverse("admin:members_welcomeemail_send_again", args=[welcome.pk]) in html
+    assert reverse("admin:members_welcomeemail_hold", args=[welcome.pk]) not in html
+    assert (
+        '<div class="small text-body-secondary mb-2" id="why-hold">It has been sent.</div>' in html
+    )
+    assert "no proof that it reached the member" in html
+
+
+def test_a_button_asks_and_leads_back_to_its_page(operator, owed):
+    welcome = owed()
+    address = reverse("admin:members_welcomeemail_hold", args=[welcome.pk])
+    assert "Hold: 1 e-mail" in text(operator.get(address))
+    assert operator.post(address, {"confirmed": 1}).headers["Location"] == page_of(welcome)
+    welcome.refresh_from_db()
+    assert welcome.state == State.HELD
+    assert "Put on hold." in text(operator.get(page_of(welcome)))
+
+
+def test_each_attempt_is_told_with_its_task_result(operator, owed, monkeypatch):
+    def refuse(welcome):
+        raise RefusedError("The mail server refuses the mail (550 no).", "550")
+
+    welcome = owed()
+    result = result_of(welcome, "first")
+    with monkeypatch.context() as patched, pytest.raises(AttemptFailedError):
+        patched.setattr("members.mail.batch.deliver", refuse)
+        send_welcome_emails.apply(args=[welcome.pk], task_id="first", throw=True)
+    post(operator, "send_again", welcome, confirmed=1)
+    send_welcome_emails.apply(args=[welcome.pk], task_id="second")
+    html = text(operator.get(page_of(welcome)))
+    told = html[html.index("desk-timeline") :]
+    assert told.index("Attempt 2") < told.index("Sent again.") < told.index("Attempt 1")
+    assert "(550 no)" in told
+    assert reverse("admin:django_celery_results_taskresult_change", args=[result.pk]) in told
+    assert "Task second" in told, "its result is gone, its number is not"
+
+
+def test_the_page_costs_the_same_for_many_attempts(operator, owed, django_assert_max_num_queries):
+    attempt = {"started": timezone.now(), "ended": timezone.now(), "state": "queued"}
+    told = [{**attempt, "task": f"t-{n}", "reason": "Later.", "code": "451"} for n in range(60)]
+    welcome = owed(journal=told)
+    for number in range(60):
+        result_of(welcome, f"t-{number}")
+    with django_assert_max_num_queries(11):
+        operator.get(page_of(welcome))
+
+
+def test_the_journal_is_bounded(owed):
+    welcome = owed()
+    for number in range(WelcomeEmail.MAX_JOURNAL + 5):
+        WelcomeEmail.objects.filter(pk=welcome.pk).send_again()
+        attempt = claim(welcome, "t")
+        attempt.fail(f"No {attempt.pk}.", f"{number}")
+    welcome.refresh_from_db()
+    codes = [attempt["code"] for attempt in welcome.journal]
+    assert codes == [str(number) for number in range(5, WelcomeEmail.MAX_JOURNAL + 5)]
+
+
+def test_the_mail_is_shown_in_a_frame_that_may_do_nothing(operator, owed):
+    with patch("members.mail.admin.render") as render:
+        render.return_value = EmailMultiAlternatives(body=mark_safe("Plain <script>"))
+        render.return_value.attach_alternative(mark_safe('<p class="x">Hello'), "text/html")
+        html = text(operator.get(page_of(owed())))
+    assert 'sandbox srcdoc="&lt;p class=&quot;x&quot;&gt;Hello"' in html
+    assert "Plain &lt;script&gt;" in html
+
+
+def test_a_broken_template_does_not_break_the_page(operator, owed, monkeypatch):
+    def broken(welcome):
+        raise KeyError("ann@example.org")
+
+    monkeypatch.setattr("members.mail.admin.render", broken)
+    assert "The template is broken: KeyError." in text(operator.get(page_of(owed())))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("state=retrying", ["cat"]),
+        ("state=held", ["dan"]),
+        ("age=under-24", ["cat", "dan", "eve"]),
+        ("age=over-24", ["ann", "bob"]),
+        ("reason=address", ["bob"]),
+        ("reason=busy", ["cat"]),
+        ("reason=other", ["dan"]),
+        ("sent=7", ["ann"]),
+        ("sent=1", []),
+        ("state=sent&age=over-1&sent=30&q=AN", ["ann"]),
+        ("q=bob@exam", ["bob"]),
+        ("q=task-of-ann", ["ann"]),
+        ("reason=settings", ["eve"]),
+        ("q=an-earlier-task", []),
+        ("q=nobody", []),
+    ],
+)
+def test_filters_and_search(operator, owed, query, expected):
+    before = timezone.now() - timedelta(days=2)
+    owed("ann", state=State.SENT, sent_at=before, queued_at=before, task_id="task-of-ann")
+    owed("bob", state=State.FAILED, last_error_code="550", queued_at=before)
+    cat = owed("cat", attempts=1, last_error_code="451")
+    owed("dan", state=State.HELD, last_error_code="weird")
+    result_of(cat, "an-earlier-task")
+    result_of(cat, "its-latest-task")
+    owed("eve", last_error_code="policy", state=State.CANCELLED)
+    response = operator.get(f"{LIST}?{query}")
+    assert response.status_code == 200
+    rows = response.context["cl"].result_list
+    assert sorted(welcome.member.username for welcome in rows) == expected
+
+
+def test_a_failed_task_is_sent_again_from_its_page_and_from_the_list(operator, owed):
+    ann, bob = owed("ann", state=State.FAILED), owed("bob", state=State.FAILED)
+    first, second = result_of(ann, "a"), result_of(bob, "b")
+    retry = reverse("admin:django_celery_results_taskresult_retry", args=[first.pk])
+    page = reverse("admin:django_celery_results_taskresult_change", args=[first.pk])
+    assert retry in text(operator.get(page))
+    assert "Send again: 1 e-mail" in text(operator.get(retry))
+    assert operator.post(retry, {"confirmed": 1}).headers["Location"] == page
+    form = {"action": "retry", "_selected_action": [first.pk, second.pk]}
+    assert "waiting: 1. It is waiting already" in text(operator.post(RESULTS, form))
+    operator.post(RESULTS, {**form, "confirmed": 1})
+    assert set(WelcomeEmail.objects.values_list("state", flat=True)) == {"queued"}
+    assert LogEntry.objects.count() == 2
+
+
+def test_an_old_failure_does_not_send_what_was_sent_since(operator, owed):
+    welcome = owed(state=State.SENT)
+    result = result_of(welcome)  # whose task ran twice, for its message came back
+    page = reverse("admin:django_celery_results_taskresult_change", args=[result.pk])
+    assert "It has been sent since." in text(operator.get(page))
+    retry = reverse("admin:django_celery_results_taskresult_retry", args=[result.pk])
+    operator.post(retry, {"confirmed": 1})
+    welcome.refresh_from_db()
+    assert welcome.state == State.SENT
+
+
+def test_a_result_of_an_earlier_attempt_says_that_others_followed(operator, owed):
+    welcome = owed(state=State.FAILED)
+    result = result_of(welcome, "first")
+    result_of(welcome, "second")
+    page = reverse("admin:django_celery_results_taskresult_change", args=[result.pk])
+    html = text(operator.get(page))
+    assert html.count("Tried by a later task since, or the member has been removed.") == 2
+    assert "ann" not in html
+    retry = reverse("admin:django_celery_results_taskresult_retry", args=[result.pk])
+    assert "There is no welcome e-mail among these." in text(operator.get(retry))
+    operator.post(retry, {"confirmed": 1})
+    welcome.refresh_from_db()
+    assert welcome.state == State.FAILED, "the latest attempt is another's"
+
+
+def test_pausing_wants_a_reason_and_resuming_shows_the_backlog(operator, owed, delay):
+    welcome = owed(queued_at=timezone.now() - timedelta(days=2), enqueued_at=None)
+    pause = reverse("admin:members_dispatch_pause")
+    assert "Write why." in text(operator.post(pause, {"reason": " "}))
+    assert not Dispatch.objects.pausing().exists()
+    operator.post(pause, {"reason": "The mail server moves"})
+    dispatch = Dispatch.objects.pausing().get()
+    assert (dispatch.pause_reason, dispatch.pause_code) == ("The mail server moves", "operator")
+    resume = reverse("admin:members_dispatch_resume")
+    asked = text(operator.get(resume))
+    assert "Waiting: 1" in asked
+    assert "The oldest has waited for 2" in asked
+    assert Dispatch.objects.pausing().exists(), "a look changes nothing"
+    delay.assert_not_called()
+    operator.post(resume)
+    delay.assert_called_once_with(welcome.pk)
+    assert not Dispatch.objects.pausing().exists()
+    assert LogEntry.objects.count() == 2
+
+
+@pytest.mark.parametrize("page", ["pause", "resume"])
+def test_switching_all_sending_has_its_own_permission(operator, page):
+    user = User.objects.get()
+    user.groups.clear()
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_welcomeemail", "change_welcomeemail"])
+    )
+    address = reverse(f"admin:members_dispatch_{page}")
+    assert address not in text(operator.get(reverse("admin:index")))
+    assert operator.post(address, {"reason": "why"}).status_code == 403
+
+
+def test_an_action_asks_for_the_token_of_its_form(owed):
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_superuser("root"))
+    for name, args in (("members_dispatch_pause", []), ("members_welcomeemail_hold", [owed().pk])):
+        address = reverse(f"admin:{name}", args=args)
+        assert client.post(address, {"reason": "x", "confirmed": 1}).status_code == 403
+
+
+def test_the_oldest_first_is_read_from_one_index(operator, owed, django_assert_max_num_queries):
+    """Django would sort by the age, by the age again and by the key the other way."""
+    owed()
+    with django_assert_max_num_queries(10) as queries:
+        operator.get(f"{LIST}?state=queued&o=5")
+    (rows,) = [q["sql"] for q in queries if "message_id" in q["sql"] and "ORDER BY" in q["sql"]]
+    order = rows[rows.index("ORDER BY") :].replace("`", '"')
+    assert order.startswith(
+        'ORDER BY "members_welcomeemail"."queued_at" ASC, "members_welcomeemail"."id" ASC'
+    )
+
+
+def test_a_search_that_finds_too_many_says_so(operator, owed, monkeypatch):
+    monkeypatch.setattr("members.mail.admin.WelcomeEmailAdmin.MAX_MEMBERS", 2)
+    for number in range(3):
+        owed(f"ann{number}")
+    assert "type more letters" in text(operator.get(f"{LIST}?q=ann"))

@@ -1,0 +1,205 @@
+"""The kept connection: one handshake for many mails, and never a mail twice."""
+
+import socket
+import time
+from unittest.mock import patch
+
+import pytest
+
+from members.mail import delivery
+from members.mail.delivery import deliver
+from members.mail.reasons import RefusedError, TemporaryError
+
+from .mail_server import MailServer, mail_server
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def after_a_rest(monkeypatch):
+    """Each mail finds a connection that nobody has used for a while."""
+    monkeypatch.setattr(delivery, "NOOP_AFTER_SECONDS", 0)
+
+
+def names(server: MailServer) -> list[str]:
+    return [mail["To"].partition("@")[0] for mail in server.taken]
+
+
+def test_many_mails_go_over_one_connection(owed, settings):
+    with mail_server(settings) as server, patch("smtplib.SMTP.noop") as noop:
+        for name in ("ann", "bob", "cat"):
+            deliver(owed(name))
+    assert server.connections == 1
+    assert names(server) == ["ann", "bob", "cat"]
+    noop.assert_not_called()
+
+
+def test_after_a_rest_the_server_is_asked_whether_it_still_listens(owed, settings, after_a_rest):
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        with patch("smtplib.SMTP.noop", return_value=(250, b"OK")) as noop:
+            deliver(owed("bob"))
+        noop.assert_called_once_with()
+    assert server.connections == 1
+
+
+def test_a_refused_address_does_not_cost_the_connection(owed, settings):
+    with mail_server(settings, rcpt="550 no such user") as server:
+        for name in ("ann", "bob"):
+            with pytest.raises(RefusedError):
+                deliver(owed(name))
+        server.rcpt = "250 OK"
+        deliver(owed("cat"))
+    assert server.connections == 1
+    assert names(server) == ["cat"]
+
+
+def test_a_connection_carries_so_many_mails_and_no_more(owed, settings, monkeypatch):
+    monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 2)
+    with mail_server(settings) as server:
+        used = []
+        for name in ("ann", "bob", "cat", "dan", "eve"):
+            deliver(owed(name))
+            used.append(server.connections)
+    assert used == [1, 1, 2, 2, 3]
+
+
+def test_the_limits_of_a_connection():
+    assert delivery.MAX_MAILS_PER_CONNECTION == 100
+    assert (delivery.NOOP_AFTER_SECONDS, delivery.QUIT_TIMEOUT) == (1, 2)
+
+
+def test_a_refused_mail_is_one_of_them(owed, settings, monkeypatch):
+    monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 1)
+    with mail_server(settings, rcpt="550 no such user") as server:
+        for name in ("ann", "bob"):
+            with pytest.raises(RefusedError):
+                deliver(owed(name))
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("answer", [(421, b"bye"), (500, b"what?"), (251, b"")])
+def test_a_server_that_does_not_say_yes_gets_a_new_connection(owed, settings, after_a_rest, answer):
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        with patch("smtplib.SMTP.noop", return_value=answer):
+            deliver(owed("bob"))
+    assert server.connections == 2
+    assert names(server) == ["ann", "bob"]
+
+
+def test_a_connection_that_was_closed_is_renewed_unnoticed(owed, settings, after_a_rest):
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        delivery.kept.backend.connection.sock.shutdown(socket.SHUT_RDWR)
+        deliver(owed("bob"))
+    assert server.connections == 2
+    assert names(server) == ["ann", "bob"]
+
+
+def test_a_server_that_falls_silent_is_asked_no_longer_than_the_timeout(
+    owed, settings, after_a_rest
+):
+    """A firewall forgets an idle connection without a word."""
+    with mail_server(settings) as server:
+        settings.EMAIL_TIMEOUT = 0.2
+        deliver(owed("ann"))
+        far, near = socket.socketpair()
+        near.settimeout(delivery.kept.backend.connection.sock.gettimeout())
+        delivery.kept.backend.connection.sock = near
+        delivery.kept.backend.connection.file = None
+        with patch.object(delivery, "QUIT_TIMEOUT", 0.1):
+            started = time.monotonic()
+            deliver(owed("bob"))
+        assert time.monotonic() - started < 5
+        far.close()
+    assert names(server) == ["ann", "bob"]
+
+
+def test_a_connection_that_was_opened_anew_counts_from_the_beginning(owed, settings, monkeypatch):
+    monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 2)
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        delivery.kept.close()
+        for name in ("bob", "cat"):
+            deliver(owed(name))
+    assert server.connections == 2
+
+
+class Tired(MailServer):
+    """Takes one mail of each connection."""
+
+    async def handle_MAIL(self, server, session, envelope, address, options) -> str:  # noqa: N802
+        if getattr(session, "served", False):
+            return "421 enough for today"
+        session.served = True
+        envelope.mail_from = address
+        return "250 OK"
+
+
+def test_a_connection_that_the_server_ends_is_not_used_again(owed, settings):
+    with mail_server(settings, Tired) as server:
+        deliver(owed("ann"))
+        with pytest.raises(TemporaryError):
+            deliver(owed("bob"))
+        deliver(owed("cat"))
+    assert server.connections == 2
+    assert names(server) == ["ann", "cat"]
+
+
+@pytest.mark.parametrize(("data", "code"), [(None, "disconnected"), ("451 later", "451")])
+def test_a_mail_that_was_handed_over_is_never_repeated_by_itself(owed, settings, data, code):
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        server.data = data
+        with pytest.raises(TemporaryError) as caught:
+            deliver(owed("bob"))
+        assert caught.value.code == code
+        assert len(server.taken) == 2
+        server.data = "250 OK"
+        deliver(owed("cat"))
+    assert names(server) == ["ann", "bob", "cat"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_an_interrupted_conversation_is_not_gone_on_with(owed, settings, error):
+    with mail_server(settings) as server:
+        deliver(owed("ann"))
+        with (
+            patch("smtplib.SMTP.data", side_effect=error),
+            pytest.raises((KeyboardInterrupt, TemporaryError)),
+        ):
+            deliver(owed("bob"))
+        deliver(owed("cat"))
+    assert server.connections == 2
+    assert names(server) == ["ann", "cat"]
+
+
+def test_a_worker_process_that_ends_takes_its_leave(owed, settings):
+    with mail_server(settings):
+        deliver(owed("ann"))
+        sock = delivery.kept.backend.connection.sock
+        with patch("smtplib.SMTP.quit") as leave:
+            delivery.close_connection()
+        leave.assert_called_once_with()
+        assert sock.fileno() == -1
+        assert delivery.kept.backend is None
+
+
+def test_a_farewell_to_nobody_is_short(owed, settings):
+    with mail_server(settings):
+        deliver(owed("ann"))
+        far, near = socket.socketpair()  # whose other end says nothing
+        delivery.kept.backend.connection.sock, delivery.kept.backend.connection.file = near, None
+        with patch.object(delivery, "QUIT_TIMEOUT", 0.1):
+            started = time.monotonic()
+            delivery.kept.close()
+        assert time.monotonic() - started < 1.5
+        assert near.fileno() == -1
+        far.close()
+
+
+def test_where_mails_go_to_no_server_nothing_is_kept(owed, mailoutbox):
+    deliver(owed())
+    assert len(mailoutbox) == 1
+    assert delivery.kept.backend is None

@@ -1,0 +1,283 @@
+"""send_welcome_emails(): one attempt, and where it leaves the row."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from unittest.mock import patch
+
+import pytest
+from django.core import mail
+from django.db import OperationalError
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from members.conftest import claim
+from members.mail.reasons import RefusedError, RenderingError, TemporaryError
+from members.mail.tasks import AttemptFailedError, send_welcome_emails
+from members.models import WelcomeEmail
+from project.celery import app
+
+State = WelcomeEmail.State
+pytestmark = pytest.mark.django_db
+
+LATER = TemporaryError("The mail server asks us to wait (451 later).", "451")
+
+
+def attempt(welcome: WelcomeEmail, failure: Exception | None = None) -> str:
+    """Run the task; the sentence that it leaves for the operator."""
+    with patch("members.mail.batch.deliver", side_effect=failure) as deliver:
+        try:
+            sentence = send_welcome_emails.apply(args=[welcome.pk], throw=True).result
+        except AttemptFailedError as error:
+            sentence = str(error)
+    assert deliver.called
+    welcome.refresh_from_db()
+    return sentence
+
+
+@pytest.fixture
+def seconds_until(monkeypatch) -> Callable[[datetime], float]:
+    """How long until then, by a clock that stands still."""
+    now = timezone.now() + timedelta(minutes=1)  # what is created later is due by then
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    return lambda moment: (moment - now).total_seconds()
+
+
+def test_a_mail_is_sent_once_and_recorded(owed):
+    welcome = owed()
+    sentence = send_welcome_emails.apply(args=[welcome.pk], task_id="first").get()
+    assert sentence == f"Sent welcome e-mail {welcome.pk} to member {welcome.member_id}."
+    again = send_welcome_emails.apply(args=[welcome.pk]).get()
+    assert again == "Skipped, for it is gone, not due, sent or being sent: 1."
+    assert [message.to for message in mail.outbox] == [["ann@example.org"]]
+    welcome.refresh_from_db()
+    assert (welcome.state, welcome.attempts, welcome.task_id) == (State.SENT, 1, "first")
+    assert welcome.sent_at and welcome.claimed_at
+
+
+@pytest.mark.parametrize("state", [s for s in State if s != State.QUEUED])
+def test_only_a_waiting_mail_is_sent(owed, state):
+    welcome = owed(state=state)
+    assert send_welcome_emails(welcome.pk).startswith("Skipped")
+    assert mail.outbox == []
+
+
+def test_a_mail_is_sent_from_its_time_on(owed, monkeypatch):
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    later = owed("bob", next_attempt_at=now + timedelta(microseconds=1))
+    assert send_welcome_emails(later.pk).startswith("Skipped")
+    assert send_welcome_emails(owed("ann", next_attempt_at=now).pk).startswith("Sent")
+
+
+def test_the_message_of_a_mail_that_is_skipped_is_used_up(owed):
+    """Else the sweeper would take it for one on its way, when the mail is due."""
+    later = owed("bob", next_attempt_at=timezone.now() + timedelta(seconds=10))
+    ann, cat = owed("ann"), owed("cat", state=State.HELD)
+    send_welcome_emails(ann.pk, later.pk, cat.pk)
+    rows = dict(WelcomeEmail.objects.values_list("member__username", "enqueued_at"))
+    assert rows["bob"] is None
+    assert rows["ann"] and rows["cat"]
+
+
+def test_the_mail_of_a_removed_member_is_no_error(owed):
+    welcome = owed()
+    welcome.member.delete()
+    assert send_welcome_emails(welcome.pk or 1).startswith("Skipped")
+
+
+def test_a_member_removed_right_after_the_claim_is_no_error(owed):
+    welcome = owed()
+    with patch.object(
+        WelcomeEmail.objects._queryset_class, "claimed", lambda self, *_: self.none()
+    ):
+        assert claim(welcome) is None
+
+
+def test_of_two_claims_one_succeeds(owed):
+    welcome = owed()
+    assert claim(welcome, "a")
+    assert claim(welcome, "b") is None
+    welcome.refresh_from_db()
+    assert (welcome.task_id, welcome.attempts) == ("a", 1)
+
+
+def test_the_timetable(owed, seconds_until):
+    welcome = owed()
+    waits = []
+    while welcome.state == State.QUEUED:
+        WelcomeEmail.objects.update(next_attempt_at=timezone.now())
+        sentence = attempt(welcome, LATER)
+        assert sentence.startswith(f"{LATER.reason} Attempt {welcome.attempts} failed.")
+        if welcome.state == State.QUEUED:
+            waits.append(seconds_until(welcome.next_attempt_at))
+            assert f"Next attempt at {welcome.next_attempt_at:%H:%M:%S} UTC." in sentence
+            assert welcome.enqueued_at is None, "the sweeper enqueues it when it is due"
+    assert waits == [10, 30, 60, 300, 900, *[3600] * 23]
+    assert welcome.attempts == 29
+    assert welcome.state == State.FAILED
+    assert sentence.endswith("Given up: this was the last attempt.")
+    assert (welcome.last_error, welcome.last_error_code) == (LATER.reason, "451")
+
+
+def test_an_outage_of_days_costs_no_attempts(owed, seconds_until):
+    welcome = owed(queued_at=timezone.now() - timedelta(days=3))
+    attempt(welcome, LATER)
+    assert welcome.state == State.QUEUED
+    assert seconds_until(welcome.next_attempt_at) == 10
+
+
+@pytest.mark.parametrize("kind", [RefusedError, RenderingError])
+def test_what_will_never_do_is_not_tried_again(owed, kind):
+    welcome = owed()
+    sentence = attempt(welcome, kind("Never.", "550"))
+    assert sentence == "Never. Not tried again."
+    assert (welcome.state, welcome.last_error, welcome.last_error_code) == (
+        State.FAILED,
+        "Never.",
+        "550",
+    )
+
+
+def test_success_clears_the_last_error(owed):
+    welcome = owed(last_error="before", last_error_code="451")
+    attempt(welcome)
+    assert (welcome.state, welcome.last_error, welcome.last_error_code) == (State.SENT, "", "")
+
+
+ENDS = {
+    "fail": lambda welcome: welcome.fail("too late", "550"),
+    "retry": lambda welcome: welcome.retry("too late", "451"),
+    "not_tried": lambda welcome: welcome.not_tried("too late", "535"),
+    "lost": lambda welcome: welcome.lost(),
+    "sent": lambda welcome: welcome.sent(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("theirs", ["task_id", "claimed_at"])
+def test_who_lost_his_claim_overwrites_nothing(owed, end, theirs):
+    welcome = owed()
+    mine = claim(welcome, "slow")
+    other = {"task_id": "next", "claimed_at": timezone.now() + timedelta(minutes=6)}
+    WelcomeEmail.objects.update(**{theirs: other[theirs]})
+    before = WelcomeEmail.objects.values().get()
+    ENDS[end](mine)
+    assert WelcomeEmail.objects.values().get() == before
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_end_is_recorded_in_its_own_row_alone(owed, end):
+    welcome, other = claim(owed("ann"), "task"), owed("bob")
+    WelcomeEmail.objects.filter(pk=other.pk).update(
+        state=State.SENDING, task_id="task", claimed_at=welcome.claimed_at
+    )
+    ENDS[end](welcome)
+    other.refresh_from_db()
+    assert (other.state, other.journal) == (State.SENDING, [])
+    welcome.refresh_from_db()
+    assert len(welcome.journal) == 1
+
+
+@pytest.mark.parametrize("end", [end for end in ENDS if end != "sent"])
+@pytest.mark.parametrize("state", [s for s in State if s != State.SENDING])
+def test_what_was_freed_meanwhile_keeps_what_was_decided(owed, end, state):
+    welcome = claim(owed(), "slow")
+    WelcomeEmail.objects.update(state=state)
+    ENDS[end](welcome)
+    welcome.refresh_from_db()
+    assert (welcome.state, welcome.journal) == (state, [])
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_the_mail_server_took_is_sent_whatever_was_decided_meanwhile(owed, state):
+    welcome = claim(owed(), "slow")
+    WelcomeEmail.objects.update(state=state)
+    assert welcome.sent()
+    welcome.refresh_from_db()
+    assert (welcome.state, len(welcome.journal)) == (State.SENT, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ENDS)
+def test_an_end_is_recorded_once_the_database_is_back(owed, end, monkeypatch):
+    """What went out and is not recorded would go out again."""
+    welcome = claim(owed(), "t")
+    faults = [OperationalError(2006, "gone away"), OperationalError(1290, "read only")]
+    update = QuerySet.update
+
+    def fails_twice(self, **columns):
+        if faults:
+            raise faults.pop()
+        return update(self, **columns)
+
+    monkeypatch.setattr(QuerySet, "update", fails_twice)
+    monkeypatch.setattr("project.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("project.database.connection.close", lambda: None)
+    ENDS[end](welcome)
+    assert faults == []
+    welcome.refresh_from_db()
+    assert welcome.state != State.SENDING
+
+
+def test_a_row_that_is_gone_is_no_error(owed):
+    welcome = claim(owed(), "t")
+    WelcomeEmail.objects.all().delete()
+    assert not welcome.sent()
+
+
+def test_the_journal_tells_of_each_attempt(owed, seconds_until):
+    welcome = owed()
+    welcome = claim(welcome, "t")
+    welcome.began = welcome.claimed_at + timedelta(seconds=3)
+    welcome.fail("No.", "550")
+    welcome.refresh_from_db()
+    [attempt] = welcome.journal
+    assert (attempt["task"], attempt["state"]) == ("t", "failed")
+    assert (attempt["reason"], attempt["code"]) == ("No.", "550")
+    assert seconds_until(datetime.fromisoformat(attempt["started"])) == pytest.approx(3, abs=0.01)
+    assert seconds_until(datetime.fromisoformat(attempt["ended"])) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("end", ["fail", "retry", "not_tried"])
+def test_a_long_reason_is_cut_to_its_column(owed, end):
+    welcome = claim(owed(), "t")
+    getattr(welcome, end)("x" * 501, "550")
+    welcome.refresh_from_db()
+    assert welcome.last_error == "x" * 500
+
+
+def test_a_failed_attempt_shows_no_trace_of_what_caused_it(owed):
+    """Not even the chained exceptions, whose text may hold the address."""
+    welcome = owed()
+    with patch(
+        "members.mail.delivery.EmailMultiAlternatives.send", side_effect=OSError("ann@x.org")
+    ):
+        result = send_welcome_emails.apply(args=[welcome.pk])
+    assert isinstance(result.result, AttemptFailedError)
+    assert "ann@" not in result.traceback + str(result.result)
+    assert "OSError" not in result.traceback
+    assert "TemporaryError" not in result.traceback
+
+
+def test_their_names_are_those_of_stored_results_and_waiting_messages():
+    assert send_welcome_emails.name == "members.tasks.send_welcome_emails"
+    assert app.tasks["members.tasks.send_welcome_emails"] is not None
+
+
+def test_sending_again_starts_the_timetable_anew(owed):
+    bob = owed("bob", state=State.FAILED, attempts=29, last_error="Never.", last_error_code="550")
+    owed("cat", state=State.HELD)
+    assert WelcomeEmail.objects.send_again() == [bob.pk]
+    bob.refresh_from_db()
+    assert (bob.state, bob.attempts) == (State.QUEUED, 0)
+    assert (bob.last_error, bob.last_error_code) == ("", "")
+    assert bob.queued_at == bob.next_attempt_at == bob.enqueued_at
+
+
+def test_what_is_sent_again_or_released_is_enqueued_once(owed):
+    """By whoever does so, not by a sweep in between."""
+    bob = owed("bob", state=State.FAILED, next_attempt_at=timezone.now() - timedelta(days=1))
+    cat = owed("cat", state=State.HELD, enqueued_at=None)
+    assert WelcomeEmail.objects.send_again() == [bob.pk]
+    assert WelcomeEmail.objects.release() == [cat.pk]
+    assert WelcomeEmail.objects.take_due(9) == []

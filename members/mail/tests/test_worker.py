@@ -1,0 +1,281 @@
+"""A real worker process, killed and stopped at bad moments.
+
+On SQLite and the filesystem broker, or on the MySQL and Redis of DATABASE_URL and REDIS_URL.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from members.conftest import redis_database
+
+from .mail_server import MailServer, mail_server
+
+pytestmark = pytest.mark.worker
+
+PRELUDE = """
+import json, time
+import django
+django.setup()
+from datetime import timedelta
+from unittest.mock import patch
+from django.core.management import call_command
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+from members.models import Member, WelcomeEmail
+from members.registration import register_member
+from members.mail.tasks import enqueue, sweep_welcome_emails
+
+def register(name):
+    register_member(Member(username=name, email=f"{name}@example.org"))
+
+def wait_until_sent():
+    deadline = time.monotonic() + 20
+    while WelcomeEmail.objects.exclude(state="sent").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    results = TaskResult.objects.filter(status="SUCCESS")  # each is written after its row
+    while results.count() < Member.objects.count() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return list(WelcomeEmail.objects.order_by("pk").values("state", "attempts", "last_error_code"))
+
+def answer(value):
+    print(json.dumps(value, default=str))
+
+"""
+
+
+class Desk:
+    """The tool on a machine of its own, as far as one can have that in a folder."""
+
+    def __init__(self, folder: Path, mail_port: int, **places: str) -> None:
+        self.log = folder / "worker.log"
+        self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DATA_DIR": str(folder),
+            "SECRET_KEY": "x",
+            "EMAIL_URL": f"smtp://127.0.0.1:{mail_port}",
+            **places,
+        }
+
+    def run(self, code: str) -> Any:
+        """What CODE answers, in a process that is neither web nor worker."""
+        run = subprocess.run(
+            [sys.executable, "-c", PRELUDE + code],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout) if run.stdout else None
+
+    @contextmanager
+    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-m", "celery", "--app", "project", "--quiet", "worker"]
+        options = ["--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=info"]
+        with open(self.log, "wb") as log:
+            process = subprocess.Popen(
+                [*command, *options],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            self.wait_for(lambda: b" ready." in self.log.read_bytes())
+            yield process
+        finally:
+            kill(process)
+
+    def wait_for(self, condition) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """The worker and its children, at once and without a word."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+@contextmanager
+def mysql_database(url: str) -> Iterator[str]:
+    import MySQLdb
+
+    parts = urlsplit(url)
+    name = f"test_worker_{os.getpid()}"
+    server = MySQLdb.connect(
+        host=parts.hostname, port=parts.port or 3306, user=parts.username, password=parts.password
+    )
+    server.query(f"CREATE DATABASE {name}")
+    try:
+        yield parts._replace(path=f"/{name}").geturl()
+    finally:
+        server.query(f"DROP DATABASE {name}")
+        server.close()
+
+
+@pytest.fixture
+def places() -> Iterator[dict[str, str]]:
+    if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+        with (
+            mysql_database(os.environ["DATABASE_URL"]) as database,
+            redis_database() as redis,
+        ):
+            yield {"DATABASE_URL": database, "REDIS_URL": redis}
+    else:
+        yield {"DATABASE_URL": "", "REDIS_URL": ""}
+
+
+def test_registered_while_the_worker_is_away_and_while_it_is_there(tmp_path, places):
+    with mail_server() as server:
+        desk = Desk(tmp_path, server.port, **places)
+        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        assert server.taken == []
+        with desk.worker():
+            rows, results = desk.run(
+                'register("bob"); answer([wait_until_sent(), list(TaskResult.objects.values())])'
+            )
+    assert rows == [{"state": "sent", "attempts": 1, "last_error_code": ""}] * 2
+    assert sorted(mail["To"] for mail in server.taken) == ["ann@example.org", "bob@example.org"]
+    results.sort(key=lambda result: result["task_args"])
+    for number, result in enumerate(results, start=1):
+        assert result["status"] == "SUCCESS"
+        assert result["task_name"] == "members.tasks.send_welcome_emails"
+        assert json.loads(result["task_args"]) == f"({number},)", "ids only"
+        assert json.loads(result["task_kwargs"]) == "{}"
+        assert json.loads(result["result"]) == f"Sent welcome e-mail {number} to member {number}."
+        assert result["date_started"] and result["date_done"]
+    assert len(results) == 2
+    assert "example.org" not in json.dumps(results)
+
+
+def test_a_refused_address_is_explained_without_being_named(tmp_path, places):
+    with mail_server(rcpt="550 5.1.1 <ann@example.org> has no mailbox here") as server:
+        desk = Desk(tmp_path, server.port, **places)
+        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        with desk.worker():
+            [result] = desk.run(
+                "while not TaskResult.objects.filter(status='FAILURE'): time.sleep(0.1)\n"
+                "answer(list(TaskResult.objects.values()))"
+            )
+    sentence = "The mail server refuses the mail (550 5.1.1 <…@…> has no mailbox here)."
+    assert json.loads(result["result"])["exc_message"] == [f"{sentence} Not tried again."]
+    assert "example.org" not in json.dumps(result)
+    assert "SMTP" not in result["traceback"], "what caused it may hold the address"
+
+
+class Hanging(MailServer):
+    """Takes a mail, and then says nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802
+        self.reached.set()
+        await asyncio.sleep(60)
+        return "250 OK"
+
+
+def test_a_worker_killed_while_it_sends_loses_nothing(tmp_path, places):
+    hanging = Hanging()
+    hanging.start()
+    try:
+        desk = Desk(tmp_path, hanging.port, **places)
+        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        with desk.worker() as worker:
+            assert hanging.reached.wait(20)
+            kill(worker)
+    finally:
+        hanging.stop(no_assert=True)
+    # Time passes.
+    [row] = desk.run(
+        "WelcomeEmail.objects.update(claimed_at=timezone.now() - timedelta(minutes=6))\n"
+        "sweep_welcome_emails()\n"
+        "answer(list(WelcomeEmail.objects.values('state', 'attempts', 'last_error_code')))\n"
+        "WelcomeEmail.objects.update(next_attempt_at=timezone.now())\n"
+        "sweep_welcome_emails()\n"
+    )
+    assert row == {"state": "queued", "attempts": 1, "last_error_code": "worker-lost"}
+    with mail_server() as server:
+        desk.environment["EMAIL_URL"] = f"smtp://127.0.0.1:{server.port}"
+        with desk.worker():
+            rows = desk.run("answer(wait_until_sent())")
+    assert rows == [{"state": "sent", "attempts": 2, "last_error_code": ""}]
+    assert len(server.taken) == 1
+
+
+class Third(Hanging):
+    """Says nothing more from the third mail on."""
+
+    async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802
+        if len(self.taken) == 2:
+            return await super().handle_DATA(server, session, envelope)
+        return await MailServer.handle_DATA(self, server, session, envelope)
+
+
+def test_a_worker_killed_in_a_batch_has_none_sent_twice(tmp_path, places):
+    third = Third()
+    third.start()
+    try:
+        desk = Desk(tmp_path, third.port, **places)
+        desk.run(
+            'call_command("migrate", verbosity=0)\n'
+            "with patch('members.registration.enqueue'):\n"
+            "    for name in ('ann', 'bob', 'cat', 'dan'): register(name)\n"
+            "enqueue(*WelcomeEmail.objects.values_list('pk', flat=True))\n"
+        )
+        with desk.worker() as worker:
+            assert third.reached.wait(20)
+            kill(worker)
+    finally:
+        third.stop(no_assert=True)
+    # Time passes.
+    [*sent, cat, dan] = desk.run(
+        "past = timezone.now() - timedelta(minutes=6)\n"
+        "WelcomeEmail.objects.filter(state='sending').update(claimed_at=past)\n"
+        "sweep_welcome_emails()\n"
+        "rows = WelcomeEmail.objects.order_by('pk')\n"
+        "answer(list(rows.values('state', 'attempts', 'last_error_code')))\n"
+    )
+    assert sent == [{"state": "sent", "attempts": 1, "last_error_code": ""}] * 2
+    assert cat == {"state": "queued", "attempts": 1, "last_error_code": "worker-lost"}
+    assert dan == {"state": "queued", "attempts": 0, "last_error_code": ""}
+
+
+def test_a_sweep_that_waited_too_long_is_dropped(tmp_path, places):
+    with mail_server() as server:
+        desk = Desk(tmp_path, server.port, **places)
+        # The row's message is lost: only the sweep could bring it about.
+        desk.run(
+            'call_command("migrate", verbosity=0); register("ann")\n'
+            "from project.celery import app\n"
+            "app.control.purge()\n"
+            "WelcomeEmail.objects.update(enqueued_at=None)\n"
+            "sweep_welcome_emails.apply_async(expires=0.1)\n"
+        )
+        time.sleep(0.1)
+        with desk.worker():
+            desk.wait_for(lambda: b"revoked" in desk.log.read_bytes())
+            state, results = desk.run(
+                "answer([WelcomeEmail.objects.get().state, TaskResult.objects.count()])"
+            )
+    assert (state, results) == ("queued", 0)

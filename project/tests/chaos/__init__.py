@@ -1,1 +1,0 @@
-"""The whole works under every fault that can be caused: `make chaos`."""
