@@ -1,6 +1,5 @@
 """MAIL_RATE: no more mails in a time than the mail server's owner allows."""
 
-import os
 
 import pytest
 from django.core import mail
@@ -48,13 +47,12 @@ def unused_tcp_port() -> int:
 
 
 @pytest.mark.redis
-@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="REDIS_URL is not set")
 def test_all_workers_share_one_rate(settings):
     with redis_database() as url:
         settings.REDIS_URL, settings.MAIL_INTERVAL = url, 5
-        assert turns(5) == pytest.approx([0, 5, 10, 15, 20], abs=0.5)
+        assert turns(5) == pytest.approx([0, 5, 10, 15, 20], abs=2)
         pace.client.cache_clear()  # another process
-        assert turns(2) == pytest.approx([25, 25], abs=0.5)
+        assert turns(2) == pytest.approx([25, 25], abs=2)
     pace.client.cache_clear()
 
 

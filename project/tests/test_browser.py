@@ -1,8 +1,6 @@
 """Pages in a real browser, under the real Content-Security-Policy."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -10,60 +8,48 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from knox.models import AuthToken
+from playwright.sync_api import Browser, Page
 
 from members.models import Member
 from members.registration import register_member
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def page(live_server, monkeypatch) -> Iterator[sync_api.Page]:
+def page(browser: Browser, live_server) -> Iterator[Page]:
     """A page that notes what it asks other hosts for, and what its policy refuses."""
-    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's own loop
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_page(base_url=live_server.url)
-        page.foreign = []
-        page.complaints = []
-        ours = (live_server.url, "data:", "blob:")
-        # What the policy refuses was never sent.
-        for event in ("requestfinished", "requestfailed"):
-            page.on(
-                event,
-                lambda request: (
-                    request.url.startswith(ours)
-                    or request.failure == "csp"
-                    or page.foreign.append(request.url)
-                ),
-            )
+    page = browser.new_page(base_url=live_server.url)
+    page.foreign = []
+    page.complaints = []
+    ours = (live_server.url, "data:", "blob:")
+    # What the policy refuses was never sent.
+    for event in ("requestfinished", "requestfailed"):
         page.on(
-            "console",
-            lambda message: message.type == "error" and page.complaints.append(message.text),
+            event,
+            lambda request: (
+                request.url.startswith(ours)
+                or request.failure == "csp"
+                or page.foreign.append(request.url)
+            ),
         )
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        yield page
-        browser.close()
+    page.on(
+        "console",
+        lambda message: message.type == "error" and page.complaints.append(message.text),
+    )
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    yield page
+    page.close()
 
 
-def log_in(page: sync_api.Page, staff, url: str) -> None:
+def log_in(page: Page, staff, url: str) -> None:
     client = Client()
     client.force_login(staff)
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
 
 
-def register(page: sync_api.Page, username: str) -> dict:
+def register(page: Page, username: str) -> dict:
     """Fill in and send Swagger UI's form; its answer."""
     operation = page.locator("#operations-members-members_register_create")
     operation.locator(".opblock-summary-control").click()

@@ -57,8 +57,6 @@ def test_sqlite_needs_no_lock():
 @pytest.mark.mysql
 @pytest.mark.django_db
 def test_of_two_that_prepare_one_database_the_second_waits(monkeypatch):
-    if connection.vendor != "mysql":
-        pytest.skip("needs DATABASE_URL=mysql://…")
     monkeypatch.setenv("MIGRATE_WAIT", "0")
     other = connection.copy()
     try:
@@ -87,7 +85,6 @@ def test_whoever_waits_for_a_lock_is_told_before_the_connection_is_cut():
 
 
 @pytest.mark.mysql
-@pytest.mark.skipif(connection.vendor != "mysql", reason="needs MySQL in DATABASE_URL")
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_says_nothing_fails_the_statement_of_who_serves(monkeypatch):
     monkeypatch.setattr(database, "SILENCE", 1)
@@ -135,8 +132,6 @@ def test_an_authority_that_cannot_be_read_stops_the_start(monkeypatch):
 @pytest.mark.django_db
 @pytest.mark.parametrize(("zone", "warnings"), [("UTC", 0), ("Mars/Olympus", 1)])
 def test_a_mysql_without_time_zones_is_told_of(settings, zone, warnings):
-    if connection.vendor != "mysql":
-        pytest.skip("needs DATABASE_URL=mysql://…")
     lines = []
     settings.TIME_ZONE = zone
     database.warn_about_time_zones(lines.append)
