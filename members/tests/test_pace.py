@@ -1,6 +1,5 @@
 """MAIL_RATE: no more mails in a time than the mail server's owner allows."""
 
-
 import pytest
 from django.core import mail
 
