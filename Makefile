@@ -28,6 +28,16 @@ coverage: $(VENV)/.dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# Files or folders of OF (pyproject.toml lists what is mutated). Each survivor is shown: a test is
+# missing, or the change changes nothing.
+mutants: $(VENV)/.dev
+	@test -n "$(OF)" || { echo "Of which files? make mutants OF=library/isbn.py"; exit 1; }
+	@rm -rf mutants && mkdir mutants
+	$(BIN)/mutmut run $(foreach path,$(OF),'$(subst /,.,$(path:.py=)).*') >mutants/log || { tail -n 60 mutants/log; exit 1; }
+	@$(BIN)/mutmut results --all true | grep -v 'not checked' >mutants/results
+	@for name in $$(awk -F': ' '$$2 == "survived" || $$2 == "no tests" {print $$1}' mutants/results); do $(BIN)/mutmut show $$name; done
+	@awk -F': ' '{n++; s[$$2]++} END {for (k in s) printf "%s: %d, ", k, s[k]; printf "%d %% of %d killed\n", 100 * (s["killed"] + s["timeout"]) / n, n}' mutants/results
+
 # They hold nothing of value: Redis is flushed. CHAOS_MYSQL and CHAOS_REDIS name their containers.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m project.tests.chaos

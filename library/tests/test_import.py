@@ -3,6 +3,7 @@ import io
 import os
 import random
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from library import catalogue
+from library.management.commands import import_books
 from library.models import Book
 
 from .books import SPELLINGS, THE_BOOK, add, index_is_right, isbn_number
@@ -55,6 +57,11 @@ def imported(*rows: str, **options: Any) -> str:
 def refused(name: str = "books.refused.csv") -> list[dict[str, str]]:
     with open(name, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def in_batches_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    smaller = partial(catalogue.import_entries, batch_size=size)
+    monkeypatch.setattr(import_books, "import_entries", smaller)
 
 
 def reason(*rows: str) -> str:
@@ -229,7 +236,7 @@ def test_the_same_isbn_with_the_same_data_counts_as_same():
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_the_same_isbn_with_other_data_is_refused_naming_the_earlier_row(monkeypatch, size):
-    monkeypatch.setattr(catalogue.import_entries, "__defaults__", (False, size))
+    in_batches_of(size, monkeypatch)
     assert reason(ROW, ROW.replace("Emma", "Emily")) == ("row 2 has the same ISBN with other data")
     assert Book.objects.get().title == "Emma"
 
@@ -525,7 +532,7 @@ def test_the_file_of_refused_rows_may_be_named(folder):
     ],
 )
 def test_what_was_done_before_an_interruption_stays_and_is_said(monkeypatch, error, says, code):
-    monkeypatch.setattr(catalogue.import_entries, "__defaults__", (False, 2))
+    in_batches_of(2, monkeypatch)
     save = catalogue.save_books
 
     def interrupted(books: list[Book], dry_run: bool) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import os
 import tempfile
 
 KEPT = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
-KEPT_PREFIXES = ("PYTEST_", "PYTHON", "COVERAGE_", "LD_")
+KEPT_PREFIXES = ("PYTEST_", "PYTHON", "COVERAGE_", "MUTANT_", "LD_")
 worker = os.environ.get("PYTEST_XDIST_WORKER")  # its environment is already its controller's
 
 for name in os.environ:
