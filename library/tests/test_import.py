@@ -97,7 +97,7 @@ def test_the_same_file_twice_changes_nothing_and_says_so():
     assert (after.pk, after.updated_at) == (before.pk, before.updated_at)
 
 
-@pytest.mark.parametrize(("row", "field"), zip(OTHERS, FIELDS, strict=True), ids=FIELDS)
+@pytest.mark.parametrize(("row", "field"), list(zip(OTHERS, FIELDS, strict=True)), ids=FIELDS)
 def test_a_row_that_changes_one_column_is_a_change(row, field):
     imported(HEADER, ROW)
     past = timezone.now() - timedelta(days=9)
