@@ -1,5 +1,7 @@
 # make run    the whole tool on this machine, until Ctrl-C
 # make test   the suite that needs no server
+# make coverage   the suite, and which lines nothing runs
+# make mutants OF=library/isbn.py   which changes of the code no test notices
 # make chaos  every fault against real processes, on the MySQL and Redis of DATABASE_URL and REDIS_URL
 # make messages  collects the strings for translation and compiles them
 # make check  lint, types, migrations, schema, translations
@@ -10,14 +12,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT DATA_DIR
 
-.PHONY: run test check chaos messages backup restore
+.PHONY: run test coverage mutants check chaos messages backup restore
 .DEFAULT_GOAL := run
 
 run: staticfiles/staticfiles.json
 	@exec $(BIN)/python manage.py run
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto $(PYTEST)
+
+coverage: PYTEST ?= -n auto
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# Files or folders of OF (pyproject.toml lists what is mutated). Each survivor is shown: a test is
+# missing, or the change changes nothing.
+mutants: $(VENV)/.dev
+	@test -n "$(OF)" || { echo "Of which files? make mutants OF=library/isbn.py"; exit 1; }
+	@rm -rf mutants && mkdir mutants
+	$(BIN)/mutmut run $(foreach path,$(OF),'$(subst /,.,$(path:.py=)).*') >mutants/log || { tail -n 60 mutants/log; exit 1; }
+	@$(BIN)/mutmut results --all true | grep -v 'not checked' >mutants/results
+	@for name in $$(awk -F': ' '$$2 == "survived" || $$2 == "no tests" {print $$1}' mutants/results); do $(BIN)/mutmut show $$name; done
+	@awk -F': ' '{n++; s[$$2]++} END {for (k in s) printf "%s: %d, ", k, s[k]; printf "%d %% of %d killed\n", 100 * (s["killed"] + s["timeout"]) / n, n}' mutants/results
 
 # They hold nothing of value: Redis is flushed. CHAOS_MYSQL and CHAOS_REDIS name their containers.
 chaos: $(VENV)/.dev

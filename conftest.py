@@ -1,10 +1,26 @@
-"""Fixtures of every app's tests."""
+"""Fixtures of every app's tests, and which of them can run here."""
+
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
+from django.utils import translation
 from rest_framework.test import APIClient
+
+from project import breaker
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +33,9 @@ def quick_and_plain(settings) -> None:
     memory = "django.core.cache.backends.locmem.LocMemCache"
     settings.CACHES = {"default": {"BACKEND": memory}}
     cache.clear()
+    translation.deactivate()  # of the request before
+    for each in (breaker.broker, breaker.cache, breaker.health):
+        each.reset()
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +63,47 @@ def staff_api(staff) -> APIClient:
     return client
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Playwright's event loop stays in this thread until the last test; Django is to ignore it.
+        patch.setattr("django.utils.asyncio.get_running_loop", Mock(side_effect=RuntimeError))
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+
+
+# What a marked test needs, and how long it may take.
+MISSING = {
+    "mysql": connection.vendor != "mysql" and "set DATABASE_URL=mysql://…",
+    "redis": not os.environ.get("REDIS_URL") and "set REDIS_URL",
+    "browser": not CHROMIUM and "install Chromium or Chrome",
+}
+LONG = {"worker", "browser"}
+LONG_TIMEOUT = 300  # seconds
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "a test that cannot run fails; leave out by name: -m 'not browser'"
+    parser.addoption("--no-skips", action="store_true", help=text)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if connection.vendor != "mysql":
-        for item in items:
-            if "mysql" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="needs MySQL in DATABASE_URL"))
+    for item in items:
+        for name, cure in MISSING.items():
+            if cure and name in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"{name}: {cure}"))
+        if LONG & set(item.keywords):
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.config.option.no_skips:
+        report.outcome = "failed"
+        report.longrepr = f"Skipped with --no-skips: {report.longreprtext}"
+    return report

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from members.mail import tasks
 from members.models import Member, WelcomeEmail
-from project import breaker
 
 
 @contextmanager
@@ -26,15 +25,6 @@ def redis_database() -> Iterator[str]:
         redis.flushdb()
         yield url
         redis.flushdb()
-
-
-@pytest.fixture(autouse=True)
-def rested_breakers():
-    breaker.broker.reset()
-    breaker.cache.reset()
-    yield
-    breaker.broker.reset()
-    breaker.cache.reset()
 
 
 @pytest.fixture(autouse=True)

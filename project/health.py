@@ -1,14 +1,9 @@
 """What load balancers and monitors ask."""
 
-from typing import Any
-
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from drf_spectacular.utils import extend_schema
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -88,15 +83,8 @@ def broker_state() -> str:
     if not settings.REDIS_URL:
         return "ok"  # folders on our own disk
     try:
-        with breaker.health, Redis.from_url(settings.REDIS_URL, **LIMITS) as redis:
+        with breaker.redis_at_a_glance() as redis:
             redis.ping()
     except Exception:
         return "down"
     return "ok"
-
-
-LIMITS: dict[str, Any] = {
-    "socket_timeout": 0.5,
-    "socket_connect_timeout": 0.5,
-    "retry": Retry(NoBackoff(), 0),
-}

@@ -3,6 +3,7 @@ import io
 import os
 import random
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from library import catalogue
+from library.management.commands import import_books
 from library.models import Book
 
 from .books import SPELLINGS, THE_BOOK, add, index_is_right, isbn_number
@@ -24,6 +26,8 @@ pytestmark = pytest.mark.django_db
 
 HEADER = "title,author,publication_year,isbn"
 ROW = f"Emma,Jane Austen,1815,{THE_BOOK}"
+FIELDS = ("title", "author", "publication_year")
+OTHERS = [ROW.replace("Emma", "EMMA"), ROW.replace("Jane", "J."), ROW.replace("1815", "1816")]
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +61,11 @@ def refused(name: str = "books.refused.csv") -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def in_batches_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    smaller = partial(catalogue.import_entries, batch_size=size)
+    monkeypatch.setattr(import_books, "import_entries", smaller)
+
+
 def reason(*rows: str) -> str:
     """Why the last of ROWS is refused, under the usual header."""
     imported(HEADER, *rows)
@@ -86,6 +95,22 @@ def test_the_same_file_twice_changes_nothing_and_says_so():
     assert "Nothing has changed." in output
     after = Book.objects.get()
     assert (after.pk, after.updated_at) == (before.pk, before.updated_at)
+
+
+@pytest.mark.parametrize(("row", "field"), list(zip(OTHERS, FIELDS, strict=True)), ids=FIELDS)
+def test_a_row_that_changes_one_column_is_a_change(row, field):
+    imported(HEADER, ROW)
+    past = timezone.now() - timedelta(days=9)
+    Book.objects.update(updated_at=past)
+    before = Book.objects.values(*FIELDS).get()
+    output = imported(HEADER, row)
+    assert counts(output) == {"read": 1, "new": 0, "changed": 1, "same": 0, "refused": 0}
+    book = Book.objects.get()
+    after = {name: getattr(book, name) for name in FIELDS}
+    assert {name for name in FIELDS if after[name] != before[name]} == {field}
+    assert ",".join(map(str, after.values())) in row
+    assert book.updated_at > past
+    assert index_is_right()
 
 
 def test_only_changed_rows_are_written():
@@ -228,10 +253,11 @@ def test_the_same_isbn_with_the_same_data_counts_as_same():
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-def test_the_same_isbn_with_other_data_is_refused_naming_the_earlier_row(monkeypatch, size):
-    monkeypatch.setattr(catalogue.import_entries, "__defaults__", (False, size))
-    assert reason(ROW, ROW.replace("Emma", "Emily")) == ("row 2 has the same ISBN with other data")
-    assert Book.objects.get().title == "Emma"
+@pytest.mark.parametrize("other", OTHERS, ids=FIELDS)
+def test_the_same_isbn_with_other_data_is_refused_naming_the_earlier_row(monkeypatch, size, other):
+    in_batches_of(size, monkeypatch)
+    assert reason(ROW, other) == "row 2 has the same ISBN with other data"
+    assert Book.objects.values_list(*FIELDS).get() == ("Emma", "Jane Austen", 1815)
 
 
 def test_a_refused_row_does_not_take_its_isbn():
@@ -525,7 +551,7 @@ def test_the_file_of_refused_rows_may_be_named(folder):
     ],
 )
 def test_what_was_done_before_an_interruption_stays_and_is_said(monkeypatch, error, says, code):
-    monkeypatch.setattr(catalogue.import_entries, "__defaults__", (False, 2))
+    in_batches_of(2, monkeypatch)
     save = catalogue.save_books
 
     def interrupted(books: list[Book], dry_run: bool) -> tuple[int, int]:

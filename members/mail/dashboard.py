@@ -17,11 +17,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from redis import Redis
 
 from project import breaker
 from project.desk import age, bounded, moment
-from project.health import LIMITS
 
 from .admin import OLDEST_FIRST
 from .filters import retrying, sent_since
@@ -194,7 +192,7 @@ def queue_length() -> int | None:
         if not settings.REDIS_URL:
             folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"])
             return sum(1 for _ in folder.glob(f"*.{queue}.msg"))
-        with breaker.broker, Redis.from_url(settings.REDIS_URL, **LIMITS) as redis:
+        with breaker.redis_at_a_glance() as redis:
             return cast(int, redis.llen(queue))
     except Exception as error:  # Redis and the operating system raise what they like
         logger.warning("The length of the queue is unknown: %r", error)

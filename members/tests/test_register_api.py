@@ -132,7 +132,6 @@ def test_no_json_makes_a_server_error(api, body):
 
 
 @pytest.mark.mysql
-@pytest.mark.skipif(connection.vendor != "mysql", reason="DATABASE_URL names no MySQL")
 @pytest.mark.django_db(transaction=True)
 def test_a_race_for_one_username_has_one_winner(delay):
     def register(number: int) -> int:

@@ -2,18 +2,7 @@ import random
 
 import pytest
 
-from project import breaker
 from project.api import throttling
-
-
-@pytest.fixture(autouse=True)
-def rested_breakers():
-    breakers = breaker.broker, breaker.cache, breaker.health
-    for each in breakers:
-        each.reset()
-    yield
-    for each in breakers:
-        each.reset()
 
 
 @pytest.fixture

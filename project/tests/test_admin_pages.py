@@ -7,13 +7,17 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
 from library.models import Book
+from library.tests.books import isbn_number
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
+from project.desk import DeskAdmin
 from project.site import MENU
 
 ADMIN_MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -122,6 +126,48 @@ def test_no_page_names_another_server(served, rows):
 def test_every_registered_model_is_in_the_menu_once():
     listed = [name for _, names in MENU.values() for name in names]
     assert sorted(listed) == sorted(model.__name__ for model in admin.site._registry)
+
+
+LONG_LISTS = [model for model in ADMIN_MODELS if isinstance(admin.site._registry[model], DeskAdmin)]
+
+
+@pytest.mark.parametrize("model", LONG_LISTS, ids=lambda model: model._meta.label)
+@pytest.mark.parametrize("query", ["", "?q=ann", "?q=9780340839935", "?all=", "?all=&q=e", "?p=2"])
+def test_no_list_counts_without_a_bound(served, rows, model, query):
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    with CaptureQueriesContext(connection) as queries:
+        served.get(reverse(f"{name}_changelist") + query)
+    assert unbounded(queries, "COUNT(") == []
+
+
+@pytest.mark.parametrize("query", ["", "?all=", "?q=dune", "?q=dune&all=", "?published=1950-1999"])
+def test_a_list_of_many_pages_reads_one(served, monkeypatch, query):
+    monkeypatch.setattr(admin.site._registry[Book], "list_per_page", 2)
+    books = [Book(title="Dune", author=str(n), publication_year=1965) for n in range(5)]
+    for number, book in enumerate(books):
+        book.isbn = isbn_number(number)
+    Book.objects.bulk_create(books)
+    with CaptureQueriesContext(connection) as queries:
+        page = served.get(reverse("admin:library_book_changelist") + query)
+    assert len(page.context["cl"].result_list) == 2
+    assert page.context["cl"].result_count == 5
+    assert unbounded(queries, "COUNT(") == []
+    # Search names the ids of one page.
+    assert [sql for sql in unbounded(queries, "publication_year") if " IN (" not in sql] == []
+
+
+@pytest.mark.parametrize("search", ["", "?q=dune"])
+def test_an_action_on_all_rows_counts_with_a_bound(served, rows, search):
+    book = Book.objects.get()
+    action = {"action": "delete_selected", "select_across": "1", "_selected_action": book.pk}
+    with CaptureQueriesContext(connection) as queries:
+        page = served.post(reverse("admin:library_book_changelist") + search, action)
+    assert "Are you sure" in page.content.decode()
+    assert unbounded(queries, "COUNT(") == []
+
+
+def unbounded(queries: CaptureQueriesContext, part: str) -> list[str]:
+    return [q["sql"] for q in queries if part in q["sql"] and "LIMIT" not in q["sql"]]
 
 
 @pytest.mark.django_db

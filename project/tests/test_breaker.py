@@ -5,13 +5,16 @@ import pytest
 from project.breaker import Breaker, CircuitOpenError
 
 
-def test_after_a_failure_calls_fail_at_once_and_then_are_tried_again():
-    breaker = Breaker(rest=0.05)
+def test_after_a_failure_calls_fail_at_once_and_then_are_tried_again(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    breaker = Breaker(rest=10)
     with pytest.raises(OSError), breaker:
         raise OSError
+    now += 9.9
     with pytest.raises(CircuitOpenError), breaker:
         pytest.fail("was called")
-    time.sleep(0.06)
+    now += 0.2
     with breaker:
         pass
 

@@ -1,69 +1,57 @@
 """Pages in a real browser, under the real Content-Security-Policy."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from knox.models import AuthToken
+from playwright.sync_api import Browser, Page, expect
 
+from library.models import Book
 from members.models import Member
 from members.registration import register_member
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def page(live_server, monkeypatch) -> Iterator[sync_api.Page]:
+def page(browser: Browser, live_server) -> Iterator[Page]:
     """A page that notes what it asks other hosts for, and what its policy refuses."""
-    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's own loop
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_page(base_url=live_server.url)
-        page.foreign = []
-        page.complaints = []
-        ours = (live_server.url, "data:", "blob:")
-        # What the policy refuses was never sent.
-        for event in ("requestfinished", "requestfailed"):
-            page.on(
-                event,
-                lambda request: (
-                    request.url.startswith(ours)
-                    or request.failure == "csp"
-                    or page.foreign.append(request.url)
-                ),
-            )
+    page = browser.new_page(base_url=live_server.url)
+    page.foreign = []
+    page.complaints = []
+    ours = (live_server.url, "data:", "blob:")
+    # What the policy refuses was never sent.
+    for event in ("requestfinished", "requestfailed"):
         page.on(
-            "console",
-            lambda message: message.type == "error" and page.complaints.append(message.text),
+            event,
+            lambda request: (
+                request.url.startswith(ours)
+                or request.failure == "csp"
+                or page.foreign.append(request.url)
+            ),
         )
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        yield page
-        browser.close()
+    page.on(
+        "console",
+        lambda message: message.type == "error" and page.complaints.append(message.text),
+    )
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    yield page
+    page.close()
 
 
-def log_in(page: sync_api.Page, staff, url: str) -> None:
+def log_in(page: Page, staff, url: str) -> None:
     client = Client()
     client.force_login(staff)
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
 
 
-def register(page: sync_api.Page, username: str) -> dict:
+def register(page: Page, username: str) -> dict:
     """Fill in and send Swagger UI's form; its answer."""
     operation = page.locator("#operations-members-members_register_create")
     operation.locator(".opblock-summary-control").click()
@@ -145,3 +133,82 @@ def test_a_welcome_email_is_previewed_and_held_by_keyboard(page, staff, live_ser
     page.get_by_text("1 e-mail is on hold.").wait_for()
     assert page.foreign == []
     assert page.complaints == []
+
+
+@pytest.fixture
+def books(page, staff, live_server) -> Page:
+    """The list of books, of which one is there."""
+    Book.objects.create(title="Dune", author="Herbert", publication_year=1965, isbn="9780340839935")
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("admin:library_book_changelist"))
+    return page
+
+
+def test_a_slash_goes_to_the_search_and_selects_what_is_there(books):
+    books.goto(reverse("admin:library_book_changelist") + "?q=dune")
+    search = books.locator("#searchbar")
+    expect(search).not_to_be_focused()
+    books.keyboard.press("/")
+    expect(search).to_be_focused()
+    books.keyboard.type("emma")
+    expect(search).to_have_value("emma")
+
+
+@pytest.mark.parametrize("modifier", ["Control", "Alt", "Meta"])
+def test_a_slash_with_a_modifier_is_not_the_search(books, modifier):
+    books.keyboard.press(f"{modifier}+/")
+    expect(books.locator("#searchbar")).not_to_be_focused()
+
+
+def test_a_slash_while_typing_is_a_slash(books):
+    books.locator("#searchbar").press_sequentially("and/or")
+    expect(books.locator("#searchbar")).to_have_value("and/or")
+    books.goto(reverse("admin:library_book_add"))
+    books.locator("#id_title").press_sequentially("and/or")
+    expect(books.locator("#id_title")).to_have_value("and/or")
+
+
+@pytest.mark.parametrize("keys", ["Control+s", "Meta+s", "Control+S"])
+def test_ctrl_s_saves_the_form_also_while_typing(books, keys):
+    book = Book.objects.get()
+    books.goto(reverse("admin:library_book_change", args=[book.pk]))
+    books.locator("#id_title").fill("Dune Messiah")
+    with books.expect_navigation():
+        books.keyboard.press(keys)
+    book.refresh_from_db()
+    assert book.title == "Dune Messiah"
+    assert books.url.endswith(reverse("admin:library_book_changelist"))
+
+
+@pytest.mark.parametrize("keys", ["s", "Control+Alt+s", "Control+d"])
+def test_other_keys_save_nothing(books, keys):
+    book = Book.objects.get()
+    address = reverse("admin:library_book_change", args=[book.pk])
+    books.goto(address)
+    books.evaluate(
+        "document.querySelector('[name=_save]').form.addEventListener('submit',"
+        " (event) => { event.preventDefault(); document.title = 'submitted'; })"
+    )
+    books.locator("#id_title").focus()
+    books.keyboard.press(keys)
+    assert books.title() != "submitted"
+    books.keyboard.press("Control+s")  # what would have been seen
+    assert books.title() == "submitted"
+
+
+def test_a_chosen_filter_applies_at_once_beside_the_search(books):
+    books.goto(reverse("admin:library_book_changelist") + "?q=dune")
+    with books.expect_navigation():
+        books.get_by_label("Published").select_option("1950 – 1999")
+    assert parse_qs(urlsplit(books.url).query) == {"q": ["dune"], "published": ["1950-1999"]}
+    expect(books.locator("#result_list tbody tr")).to_have_count(1)
+    with books.expect_navigation():
+        books.get_by_label("Published").select_option("2020 –")
+    expect(books.get_by_text("Nothing fits.")).to_be_visible()
+
+
+def test_an_empty_search_leaves_no_trace_in_the_address(books):
+    books.locator("#searchbar").fill("  ")
+    with books.expect_navigation():
+        books.keyboard.press("Enter")
+    assert urlsplit(books.url).query == ""

@@ -54,7 +54,6 @@ def problem(response, status: int) -> dict:
             "surrogate_characters_not_allowed",
         ),
     ],
-    ids=lambda value: repr(value[:20]),
 )
 def test_hostile_bodies(web, body, code):
     errors = problem(web.post(REGISTER, body, content_type="application/json"), 400)["errors"]

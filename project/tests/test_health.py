@@ -85,7 +85,7 @@ def test_while_publishing_is_given_up_health_still_asks(api, settings, monkeypat
     with pytest.raises(OSError), breaker.broker:
         raise OSError
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(health.Redis, "ping", lambda redis: True)
+    monkeypatch.setattr(breaker.Redis, "ping", lambda redis: True)
     assert api.get(READY).json()["broker"] == "ok"
 
 
@@ -98,6 +98,6 @@ def test_a_silent_broker_delays_one_probe_not_every(api, settings, monkeypatch):
         raise TimeoutError
 
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(health.Redis, "ping", silent)
+    monkeypatch.setattr(breaker.Redis, "ping", silent)
     assert [api.get(READY).json()["broker"] for _ in range(3)] == ["down"] * 3
     assert len(pings) == 1

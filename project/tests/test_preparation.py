@@ -59,8 +59,6 @@ def test_sqlite_needs_no_lock():
 @pytest.mark.mysql
 @pytest.mark.django_db
 def test_of_two_that_prepare_one_database_the_second_waits(monkeypatch):
-    if connection.vendor != "mysql":
-        pytest.skip("needs DATABASE_URL=mysql://…")
     monkeypatch.setenv("MIGRATE_WAIT", "0")
     other = connection.copy()
     try:
@@ -178,8 +176,6 @@ def test_an_authority_that_cannot_be_read_stops_the_start(monkeypatch):
 @pytest.mark.django_db
 @pytest.mark.parametrize(("zone", "warnings"), [("UTC", 0), ("Mars/Olympus", 1)])
 def test_a_mysql_without_time_zones_is_told_of(settings, zone, warnings):
-    if connection.vendor != "mysql":
-        pytest.skip("needs DATABASE_URL=mysql://…")
     lines = []
     settings.TIME_ZONE = zone
     database.warn_about_time_zones(lines.append)

@@ -1,3 +1,4 @@
+import openapi_spec_validator
 import pytest
 from django.core.management import call_command
 
@@ -25,11 +26,8 @@ def test_spectacular_has_nothing_to_say(tmp_path, capsys):
 
 
 def test_it_is_openapi_3_1(schema):
-    validator = pytest.importorskip(
-        "openapi_spec_validator", reason="openapi-spec-validator is not installed"
-    )
     assert schema["openapi"] == "3.1.0"
-    validator.validate(schema)
+    openapi_spec_validator.validate(schema)
 
 
 @pytest.mark.parametrize(

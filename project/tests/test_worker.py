@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from members.conftest import redis_database
 from project import tasks, worker
 
-redis_needed = pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="needs Redis")
+redis_needed = pytest.mark.redis
 
 
 class Rounds(threading.Event):

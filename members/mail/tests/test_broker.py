@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from redis import Redis
@@ -57,13 +58,23 @@ def register_three(redis_url: str, tmp_path) -> tuple[list[int], list[float], in
     return list(statuses), list(seconds), left
 
 
+def connections(server: socket.socket) -> int:
+    """How many clients wait to be accepted."""
+    server.setblocking(False)
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
+
+
 def test_a_refusing_broker_costs_next_to_nothing(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     statuses, seconds, left = register_three(f"redis://127.0.0.1:{port}/0", tmp_path)
     assert statuses == [201] * 3
     assert left == 3
-    assert min(seconds) < 0.4
     assert max(seconds) < 3, "none waits; the first also imports the client"
 
 
@@ -71,15 +82,14 @@ def test_a_silent_broker_costs_a_second_once(tmp_path):
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:  # accepts, never answers
         port = silent.getsockname()[1]
         statuses, seconds, left = register_three(f"redis://127.0.0.1:{port}/0", tmp_path)
+        asked = connections(silent)
     assert statuses == [201] * 3
     assert left == 3
-    assert 0.9 < seconds[0] < 4, "cache and broker together, and the client's import"
-    assert min(seconds) < 0.4
-    assert max(seconds[1:]) < 0.8, "the others wait for neither"
+    assert max(seconds) < 4, "cache and broker together, and the client's import"
+    assert asked == 2, "cache and broker, by the first registration alone"
 
 
 @pytest.mark.redis
-@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="REDIS_URL is not set")
 def test_a_broker_that_answers_gets_the_messages(tmp_path):
     with redis_database() as url, Redis.from_url(url) as redis:
         statuses, seconds, left = register_three(url, tmp_path)

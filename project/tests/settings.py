@@ -1,0 +1,24 @@
+"""The settings of a test run: nothing of the shell's environment, nothing in the developer's var/.
+
+Named by --ds, so pytest-django loads it before anything of the project, in every process of the
+run. Child processes inherit the environment that it leaves.
+"""
+
+import os
+import tempfile
+
+KEPT = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
+KEPT_PREFIXES = ("PYTEST_", "PYTHON", "COVERAGE_", "MUTANT_", "LD_")
+worker = os.environ.get("PYTEST_XDIST_WORKER")  # its environment is already its controller's
+
+for name in os.environ:
+    if not worker and name not in KEPT and not name.startswith(KEPT_PREFIXES):
+        del os.environ[name]
+if worker:
+    os.environ["DATA_DIR"] = os.path.join(os.environ["DATA_DIR"], worker)
+else:
+    folder = tempfile.TemporaryDirectory(prefix="library-desk-tests-")  # gone with this process
+    os.environ["DATA_DIR"] = folder.name
+os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"  # of child processes
+
+from project.settings import *  # noqa: E402, F403
