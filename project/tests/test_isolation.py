@@ -25,9 +25,7 @@ CHOSEN = [
     "project/tests/test_isolation.py::test_a_process_writes_into_a_folder_of_its_own",
     "project/tests/test_isolation.py::test_a_child_process_inherits_the_clean_environment",
     "project/tests/test_env.py",
-    "project/tests/test_sending.py",
     "library/tests/test_admin.py",
-    "members/tests/test_ledger.py",
     "members/tests/test_registration.py",
     "members/tests/test_register_api.py",
 ]
