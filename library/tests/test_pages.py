@@ -7,6 +7,7 @@ import pytest
 from django.core import signing
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from drf_spectacular.generators import SchemaGenerator
 
 from library.models import Book
 from project.api import pagination
@@ -79,3 +80,71 @@ def test_a_cursor_whose_keys_fit_no_more_is_out_of_date(api, key):
     assert [(error["field"], error["message"]) for error in response.json()["errors"]] == [
         ("cursor", "This cursor is out of date.")
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("?cursor=abc", "This is no cursor of ours: take it from “next” or “previous”."),
+        ("?cursor={cursor}x", "This is no cursor of ours: take it from “next” or “previous”."),
+        (
+            "?ordering=-title&cursor={cursor}",
+            "This cursor belongs to another ordering or other filters.",
+        ),
+        ("?page_size=201", "Write a number from 1 to 200."),
+        ("?count=yes", "Write true or false."),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_said(api, address, message):
+    for _ in range(2):
+        add()
+    following = api.get(f"{BOOKS}?page_size=1").json()["next"]
+    cursor = parse_qs(urlsplit(following).query)["cursor"][0]
+    response = api.get(BOOKS + address.replace("{cursor}", cursor))
+    assert response.status_code == 400
+    assert [error["message"] for error in response.json()["errors"]] == [message]
+
+
+def test_pages_are_described_in_the_schema():
+    schema = SchemaGenerator().get_schema(public=True)
+    listing = schema["paths"]["/api/v1/books/"]["get"]
+    described = {
+        given["name"]: given
+        for given in listing["parameters"]
+        if given["name"] in ("cursor", "page_size", "count")
+    }
+    assert described == {
+        "cursor": {
+            "in": "query",
+            "required": False,
+            "name": "cursor",
+            "description": "Where the page begins: taken from `next` or `previous`, together "
+            "with the same filters and ordering.",
+            "schema": {"type": "string"},
+        },
+        "page_size": {
+            "in": "query",
+            "required": False,
+            "name": "page_size",
+            "description": "Results per page.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+        },
+        "count": {
+            "in": "query",
+            "required": False,
+            "name": "count",
+            "description": "`true` adds `count`, the number of all results. "
+            "Counting a large catalogue takes longer than reading a page of it.",
+            "schema": {"type": "boolean", "default": False},
+        },
+    }
+    page = schema["components"]["schemas"]["PaginatedBookList"]
+    assert page["required"] == ["next", "previous", "results"]
+    link = {"type": ["string", "null"], "format": "uri"}
+    assert page["properties"] == {
+        "count": {"type": "integer", "minimum": 0, "description": "With `count=true` only."},
+        "next": {**link, "description": "The following page; null on the last."},
+        "previous": {**link, "description": "The page before; null on the first."},
+        "results": {"type": "array", "items": {"$ref": "#/components/schemas/Book"}},
+    }
+    assert page["type"] == "object"
