@@ -113,6 +113,7 @@ def test_pages_are_described_in_the_schema():
         for given in listing["parameters"]
         if given["name"] in ("cursor", "page_size", "count")
     }
+    assert described["cursor"].pop("schema")["type"] == "string"
     assert described == {
         "cursor": {
             "in": "query",
@@ -120,7 +121,6 @@ def test_pages_are_described_in_the_schema():
             "name": "cursor",
             "description": "Where the page begins: taken from `next` or `previous`, together "
             "with the same filters and ordering.",
-            "schema": {"type": "string"},
         },
         "page_size": {
             "in": "query",
