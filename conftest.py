@@ -104,6 +104,6 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.skipped and item.config.option.no_skips:
-        report.outcome = "failed"
-        report.longrepr = f"Skipped with --no-skips: {report.longreprtext}"
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"Skipped with --no-skips: {reason}"
     return report
