@@ -4,6 +4,7 @@
 # make mutants OF=library/isbn.py   which changes of the code no test notices
 # make chaos  every fault against real processes, on the MySQL and Redis of DATABASE_URL and REDIS_URL
 # make messages  collects the strings for translation and compiles them
+# make schema    writes the API's description anew (project/api/openapi.yaml)
 # make check  lint, types, migrations, schema, translations
 # make backup / make restore FILE=…  the compose stack's database
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT DATA_DIR
 
-.PHONY: run test coverage mutants check chaos messages backup restore
+.PHONY: run test coverage mutants schema check chaos messages backup restore
 .DEFAULT_GOAL := run
 
 run: staticfiles/staticfiles.json
@@ -49,6 +50,10 @@ check: $(VENV)/.dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# Committed, so that a review sees what changes for integrators.
+schema: $(VENV)/.dev
+	$(BIN)/python manage.py spectacular --file project/api/openapi.yaml
 
 # Collects the strings (needs gettext), then compiles what locale/ holds; both are committed.
 messages: $(VENV)/.dev
