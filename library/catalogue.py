@@ -433,7 +433,7 @@ class SeenIsbns:
 
     def before(self, book: Book, row: int) -> bool:
         """Whether the same book came before; Refused where it came with other data."""
-        data = f"{book.title}\n{book.author}\n{book.publication_year}"
+        data = repr((book.title, book.author, book.publication_year))
         digest = blake2b(data.encode(), digest_size=16).digest()
         number = int(book.isbn)
         known = self.database.execute("SELECT line, digest FROM seen WHERE isbn = ?", [number])

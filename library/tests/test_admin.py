@@ -1,7 +1,10 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.urls import reverse
+from django.utils import timezone
 
 from library.admin import BookForm, BookPaginator
 from library.models import Book
@@ -70,6 +73,13 @@ def test_a_duplicate_saved_at_the_same_moment_is_a_form_error(desk, monkeypatch)
     assert Book.objects.get().title == "Dune"
 
 
+def test_the_title_of_a_duplicate_is_text_and_no_html(desk):
+    book(title="<b>Dune</b>")
+    html = desk.post(ADD, DUNE | {"isbn": "0340839937"}).content.decode()
+    assert "&lt;b&gt;Dune&lt;/b&gt;" in html
+    assert "<b>Dune" not in html
+
+
 @pytest.mark.parametrize("year", ["0", "-5", "9999", "soon", ""])
 def test_an_impossible_year_is_a_form_error(desk, year):
     response = desk.post(ADD, DUNE | {"isbn": "9780340839935", "publication_year": year})
@@ -106,6 +116,90 @@ def test_best_matches_come_first_unless_a_column_is_clicked(desk):
     assert desk.get(LIST, {"q": "dune"}).context["cl"].result_list[0] == short
     by_title = desk.get(LIST, {"q": "dune", "o": "1"}).context["cl"].result_list
     assert [row.title for row in by_title] == ["A Guide to Everything about Dune", "Dune"]
+
+
+def test_no_column_is_marked_as_sorted_where_the_best_matches_come_first(desk):
+    def sorted_columns(**chosen):
+        return desk.get(LIST, chosen).context["cl"].get_ordering_field_columns()
+
+    assert sorted_columns(q="dune") == {}
+    assert sorted_columns(q="dune", o="-3") == {3: "desc"}
+    assert sorted_columns(o="2") == {2: "asc"}
+    assert sorted_columns() == {1: "asc"}
+
+
+def test_each_column_sorts_by_what_it_shows(desk):
+    first = book(3, title="C", author="B", publication_year=1)
+    middle = book(1, title="A", author="C", publication_year=2)
+    last = book(2, title="B", author="A", publication_year=3)
+    now = timezone.now()
+    for days, saved in enumerate([middle, last, first]):
+        Book.objects.filter(pk=saved.pk).update(
+            created_at=now + timedelta(days), updated_at=now - timedelta(days)
+        )
+    expected = {
+        "1": [middle, last, first],
+        "2": [last, first, middle],
+        "3": [first, middle, last],
+        "4": [first, middle, last],
+        "5": [middle, last, first],
+    }
+    assert first.isbn < middle.isbn < last.isbn
+    for column, books in expected.items():
+        assert list(desk.get(LIST, {"o": column}).context["cl"].result_list) == books
+        assert list(desk.get(LIST, {"o": f"-{column}"}).context["cl"].result_list) == books[::-1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "first", "last"),
+    [
+        ("2020-", 2020, None),
+        ("2010-2019", 2010, 2019),
+        ("2000-2009", 2000, 2009),
+        ("1950-1999", 1950, 1999),
+        ("1900-1949", 1900, 1949),
+        ("-1899", None, 1899),
+    ],
+)
+def test_a_choice_of_years_holds_its_first_and_its_last(desk, choice, first, last):
+    years = {first: True, last: True, first and first - 1: False, last and last + 1: False}
+    years.pop(None, None)
+    isbns = ["9780340839935", "9780375508325", "9780486266893", "9780143058144"]
+    for isbn, year in zip(isbns, years, strict=False):
+        Book.objects.create(**DUNE | {"isbn": isbn, "publication_year": year})
+    rows = desk.get(LIST, {"published": choice}).context["cl"].result_list
+    assert {row.publication_year for row in rows} == {year for year in years if years[year]}
+
+
+def test_the_choice_of_the_last_days_is_about_when_books_were_added(desk):
+    old, new = book(), book(1)
+    past = timezone.now() - timedelta(days=9)
+    Book.objects.filter(pk=old.pk).update(created_at=past)
+    Book.objects.filter(pk=new.pk).update(updated_at=past)
+    assert list(desk.get(LIST, {"added": "7"}).context["cl"].result_list) == [new]
+
+
+def test_times_are_those_of_the_library(desk, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    saved = book()
+    late = datetime(2026, 3, 4, 20, tzinfo=UTC)
+    Book.objects.filter(pk=saved.pk).update(created_at=late, updated_at=late + timedelta(days=9))
+    html = desk.get(LIST).content.decode()
+    assert ">5 Mar 2026<" in html
+    page = desk.get(reverse("admin:library_book_change", args=[saved.pk])).content.decode()
+    assert "5 Mar 2026, 05:00" in page
+    assert "14 Mar 2026, 05:00" in page
+
+
+def test_the_page_of_a_new_book_asks_for_its_four_fields(desk):
+    html = desk.get(ADD).content.decode()
+    title, isbn = (
+        next(part for part in html.split("<input") if f'name="{name}"' in part).partition(">")[0]
+        for name in ("title", "isbn")
+    )
+    assert "autofocus" in title
+    assert 'placeholder="978' in isbn
+    assert "field-created_at" not in html
 
 
 def test_filter_search_and_order_survive_together(desk):

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -76,12 +76,13 @@ def test_replace(staff_api):
 
 def test_change_of_some_fields(staff_api):
     book = add(**GIVEN)
-    before = book.updated_at
+    before, created = book.updated_at, book.created_at
     response = staff_api.patch(url(book), {"publication_year": 1816})
     assert response.status_code == 200
     book.refresh_from_db()
     assert (book.publication_year, book.title) == (1816, "Emma")
     assert book.updated_at > before
+    assert book.created_at == created
 
 
 def test_remove(staff_api):
@@ -294,6 +295,9 @@ def shelf() -> list[Book]:
         ({"search": "jane em"}, ["Emma"]),
         ({"search": "jane", "author": "austen", "title": "emma"}, ["Emma"]),
         ({"title": "nothing"}, []),
+        ({"title": "jane nothing"}, []),
+        ({"title": "…"}, []),
+        ({"author": "…"}, []),
     ],
 )
 def test_each_filter_finds(api, shelf, parameters, titles):
@@ -310,6 +314,10 @@ def test_updated_since_finds_later_changes(api, shelf):
     since = (timezone.now() - timedelta(days=1)).isoformat()
     assert listed(api, updated_since=since) == ["Emma"]
     assert listed(api, updated_since=since.replace("+00:00", "Z")) == ["Emma"]
+    moment = Book.objects.get(title="Emma").updated_at
+    assert listed(api, updated_since=moment.isoformat()) == ["Emma"]
+    later = moment + timedelta(microseconds=1)
+    assert listed(api, updated_since=later.isoformat()) == []
 
 
 @pytest.mark.parametrize(
@@ -322,6 +330,7 @@ def test_updated_since_finds_later_changes(api, shelf):
         ("updated_since", "yesterday"),
         ("isbn", "1"),
         ("ordering", "isbn"),
+        ("ordering", "updated_at"),
         ("ordering", ""),
         ("ordering", "title,title"),
         ("ordering", "title,-title"),
@@ -340,6 +349,7 @@ def test_updated_since_finds_later_changes(api, shelf):
         ("search", "a\x00b"),
         ("search", " ".join(f"w{n}" for n in range(50))),
         ("title", " ".join(f"w{n}" for n in range(50))),
+        ("author", " ".join(f"w{n}" for n in range(50))),
     ],
 )
 def test_a_wrong_parameter_is_a_400_that_names_it(api, shelf, name, value):
@@ -522,7 +532,9 @@ def test_a_closed_catalogue_is_for_those_with_the_view_permission(
 def test_what_is_not_there_is_a_404(api, staff_api):
     problem(api.get(f"{BOOKS}999999/"), 404)
     problem(staff_api.delete(f"{BOOKS}{10**30}/"), 404)
-    assert api.get(f"{BOOKS}x/").status_code == 404
+    add(pk=1)
+    for other in ("x", "-1", "+1", " 1", "１", "1.0"):
+        assert api.get(f"{BOOKS}{quote(other)}/").status_code == 404
 
 
 def test_a_method_that_is_not_offered_is_a_405(staff_api):
@@ -562,6 +574,15 @@ def test_a_list_costs_the_same_queries_for_any_number_of_books(
     Book.objects.bulk_create([unsaved() for _ in range(30)])
     with django_assert_max_num_queries(queries):
         api.get(BOOKS, parameters)
+
+
+def test_a_search_in_another_order_sorts_the_few_books_that_it_found(
+    api, django_assert_num_queries
+):
+    add(title="Emma")
+    with django_assert_num_queries(3) as queries:
+        api.get(BOOKS, {"search": "emma", "ordering": "author"})
+    assert "library_bookword" not in queries[-1]["sql"]
 
 
 def test_a_detail_costs_one_query(api, django_assert_max_num_queries):

@@ -1,11 +1,15 @@
 """The database refuses what a form forgot."""
 
+from datetime import date
+
 import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
 from library.models import Book
 
-from .books import THE_BOOK, add
+from .books import THE_BOOK, add, unsaved
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +37,9 @@ def write(column: str, value: object) -> None:
         ("isbn", "316148410X"),
         ("isbn", "9770000000000"),
         ("isbn", "978316148410X"),
+        ("isbn", "978316148410"),
+        ("isbn", "97831614841000"),
+        ("isbn", "x9783161484100"),
         ("isbn", None),
     ],
 )
@@ -69,3 +76,51 @@ def test_two_books_cannot_share_an_isbn():
 def test_the_same_books_are_equal_without_case_on_both_databases():
     book = add(title="Emma")
     assert Book.objects.get(title="EMMA") == book
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [["title"], ["author"], ["publication_year"], ["created_at"], ["updated_at"]],
+    ids="".join,
+)
+def test_every_ordering_and_range_has_an_index(columns):
+    assert columns in indexes("library_book")
+
+
+def test_the_words_of_a_book_have_an_index():
+    assert ["book_id", "word_id", "rank"] in indexes("library_bookword")
+
+
+def indexes(table: str) -> list[list[str]]:
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, table).values()
+    return [each["columns"] for each in found if each["index"]]
+
+
+def test_books_are_sorted_by_title_and_then_by_age():
+    books = [add(title=title) for title in ("B", "a", "A", "b")]
+    assert list(Book.objects.all()) == [books[1], books[2], books[0], books[3]]
+
+
+def test_authors_are_equal_without_case_too():
+    book = add(author="Jane Austen")
+    assert Book.objects.get(author="JANE AUSTEN") == book
+
+
+@pytest.mark.parametrize("years", [0, 1])
+def test_a_book_may_be_of_this_or_the_next_year(years):
+    unsaved(publication_year=date.today().year + years).full_clean()
+
+
+def test_a_book_of_the_year_after_the_next_is_refused():
+    with pytest.raises(ValidationError) as error:
+        unsaved(publication_year=date.today().year + 2).full_clean()
+    assert error.value.message_dict.keys() == {"publication_year"}
+
+
+def test_the_sample_books_are_books():
+    call_command("loaddata", "fixtures/books", verbosity=0)
+    books = Book.objects.all()
+    assert books
+    for book in books:
+        book.full_clean()

@@ -43,7 +43,10 @@ def test_what_is_exported_is_imported_as_the_same():
     for title in ["Emma", "Ёлка; а, б", "line\nbreak", "car\rreturn", 'q"uote', "a\tb|c", "=1+1"]:
         add(title=title, author="😀 " + title)
     before = list(Book.objects.order_by("pk").values_list())
-    call_command("export_books", "all.csv", stdout=io.StringIO())
+    out = io.StringIO()
+    call_command("export_books", "all.csv", stdout=out)
+    assert out.getvalue() == "7 books written to all.csv.\n"
+    assert Path("all.csv").read_bytes() == exported().encode()
     total = counts(run("all.csv"))
     assert total == {"read": 7, "new": 0, "changed": 0, "same": 7, "refused": 0}
     assert list(Book.objects.order_by("pk").values_list()) == before
@@ -59,18 +62,48 @@ def test_books_are_read_in_batches(django_assert_num_queries, monkeypatch):
         assert exported().count("\r\n") == 8
 
 
-def test_a_failed_export_leaves_the_old_file_and_nothing_else(monkeypatch, folder):
+def test_every_book_is_written_once_from_the_oldest_on(monkeypatch):
+    titles = ["C", "A", "E", "B", "D", "A", "C"]
+    for title in titles:
+        add(title=title)
+    monkeypatch.setattr(BookQuerySet, "in_batches", partialmethod(BookQuerySet.in_batches, 2))
+    out = io.StringIO()
+    call_command("export_books", "all.csv", stdout=out)
+    assert "7 books" in out.getvalue()
+    with open("all.csv", newline="") as file:
+        assert [row["title"] for row in csv.DictReader(file)] == titles
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [(OSError(28, "No space left on device"), CommandError), (KeyboardInterrupt(), None)],
+    ids=repr,
+)
+def test_a_failed_export_leaves_the_old_file_and_nothing_else(monkeypatch, folder, error, seen):
     (folder / "all.csv").write_text("old")
     Book.objects.bulk_create([unsaved() for _ in range(3)])
 
     def fail(books: BookQuerySet, size: int = 0) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(BookQuerySet, "in_batches", fail)
-    with pytest.raises(CommandError, match="No space left"):
+    with pytest.raises(seen or type(error), match="No space left" if seen else None):
         call_command("export_books", "all.csv")
     assert (folder / "all.csv").read_text() == "old"
     assert os.listdir() == ["all.csv"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch, folder):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    add()
+    with (folder / "stdout").open("w") as file:
+        monkeypatch.setattr("sys.stdout", file)
+        call_command("export_books", stdout=Closed())
+        file.write("flushed into nothing")
+    assert (folder / "stdout").read_text() == ""
 
 
 @pytest.mark.parametrize(("name", "says"), [(".", "folder"), ("no/all.csv", "No such file")])

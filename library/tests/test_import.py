@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given, settings
@@ -18,7 +18,7 @@ from hypothesis.extra.django import TestCase
 
 from library import catalogue
 from library.management.commands import import_books
-from library.models import Book
+from library.models import Book, BookQuerySet
 
 from .books import SPELLINGS, THE_BOOK, add, index_is_right, isbn_number
 
@@ -79,6 +79,8 @@ def reason(*rows: str) -> str:
 
 def test_new_books_are_added_with_their_words():
     output = imported(HEADER, ROW, f"Persuasion,Jane Austen,1817,{isbn_number(1)}")
+    for other in ("Nothing has changed", "refused rows", "Repaired", "Blank", "dry run"):
+        assert other not in output
     assert counts(output) == {"read": 2, "new": 2, "changed": 0, "same": 0, "refused": 0}
     book = Book.objects.get(isbn=THE_BOOK)
     assert (book.title, book.author, book.publication_year) == ("Emma", "Jane Austen", 1815)
@@ -101,11 +103,13 @@ def test_the_same_file_twice_changes_nothing_and_says_so():
 def test_a_row_that_changes_one_column_is_a_change(row, field):
     imported(HEADER, ROW)
     past = timezone.now() - timedelta(days=9)
-    Book.objects.update(updated_at=past)
+    Book.objects.update(updated_at=past, version=5)
     before = Book.objects.values(*FIELDS).get()
     output = imported(HEADER, row)
     assert counts(output) == {"read": 1, "new": 0, "changed": 1, "same": 0, "refused": 0}
+    assert "Nothing has changed" not in output
     book = Book.objects.get()
+    assert book.version == 6
     after = {name: getattr(book, name) for name in FIELDS}
     assert {name for name in FIELDS if after[name] != before[name]} == {field}
     assert ",".join(map(str, after.values())) in row
@@ -169,6 +173,91 @@ def test_many_changes_of_one_batch_cost_few_queries():
     assert counts(output)["changed"] == 100
     assert len(captured) < 20
     assert index_is_right()
+
+
+def failing_save(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[Exception]:
+    """ERRORS come out of the saves, one by one; those that did not are left over."""
+    left = list(errors)
+    save = catalogue._save_books
+
+    def failing(*args: Any) -> tuple[int, int]:
+        if left:
+            raise left.pop(0)
+        return save(*args)
+
+    monkeypatch.setattr(catalogue, "_save_books", failing)
+    return left
+
+
+@pytest.mark.parametrize(
+    "error", [OperationalError(1213, "Deadlock"), IntegrityError(1062, "Duplicate entry")]
+)
+def test_a_save_is_tried_five_times(monkeypatch, error):
+    failing_save(monkeypatch, *[error] * 4)
+    assert counts(imported(HEADER, ROW))["new"] == 1
+    left = failing_save(monkeypatch, *[error] * 6)
+    with pytest.raises(CommandError, match=error.args[1]):
+        imported(HEADER, ROW)
+    assert len(left) == 1
+
+
+def test_an_error_that_stays_is_not_tried_again(monkeypatch):
+    failing_save(monkeypatch, OperationalError(1142, "denied"))
+    with pytest.raises(CommandError, match="denied"):
+        imported(HEADER, ROW)
+    assert not Book.objects.exists()
+
+
+def test_a_book_that_somebody_adds_meanwhile_is_brought_up_to_date(monkeypatch):
+    create = BookQuerySet.bulk_create
+
+    def overtaken(books: BookQuerySet, *args: Any, **kwargs: Any) -> list[Book]:
+        if not Book.objects.exists():
+            # Its row goes back together with ours, so it is there anew the next time.
+            monkeypatch.setattr(catalogue, "_save_books", with_the_other)
+            add(isbn=THE_BOOK, title="The Other's")
+        return create(books, *args, **kwargs)
+
+    def with_the_other(books: list[Book], dry_run: bool) -> tuple[int, int]:
+        add(isbn=THE_BOOK, title="The Other's")
+        return save(books, dry_run)
+
+    save = catalogue._save_books
+    monkeypatch.setattr(BookQuerySet, "bulk_create", overtaken)
+    assert counts(imported(HEADER, ROW))["changed"] == 1
+    assert Book.objects.get().title == "Emma"
+
+
+def test_a_batch_is_saved_whole_or_not_at_all(monkeypatch):
+    add(isbn=THE_BOOK, title="Stored")
+    create = BookQuerySet.bulk_create
+
+    def failing(books: BookQuerySet, objs: list[Book], **kwargs: Any) -> list[Book]:
+        if kwargs:  # the changed ones, which come after the new ones
+            raise OperationalError(1142, "denied")
+        return create(books, objs)
+
+    monkeypatch.setattr(BookQuerySet, "bulk_create", failing)
+    with pytest.raises(CommandError, match="denied"):
+        imported(HEADER, ROW, f"New,A,2000,{isbn_number(10**6)}")
+    assert Book.objects.get().title == "Stored"
+
+
+def test_a_batch_has_at_most_a_thousand_rows():
+    """However long a file is."""
+    result = catalogue.Result()
+    blank = (catalogue.Entry(row, []) for row in range(2, 5000))
+    next(catalogue.import_entries(blank, print, result))
+    assert (result.blank, result.last_row) == (1000, 1001)
+
+
+@pytest.mark.mysql
+def test_the_stored_books_of_a_batch_are_locked():
+    add(isbn=THE_BOOK, title="Stored")
+    with CaptureQueriesContext(connection) as queries:
+        imported(HEADER, ROW)
+    reads = [q["sql"] for q in queries if q["sql"].startswith("SELECT") and "`version`" in q["sql"]]
+    assert "FOR UPDATE" in reads[0]
 
 
 def test_a_deadlock_is_tried_again(monkeypatch):
@@ -258,6 +347,15 @@ def test_the_same_isbn_with_other_data_is_refused_naming_the_earlier_row(monkeyp
     in_batches_of(size, monkeypatch)
     assert reason(ROW, other) == "row 2 has the same ISBN with other data"
     assert Book.objects.values_list(*FIELDS).get() == ("Emma", "Jane Austen", 1815)
+
+
+@pytest.mark.parametrize(
+    ("row", "moved"),
+    [("Emma,Jane", "Emm,aJane"), ('"Emma\nor",Jane', 'Emma,"or\nJane"')],
+)
+def test_what_moves_from_the_title_to_the_author_is_other_data(row, moved):
+    rows = [f"{each},1815,{THE_BOOK}" for each in (row, moved)]
+    assert reason(*rows) == "row 2 has the same ISBN with other data"
 
 
 def test_a_refused_row_does_not_take_its_isbn():
@@ -354,6 +452,21 @@ def test_headers_and_delimiters_are_guessed(header):
     assert Book.objects.get().title == "Emma"
 
 
+@pytest.mark.parametrize(
+    ("given", "delimiter"), [("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), (":", ":")]
+)
+def test_a_delimiter_may_be_told(given, delimiter):
+    write(HEADER.replace(",", delimiter), ROW.replace(",", delimiter))
+    assert counts(run("books.csv", delimiter=given))["new"] == 1
+    assert Book.objects.get().title == "Emma"
+
+
+def test_a_told_delimiter_counts_more_than_the_header():
+    name = write("title,author,publication_year,isbn;a;b", ROW)
+    with pytest.raises(CommandError, match="No column is known as the title"):
+        run(name, delimiter=";")
+
+
 def test_columns_may_be_told_and_others_are_ignored():
     output = imported(
         "id,original_title,title,who,when,code",
@@ -386,6 +499,9 @@ def test_several_columns_may_be_told_for_the_isbn():
         (HEADER, {"encoding": "klingon"}, "no encoding called “klingon”"),
         (HEADER, {"encoding": "hex"}, "no encoding called “hex”"),
         (HEADER, {"delimiter": ",,"}, "no delimiter"),
+        (HEADER, {"delimiter": '"'}, "no delimiter"),
+        (HEADER, {"delimiter": "\n"}, "no delimiter"),
+        (HEADER, {"delimiter": "\r"}, "no delimiter"),
         ('title,"author', {}, "The first row is no CSV header"),
         ("", {}, "The first row is blank."),
         ("x" * 2**20, {}, "longer than 1 MiB"),
@@ -396,6 +512,7 @@ def test_what_stops_the_import_is_said_in_one_line(header, options, says):
         imported(header, ROW, **options)
     assert says in str(error.value)
     assert "\n" not in str(error.value)[:-1]
+    assert "What was done" not in str(error.value)
     assert not Book.objects.exists()
 
 
@@ -535,9 +652,39 @@ def test_the_file_of_refused_rows_may_be_named(folder):
     output = imported(HEADER, "No ISBN,A,2000,", refused=Path("bad.csv"))
     assert refused("bad.csv")[0]["refused because"] == "no ISBN"
     assert "bad.csv" in output
-    for name, says in {".": "folder", "books.csv": "that is read", "no/x.csv": "written"}.items():
+    for name, says in {
+        ".": "folder",
+        "books.csv": "that is read",
+        str(folder / "books.csv"): "that is read",
+        "no/x.csv": "written",
+    }.items():
         with pytest.raises(CommandError, match=says):
             run("books.csv", refused=Path(name))
+    assert counts(run("books.csv"))["refused"] == 1
+
+
+def test_refused_rows_go_to_the_current_folder(folder):
+    (folder / "deep").mkdir()
+    run(write(HEADER, "No ISBN,A,2000,", name="deep/list.csv"))
+    assert sorted(os.listdir()) == ["deep", "list.refused.csv"]
+    assert os.listdir("deep") == ["list.csv"]
+
+
+def test_refused_rows_are_utf_8_with_its_mark_whatever_the_file_was():
+    run(write("title,author,year,isbn", "Идиот,Ф,1869,", encoding="cp1251"), encoding="cp1251")
+    assert Path("books.refused.csv").read_bytes().startswith(b"\xef\xbb\xbfrefused row,")
+    assert refused()[0]["title"] == "Идиот"
+
+
+def test_a_file_of_a_header_alone_has_nothing_to_tell():
+    output = imported(HEADER)
+    assert counts(output)["read"] == 0
+    assert "Nothing has changed" not in output
+
+
+def test_where_nobody_looks_there_is_no_progress_bar(capsys):
+    imported(HEADER, ROW)
+    assert capsys.readouterr().err == ""
 
 
 # --- Interruptions ---
@@ -555,15 +702,16 @@ def test_what_was_done_before_an_interruption_stays_and_is_said(monkeypatch, err
     save = catalogue.save_books
 
     def interrupted(books: list[Book], dry_run: bool) -> tuple[int, int]:
-        if Book.objects.exists():
+        if Book.objects.count() == 2:
             raise error
         return save(books, dry_run)
 
     monkeypatch.setattr(catalogue, "save_books", interrupted)
+    add(isbn=isbn_number(0))
     with pytest.raises(CommandError) as stop:
         imported(HEADER, *(f"T{n},A,2000,{isbn_number(n)}" for n in range(6)))
     assert says in str(stop.value)
-    assert "up to row 3 stays: 2 new and 0 changed books" in str(stop.value)
+    assert "up to row 3 stays: 1 new and 1 changed books" in str(stop.value)
     assert stop.value.returncode == code
     assert Book.objects.count() == 2
 
@@ -573,3 +721,10 @@ def test_standard_input_is_read(monkeypatch, folder):
     with open(name, "rb") as file:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
         assert counts(run("-"))["new"] == 1
+
+
+def test_refused_rows_of_standard_input_have_a_name_too(monkeypatch):
+    with open(write(HEADER, "No ISBN,A,2000,", name="any"), "rb") as file:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
+        run("-")
+    assert refused("books.refused.csv")[0]["title"] == "No ISBN"

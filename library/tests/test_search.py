@@ -4,12 +4,22 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
+from django.db.models import ProtectedError
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from library.models import Book, BookQuerySet, BookWord, BookWordQuerySet, TooManyWords, Word
+from library.models import (
+    Book,
+    BookQuerySet,
+    BookWord,
+    BookWordQuerySet,
+    TooManyWords,
+    Word,
+    WordQuerySet,
+)
 from library.words import words_of
 
 from .books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
@@ -33,6 +43,57 @@ def test_save_and_create_index():
     book.title = "The Bell"
     book.save(update_fields=["title"])
     assert indexed(book) == {("the", 2), ("bell", 2)} | {p for p in places if p[1] == 10}
+    book.author = "Murdoch"
+    book.save(update_fields=["author"])
+    assert indexed(book) == {("the", 2), ("bell", 2), ("murdoch", BookWord.AUTHOR)}
+
+
+@pytest.mark.parametrize(("length", "rank"), [(1, 1), (2, 2), (8, 8), (9, 9), (10, 9), (30, 9)])
+def test_the_rank_is_the_number_of_words_of_the_title_up_to_nine(length, rank):
+    book = add(title=" ".join(f"w{n}" for n in range(length)), author="A")
+    assert {r for word, r in indexed(book) if word != "a"} == {rank}
+    assert list(Book.objects.with_title_words("w0")) == [book]
+    assert not Book.objects.with_author_words("w0")
+
+
+def test_any_number_of_books_written_at_once_is_indexed_whole():
+    """More than a batch of each kind."""
+    books = Book.objects.bulk_create([unsaved() for _ in range(1000)])
+    assert Book.objects.search("title some", ranked=False).count() == 1000
+    Book.objects.filter(pk__in=[book.pk for book in books]).update(title="New", author="Else")
+    assert set(BookWord.objects.values_list("word__text", "rank")) == {("new", 1), ("else", 10)}
+    assert BookWord.objects.count() == 2000
+
+
+def test_an_update_of_other_columns_costs_one_statement(django_assert_num_queries):
+    add()
+    with django_assert_num_queries(1):
+        Book.objects.update(publication_year=1999)
+
+
+def test_a_word_that_somebody_adds_meanwhile_is_shared(monkeypatch):
+    looks = []
+    known = WordQuerySet.known
+
+    def overtaken(words, texts):
+        found = known(words, texts)
+        if not looks:
+            Word.objects.create(text="emma")
+        looks.append(texts)
+        return found
+
+    monkeypatch.setattr(WordQuerySet, "known", overtaken)
+    book = add(title="Emma")
+    assert ("emma", 1) in indexed(book)
+    assert Word.objects.filter(text="emma").count() == 1
+
+
+def test_a_word_is_stored_once_and_kept_while_books_have_it():
+    add(title="Emma")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Word.objects.create(text="emma")
+    with pytest.raises(ProtectedError):
+        Word.objects.get(text="emma").delete()
 
 
 def test_update_indexes():
@@ -58,7 +119,10 @@ def test_bulk_create_indexes():
 
 def test_bulk_create_that_ignores_conflicts_keeps_the_words_of_the_stored_book():
     stored = add(title="Stored")
-    Book.objects.bulk_create([unsaved(title="Given", isbn=stored.isbn)], ignore_conflicts=True)
+    given = unsaved(title="Given", isbn=stored.isbn)
+    assert [book.pk for book in Book.objects.bulk_create([given], ignore_conflicts=True)] == [
+        stored.pk
+    ]
     assert ("stored", 1) in indexed(stored)
     assert index_is_right()
 
@@ -113,6 +177,22 @@ def test_a_failing_index_fails_the_save(monkeypatch):
     assert not Book.objects.exists()
 
 
+def test_a_failing_index_takes_back_what_was_written_of_many(monkeypatch):
+    add(title="Before")
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("library.models.BookWordQuerySet.index", fail)
+    for write in (
+        lambda: Book.objects.bulk_create([unsaved(title="After")]),
+        lambda: Book.objects.update(title="After"),
+    ):
+        with pytest.raises(RuntimeError):
+            write()
+        assert list(Book.objects.values_list("title", flat=True)) == ["Before"]
+
+
 # --- Search ---
 
 
@@ -147,6 +227,42 @@ def test_short_titles_come_first_then_long_ones_then_authors():
     assert list(Book.objects.search("emma")) == [short, long, author]
 
 
+def test_of_equal_matches_the_older_comes_first():
+    books = [add(title=title) for title in ("Emma B", "Emma A", "Emma C")]
+    assert list(Book.objects.search("emma")) == books
+
+
+def test_a_match_in_the_title_counts_before_one_in_the_author():
+    author = add(title="Letters", author="Dickens")
+    both = add(title="Dickens: a Life", author="Dickens")
+    assert list(Book.objects.search("dickens")) == [both, author]
+
+
+def test_the_rarest_word_decides_the_order():
+    long, short = add(title="Sea and Sky and Sand"), add(title="Sky Sea")
+    for n in range(3):
+        add(title=f"Sea {n}")
+    assert list(Book.objects.search("sea sky")) == [short, long]
+    long, short = add(title="The Red Ink of the Sea"), add(title="Red", author="Sea")
+    assert list(Book.objects.search("sea red")) == [short, long]
+
+
+def test_every_word_is_needed_however_many_they_are():
+    for title in ("red sea", "red sky", "sea sky"):
+        add(title=title)
+    for ranked in (True, False):
+        assert not Book.objects.search("red sea sky", ranked)
+    book = add(title="red sea sky")
+    for ranked in (True, False):
+        assert list(Book.objects.search("red sea sky", ranked)) == [book]
+
+
+def test_a_word_given_again_is_one_word():
+    book = add(title="Sea", author="Sea")
+    for find in (Book.objects.search, Book.objects.with_title_words):
+        assert list(find("sea " * 50)) == [book]
+
+
 def test_a_book_with_the_word_in_title_and_author_comes_once():
     book = add(title="Dickens: a Life", author="Dickens")
     for ranked in (True, False):
@@ -159,10 +275,17 @@ def test_the_last_word_may_be_a_beginning_where_it_is_no_word():
     assert set(Book.objects.search("emily wuth")) == {book, other}
     assert list(Book.objects.search("emily wuther")) == [other]
     assert not Book.objects.search("wuth emily")
+    assert not Book.objects.search("emily uthering")
+
+
+@pytest.mark.parametrize("word", ["buzz", "buя", "bu中", "bu9"])
+def test_a_beginning_may_go_on_with_any_letter(word):
+    book = add(title=word)
+    assert list(Book.objects.search("bu")) == [book]
 
 
 def test_a_beginning_that_fits_a_word_of_title_and_author_finds_the_book_once():
-    book = add(title="Bakery Baking", author="Baker")
+    book = add(title="Bakery Baker Baking", author="Baker")
     for ranked in (True, False):
         assert list(Book.objects.search("bak", ranked)) == [book]
 
@@ -174,6 +297,15 @@ def test_a_beginning_of_too_many_words_is_refused(monkeypatch):
     add(title="aac")
     with pytest.raises(TooManyWords, match="type more letters"):
         Book.objects.search("aa")
+
+
+def test_a_beginning_fits_up_to_500_words_and_no_more_are_read():
+    Word.objects.bulk_create([Word(text=f"a{n:03}") for n in range(500)])
+    assert not Book.objects.search("a")
+    Word.objects.create(text="aa")
+    with CaptureQueriesContext(connection) as queries, pytest.raises(TooManyWords):
+        Book.objects.search("a")
+    assert "LIMIT 501" in queries[-1]["sql"]
 
 
 def test_too_many_words_are_refused():
@@ -190,7 +322,12 @@ def test_a_title_of_many_words_finds_its_book():
 @pytest.mark.parametrize("text", ["", "   ", "…", "%", "'; DROP TABLE", "unknown"])
 def test_what_has_no_known_words_finds_nothing(text):
     add()
-    assert not Book.objects.search(text)
+    for find in (
+        Book.objects.search,
+        Book.objects.with_title_words,
+        Book.objects.with_author_words,
+    ):
+        assert not find(text)
 
 
 def test_filters_look_in_their_own_field():
@@ -200,6 +337,8 @@ def test_filters_look_in_their_own_field():
     assert list(Book.objects.with_author_words("austen jane")) == [book]
     assert not Book.objects.with_author_words("emma")
     assert not Book.objects.with_author_words("jan")
+    assert not Book.objects.with_title_words("emma unknown")
+    assert not Book.objects.with_author_words("unknown austen")
 
 
 @pytest.mark.parametrize(("few", "rare"), [(0, 1), (0, 1000), (3000, 1), (3000, 1000)])
@@ -213,6 +352,27 @@ def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, few, rare
     assert found.count() == 6
     narrowed = Book.objects.with_title_words("red").with_author_words("ink").search("sea", False)
     assert titles(narrowed.order_by("title")) == ["red sea 1", "red sea 5", "red sea 7"]
+
+
+@pytest.mark.parametrize(
+    ("newest", "many"), [((["a b"] * 3), True), (["a", "b", "a"], False), (["c"] * 3, False)]
+)
+def test_whether_many_books_have_all_words_is_seen_in_the_newest(monkeypatch, newest, many):
+    monkeypatch.setattr(BookWordQuerySet, "RARE", 2)
+    monkeypatch.setattr(BookWordQuerySet, "SAMPLE", 3)
+    for title in ["a b"] * 4 + newest:
+        add(title=title, author="X")
+    terms = Word.objects.meant_by(["a", "b"])
+    assert BookWord.objects.survey(terms)[1] == many
+
+
+def test_no_search_reads_more_rows_of_a_word_than_it_needs():
+    add(title="red sea")
+    with CaptureQueriesContext(connection) as queries:
+        list(Book.objects.search("red sea", ranked=False))
+    read = [query["sql"] for query in queries if "library_bookword" in query["sql"]]
+    limits = ["LIMIT 1000", "LIMIT 1000", "LIMIT 3001"]
+    assert [limit in sql for limit, sql in zip(limits, read, strict=True)] == [True] * 3
 
 
 TEXTS = st.lists(st.sampled_from(["sea", "sky", "Séa", "red", "x"]), min_size=1, max_size=10)
