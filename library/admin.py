@@ -65,9 +65,13 @@ class BookForm(VersionedForm):
         fields = ["title", "author", "publication_year", "isbn"]
         widgets = {
             "title": forms.TextInput(attrs={"class": "vTextField", "autofocus": True}),
-            "publication_year": forms.NumberInput(attrs={"class": "vIntegerField", "min": 1}),
+            "publication_year": forms.NumberInput(attrs={"class": "vIntegerField"}),
             "isbn": forms.TextInput(attrs={"class": "vTextField", "placeholder": EXAMPLE}),
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["publication_year"].widget.attrs["min"] = 1  # the column's type says 0
 
     def clean_isbn(self) -> str:
         isbn = self.cleaned_data["isbn"]

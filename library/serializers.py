@@ -15,7 +15,9 @@ class IsbnField(ExactCharField):
     """Any spelling in, 13 digits out."""
 
     def to_internal_value(self, data: Any) -> str:
-        return normalise(super().to_internal_value(data))
+        text = super().to_internal_value(data)
+        self.run_validators(text)  # the longest spelling; DRF asks of the 13 digits alone
+        return normalise(text)
 
 
 class BookSerializer(StrictModelSerializer):

@@ -151,6 +151,17 @@ def test_the_schema_tells_what_parameters_take(api):
         assert parameters[name]["schema"] == {"type": "string", "minLength": 1, "pattern": r"\S"}
 
 
+@pytest.mark.parametrize(("blanks", "status"), [(40 - 13, 201), (41 - 13, 400)])
+def test_a_spelling_of_an_isbn_has_at_most_forty_characters(staff_api, blanks, status):
+    isbn = THE_BOOK[:3] + " " * blanks + THE_BOOK[3:]
+    assert staff_api.post(BOOKS, {**GIVEN, "isbn": isbn}).status_code == status
+
+
+def test_the_form_offers_no_year_before_the_first(client, staff):
+    client.force_login(staff)
+    assert 'min="1"' in client.get("/admin/library/book/add/").content.decode()
+
+
 # --- Music numbers ---
 
 
