@@ -276,3 +276,23 @@ def test_recent_changes_are_ones_own_ten_and_escaped(staffed, staff):
         LogEntry.objects.log_actions(staff.pk, [group], ADDITION, single_object=True)
     page = staffed.get(INDEX).content.decode()
     assert page.partition("desk-log")[2].count("<li") == 10
+
+
+def test_the_menu_keeps_its_order(staffed):
+    page = staffed.get(INDEX)
+    listed = [
+        (group["app_label"], [model["object_name"] for model in group["models"]])
+        for group in page.context["available_apps"]
+    ]
+    assert listed == [
+        ("catalogue", ["Book"]),
+        ("membership", ["Member"]),
+        ("operations", ["WelcomeEmail", "TaskResult"]),
+        ("administration", ["User", "Group", "AuthToken"]),
+    ]
+
+
+def test_the_page_of_one_app_shows_its_models(staffed):
+    page = staffed.get(reverse("admin:app_list", args=["auth"]))
+    (app,) = page.context["app_list"]
+    assert {model["object_name"] for model in app["models"]} == {"Group", "User"}

@@ -70,6 +70,7 @@ SERVERS = {
     "CACHE_PREFIX": "cache",  # the broker's keys lie in the same Redis
     "CONN_MAX_AGE": 60,  # far below MySQL's wait_timeout
     "CONN_HEALTH_CHECKS": True,  # of a connection that was kept
+    "CONNECT_TIMEOUT": 5,
     "CELERY_TASK_PUBLISH_RETRY": False,  # somebody waits; the sweep sends what is lost
     "CELERY_BROKER_TRANSPORT_OPTIONS": {
         "socket_timeout": 0.75,
@@ -97,6 +98,7 @@ told = {
     "CACHE": cache.get("OPTIONS"), "CACHE_PREFIX": cache.get("KEY_PREFIX"),
     "CONN_MAX_AGE": database.get("CONN_MAX_AGE"),
     "CONN_HEALTH_CHECKS": database.get("CONN_HEALTH_CHECKS"),
+    "CONNECT_TIMEOUT": database["OPTIONS"].get("connect_timeout"),
 }
 print(json.dumps({name: told.get(name, getattr(settings, name, None)) for name in sys.argv[1:]}))
 """
