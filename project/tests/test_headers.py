@@ -61,6 +61,8 @@ def test_no_other_site_sends_a_form_of_the_admin(staff):
     answer = client.post("/admin/auth/group/add/", {"name": "Intruders"})
     assert answer.status_code == 403
     assert not Group.objects.filter(name="Intruders").exists()
+    answer = client.post("/i18n/setlang/", {"language": "ru"})  # no view's own guard, ours
+    assert answer.status_code == 403
 
 
 def test_a_wrong_host_is_told_so_too():

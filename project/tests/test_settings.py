@@ -62,6 +62,7 @@ EMBEDDED = {
     "SESSION_COOKIE_SAMESITE": "Lax",  # nor does another site send it
     "CSRF_COOKIE_SAMESITE": "Lax",
     "SESSION_COOKIE_AGE": 14 * 24 * 3600,
+    "POLLING_INTERVAL": 0.1,  # a worker takes one message at each look
     "DATA_UPLOAD_MAX_NUMBER_FIELDS": 1000,
     "DATA_UPLOAD_MAX_NUMBER_FILES": 100,
 }
@@ -97,6 +98,7 @@ database, cache = settings.DATABASES["default"], settings.CACHES["default"]
 told = {
     "CACHE": cache.get("OPTIONS"), "CACHE_PREFIX": cache.get("KEY_PREFIX"),
     "CONN_MAX_AGE": database.get("CONN_MAX_AGE"),
+    "POLLING_INTERVAL": settings.WORKER_TRANSPORT_OPTIONS.get("polling_interval"),
     "CONN_HEALTH_CHECKS": database.get("CONN_HEALTH_CHECKS"),
     "CONNECT_TIMEOUT": database["OPTIONS"].get("connect_timeout"),
 }
