@@ -5,6 +5,8 @@ from html import escape
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from library.models import Book
@@ -206,3 +208,60 @@ def test_members_are_asked_alike(desk):
 def test_a_new_record_has_no_version_to_compare(desk):
     add = reverse("admin:library_book_add")
     assert desk.post(add, filled(desk.get(add)) | DUNE).status_code == 302
+
+
+@pytest.mark.parametrize("button", ["_save", "_continue", "_addanother", "_popup"])
+def test_each_button_is_kept(desk, book, page, button):
+    form = filled(desk.get(page))
+    Book.objects.filter(pk=book.pk).update(title="Saved")
+    chosen = filled(desk.post(page, form | {"title": "Typed", button: "1"}))
+    pressed = {name for name in chosen if name.startswith("_")}
+    assert pressed == {button}
+
+
+def test_what_was_emptied_differs_too(desk):
+    member = Member.objects.create(username="ann", email="ann@example.org")
+    page = reverse("admin:members_member_change", args=[member.pk])
+    form = filled(desk.get(page))
+    Member.objects.filter(pk=member.pk).update(email="saved@example.org")
+    html = desk.post(page, form | {"email": ""})
+    assert html.status_code == 200, "an invalid form is corrected first"
+    assert "This field is required" in html.content.decode()
+
+
+def test_the_page_of_both_versions_escapes_what_the_record_is_called(desk, book, page):
+    form = filled(desk.get(page))
+    Book.objects.filter(pk=book.pk).update(title="<i>Saved</i>")
+    answer = desk.post(page, form | {"title": '"><i>Typed</i>'})
+    html = answer.content.decode()
+    assert "<i>Saved" not in html and "<i>Typed" not in html
+    assert f'value="{escape(chr(34) + "><i>Typed</i>")}"' in html
+    assert "csrfmiddlewaretoken" in filled(answer)
+
+
+def test_what_was_deleted_is_shown_escaped(desk, book, page):
+    form = filled(desk.get(page)) | {"title": "<i>Typed</i>"}
+    book.delete()
+    assert "<i>Typed" not in desk.post(page, form).content.decode()
+
+
+def test_a_page_of_a_deleted_record_says_so(desk, book, page):
+    book.delete()
+    answer = desk.get(page)
+    assert answer.status_code == 302
+    assert answer["Location"] == reverse("admin:index")
+
+
+def test_the_record_is_read_again_under_a_lock(desk, book, page):
+    form = filled(desk.get(page))
+    with CaptureQueriesContext(connection) as queries:
+        desk.post(page, form | {"title": "T"})
+    begin = next(i for i, query in enumerate(queries) if "SAVEPOINT" in query["sql"])
+    reads = [
+        query["sql"]
+        for query in queries.captured_queries[begin:]
+        if query["sql"].startswith("SELECT") and "publication_year" in query["sql"]
+    ]
+    assert len(reads) >= 2
+    if connection.features.has_select_for_update:
+        assert any("FOR UPDATE" in sql for sql in reads)

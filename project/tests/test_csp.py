@@ -69,6 +69,9 @@ def test_policy_is_strict(client):
     assert directives["default-src"] == ["'self'"]
     assert directives["frame-ancestors"] == directives["object-src"] == ["'none'"]
     assert directives["base-uri"] == directives["form-action"] == ["'self'"]
+    assert directives["style-src"] == ["'self'", "'unsafe-inline'"]
+    assert directives["img-src"] == ["'self'", "data:"]
+    assert directives["worker-src"] == ["'self'", "blob:"]
     allowed = {"'self'"} | {s for s in directives["script-src"] if s.startswith("'sha256-")}
     assert set(directives["script-src"]) == allowed
 

@@ -96,9 +96,23 @@ def test_wrong_addresses_are_not_repeated(monkeypatch, read, arguments, value):
         (env.flag, (False,), "Yes", True),
         (env.flag, (True,), "0", False),
         (env.flag, (True,), "", True),
+        *((env.flag, (False,), word, True) for word in ("1", "true", "yes", "on")),
+        *((env.flag, (True,), word, False) for word in ("0", "false", "no", "off")),
+        (env.number, (8000, 2, 65535), "2", 2),
+        (env.number, (8000, 1, 65535), "65535", 65535),
+        (env.number, (0, 0, 10**9), "123456789", 123456789),
         (env.number, (8000, 1, 65535), " 80 ", 80),
         (env.rate, ("60/min",), "", None),
-        (env.rate, ("60/min",), "5/hour", "5/h"),
+        *(
+            (env.rate, ("60/min",), f"5/{period}", f"5/{short}")
+            for short, periods in {
+                "s": ("s", "sec"),
+                "m": ("m", "min"),
+                "h": ("h", "hour"),
+                "d": ("d", "day"),
+            }.items()
+            for period in periods
+        ),
         (
             env.hosts,
             ("x",),

@@ -1,7 +1,20 @@
 """Headers of every answer, whoever gives it."""
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
+
+FEATURES = (
+    *("accelerometer", "autoplay", "browsing-topics", "camera", "display-capture"),
+    *("encrypted-media", "fullscreen", "geolocation", "gyroscope", "hid", "idle-detection"),
+    *("local-fonts", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
+GUARDS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 
 @pytest.mark.django_db
@@ -24,10 +37,32 @@ def test_pages_may_ask_the_browser_for_no_device(settings, tmp_path, path, statu
     (tmp_path / "some.css").touch()
     answer = Client().get(path)
     assert answer.status_code == status
-    policy = answer.headers["Permissions-Policy"].split(", ")
-    for feature in ("camera", "microphone", "geolocation", "payment", "usb", "fullscreen"):
-        assert f"{feature}=()" in policy
-    assert all(part.endswith("=()") for part in policy)
+    assert answer.headers["Permissions-Policy"].split(", ") == [f"{name}=()" for name in FEATURES]
+    for header, value in GUARDS.items():
+        assert answer.headers[header] == value
+    if not path.startswith("/static/"):
+        assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.django_db
+def test_a_session_is_out_of_reach_of_scripts_and_other_sites(staff):
+    client = Client()
+    answer = client.post("/admin/login/", {"username": "staff", "password": "staff"})
+    cookie = answer.cookies["sessionid"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["max-age"] == 14 * 24 * 3600
+
+
+@pytest.mark.django_db
+def test_no_other_site_sends_a_form_of_the_admin(staff):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(staff)
+    answer = client.post("/admin/auth/group/add/", {"name": "Intruders"})
+    assert answer.status_code == 403
+    assert not Group.objects.filter(name="Intruders").exists()
+    answer = client.post("/i18n/setlang/", {"language": "ru"})  # no view's own guard, ours
+    assert answer.status_code == 403
 
 
 def test_a_wrong_host_is_told_so_too():

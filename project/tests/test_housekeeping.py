@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from celery.beat import Scheduler
 from django.utils import timezone
-from django_celery_results.models import TaskResult
+from django_celery_results.models import GroupResult, TaskResult
 
 from project import tasks
 from project.celery import app
@@ -22,6 +22,15 @@ def test_results_are_kept_for_30_days():
     results(2, age=31)
     assert tasks.purge_results() == "2 results deleted."
     assert TaskResult.objects.count() == 3
+
+
+def test_so_are_those_of_groups():
+    for age in (29, 31):
+        GroupResult.objects.create(group_id=str(age))
+        rows = GroupResult.objects.filter(group_id=str(age))
+        rows.update(date_done=timezone.now() - timedelta(days=age))
+    tasks.purge_results()
+    assert GroupResult.objects.get().group_id == "29"
 
 
 def test_results_are_purged_in_batches(monkeypatch, django_assert_num_queries):

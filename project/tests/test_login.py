@@ -1,9 +1,14 @@
 """The admin's login takes no more guesses than the API's, and locks nobody out."""
 
+import re
+
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.urls import reverse
 
 from project.api import throttling
+from project.site import too_many_attempts
 
 LOGIN, TOKEN = "/admin/login/", "/api/v1/auth/token/"
 ELSEWHERE = "192.0.2.1"
@@ -131,3 +136,25 @@ def test_a_dead_cache_keeps_nobody_out(client, staff, limit, monkeypatch):
         patch.setattr(throttling.cache, "add", fail)
         assert [sign_in(client, WRONG).status_code for _ in range(3)] == [200] * 3
         assert sign_in(client).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1, "1 second."), (119, "119 seconds."), (120, "2 minutes."), (121, "3 minutes.")],
+)
+def test_from_two_minutes_on_it_says_minutes_rounded_up(seconds, text):
+    assert too_many_attempts(seconds).endswith(f"Try again in {text}")
+
+
+def test_who_may_not_see_a_page_is_told_as_whom_he_is_signed_in(client):
+    client.force_login(User.objects.create_user("plain"))
+    page = client.get(f"{LOGIN}?next=/admin/library/book/").content.decode()
+    assert "You are signed in as plain, who may not see this page." in page
+
+
+def test_the_form_carries_its_csrf_token(staff):
+    client = Client(enforce_csrf_checks=True)
+    form = client.get(LOGIN).content.decode().partition("<form")[2].partition("</form>")[0]
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]
+    assert client.post(LOGIN, RIGHT).status_code == 403
+    assert client.post(LOGIN, RIGHT | {"csrfmiddlewaretoken": token}).status_code == 302

@@ -34,6 +34,15 @@ def test_a_start_waits_for_its_database_and_says_so(refusing):
     assert lines == ["Waiting for the database (0 of 60 s): 2002 Can't connect"]
 
 
+def test_while_it_waits_it_says_so_every_five_seconds(refusing, monkeypatch):
+    refusing(12)
+    clock = iter(range(100))
+    monkeypatch.setattr(database.time, "monotonic", lambda: next(clock))
+    lines = []
+    database.wait_for_database(lines.append)
+    assert [line.split("(")[1].split()[0] for line in lines] == ["1", "6", "11"]
+
+
 def test_the_wait_ends_with_one_clear_line(refusing, monkeypatch):
     refusing(1000)
     monkeypatch.setenv("DATABASE_WAIT", "0")

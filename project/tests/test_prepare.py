@@ -1,6 +1,7 @@
 """`prepare`, which every start runs, and `wait`."""
 
 import io
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_first_account_gets_a_password_that_is_shown_once():
     account = User.objects.get()
     assert account.username == "admin" and account.is_superuser and account.is_staff
     password = report.rpartition("shown this once: ")[2].strip()
-    assert len(password) >= 12
+    assert len(password) >= 16
     assert account.check_password(password)
     assert prepare() == ""
     assert User.objects.count() == 1
@@ -90,6 +91,31 @@ def test_an_account_that_is_there_is_left_alone(staff):
     assert prepare() == ""
     assert User.objects.get() == staff
     assert staff.check_password("staff")
+
+
+def test_a_start_that_fails_half_way_leaves_the_database_new(monkeypatch):
+    monkeypatch.setattr("django.contrib.auth.models.UserManager.create_superuser", None)
+    with pytest.raises(TypeError):
+        prepare(sample_data=True)
+    assert not Book.objects.exists() and not Member.objects.exists()
+
+
+def test_it_waits_for_the_database_warns_of_time_zones_and_prepares_alone(monkeypatch):
+    steps: list[str] = []
+
+    @contextmanager
+    def alone(log):
+        steps.append("locked")
+        yield
+        steps.append("unlocked")
+
+    command = "project.management.commands.prepare"
+    monkeypatch.setattr(f"{command}.wait_for_database", lambda log: steps.append("waited"))
+    monkeypatch.setattr(f"{command}.warn_about_time_zones", lambda log: steps.append("warned"))
+    monkeypatch.setattr(f"{command}.one_at_a_time", alone)
+    monkeypatch.setattr(f"{command}.Command.prepare", lambda *args: steps.append("prepared"))
+    prepare()
+    assert steps == ["waited", "warned", "locked", "prepared", "unlocked"]
 
 
 def test_wait_returns_once_the_database_lets_us_in(monkeypatch):

@@ -27,16 +27,36 @@ def test_answer_and_log_lines_carry_the_same_new_id(answered):
     assert record.request_id == given
 
 
-def test_a_proxys_id_is_kept(answered):
-    assert answered(**{"X-Request-ID": "f00f-0000-1111"})[0] == "f00f-0000-1111"
+@pytest.mark.parametrize("given", ["f00f-0000-1111", "Az_09-Zz", "x" * 64])
+def test_a_proxys_id_is_kept(answered, given):
+    answer, record = answered(**{"X-Request-ID": given})
+    assert answer == record.request_id == given
 
 
-@pytest.mark.parametrize("given", ["short", "x" * 65, "line\nbreak-in-the-log", "ünïcödé-ünïcödé"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "x" * 7,
+        "x" * 65,
+        "a blank in it",
+        "a/path:in.it",
+        "line\nbreak-in-the-log",
+        "ünïcödé-ünïcödé",
+    ],
+)
 def test_an_id_that_could_spoil_a_log_is_replaced(answered, given):
     assert answered(**{"X-Request-ID": given})[0] != given
 
 
-def test_outside_of_requests_log_lines_have_none():
+def test_outside_of_requests_log_lines_have_none(answered):
+    answered()
     record = logging.makeLogRecord({})
     assert RequestIdFilter().filter(record)
     assert record.request_id == "-"
+
+
+def test_every_request_has_one_and_its_log_lines_say_it(settings, client):
+    answer = client.get("/health/live/", headers={"X-Request-ID": "f00f-0000-1111"})
+    assert answer["X-Request-ID"] == "f00f-0000-1111"
+    assert settings.LOGGING["handlers"]["console"]["filters"] == ["request_id"]
+    assert not settings.LOGGING["disable_existing_loggers"], "libraries would fall silent"

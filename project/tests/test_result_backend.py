@@ -51,7 +51,8 @@ def test_a_passing_fault_of_mysql_loses_no_result(backend, monkeypatch, code):
 
 
 @pytest.mark.parametrize(
-    "error", [OperationalError(1045, "denied"), IntegrityError(1062), OSError()]
+    "error",
+    [OperationalError(1045, "denied"), IntegrityError(1062), IntegrityError(1205), OSError(2006)],
 )
 def test_other_faults_are_not_tried_again(backend, error):
     assert not backend.exception_safe_to_retry(error)

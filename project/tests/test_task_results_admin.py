@@ -1,5 +1,11 @@
+from datetime import timedelta
+
 import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from members.models import Member, WelcomeEmail
@@ -130,3 +136,204 @@ def test_the_list_costs_the_same_for_many_rows(desk, rows, django_assert_max_num
     selects = [query["sql"] for query in queries if "taskresult" in query["sql"]]
     assert not any("traceback" in sql or "DISTINCT" in sql for sql in selects)
     assert sum("COUNT" in sql for sql in selects) == 1
+    mails = [query["sql"] for query in queries if "welcomeemail" in query["sql"]]
+    assert mails and all(" IN (" in sql for sql in mails), "those of one page"
+
+
+def rows_of(desk, **query) -> list[int]:
+    return [row.pk for row in desk.get(LIST, query).context["cl"].result_list]
+
+
+def test_the_latest_comes_first(desk):
+    first, second, third = result(1), result(2), result(3)
+    TaskResult.objects.filter(pk=first.pk).update(date_created=timezone.now() + timedelta(hours=1))
+    TaskResult.objects.filter(pk=third.pk).update(date_created=second.date_created)
+    assert rows_of(desk) == [first.pk, third.pk, second.pk]
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "STARTED", "RETRY", "REVOKED", "PENDING"])
+def test_a_state_shows_its_results_alone(desk, state):
+    states = ["SUCCESS", "FAILURE", "STARTED", "RETRY", "REVOKED", "PENDING"]
+    found = {name: result(number, status=name).pk for number, name in enumerate(states)}
+    assert rows_of(desk, state=state) == [found[state]]
+
+
+def test_created_is_not_when_it_was_done(desk):
+    row = result()
+    TaskResult.objects.update(date_created=timezone.now() - timedelta(days=8))
+    assert rows_of(desk, created="7") == []
+    assert rows_of(desk, created="30") == [row.pk]
+
+
+@pytest.mark.parametrize(("words", "found"), [("task-1", True), ("task", False), ("ask-1", False)])
+def test_the_search_takes_a_whole_task_id(desk, words, found):
+    row = result()
+    assert rows_of(desk, q=words) == ([row.pk] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("status", "badge"),
+    [
+        ("SUCCESS", 'success">done'),
+        ("FAILURE", 'danger">failed'),
+        ("STARTED", 'info">running'),
+        ("RETRY", 'warning">trying again'),
+        ("REVOKED", 'secondary">revoked'),
+        ("PENDING", 'secondary">waiting'),
+        ("<new>", 'secondary">&lt;new&gt;'),
+    ],
+)
+def test_each_state_has_its_word_and_colour(desk, status, badge):
+    result(status=status)
+    assert f'<span class="badge text-bg-{badge}</span>' in desk.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "finished", "duration"),
+    [
+        ("SUCCESS", True, "1.50 s"),
+        ("FAILURE", True, "1.50 s"),
+        ("STARTED", False, "–"),
+        ("RETRY", False, "–"),
+    ],
+)
+def test_only_what_has_ended_has_an_end_and_a_duration(status, finished, duration):
+    row, page = result(status=status), admin.site._registry[TaskResult]
+    row.date_done = timezone.now()
+    row.date_started = row.date_done - timedelta(seconds=1.5)
+    assert (page.finished(row) != "–") is finished
+    assert page.duration(row) == duration
+    row.date_started = row.date_done + timedelta(seconds=1)  # another machine's clock
+    assert page.duration(row) in ("0.00 s", "–")
+    row.date_started = None
+    assert page.duration(row) == "–"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("members.tasks.send_welcome_emails", "Send welcome e-mails"),
+        ("celery.backend_cleanup", "Purge old task results"),
+        ("other.task", "other.task"),
+        (None, "unknown"),
+    ],
+)
+def test_a_task_is_told_by_its_name(name, told):
+    assert admin.site._registry[TaskResult].task(TaskResult(task_name=name)) == told
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ('"A sentence."', "A sentence."),
+        ('{"exc_type": "AttemptFailed", "exc_message": ["One", 2]}', "One 2"),
+        ('{"exc_type": "AttemptFailed", "exc_message": "Words."}', "Words."),
+        ('{"exc_type": "AttemptFailed", "exc_message": []}', "AttemptFailed"),
+        ('{"exc_message": ""}', "–"),
+        ("no json", "no json"),
+        ("7", "–"),
+        (None, "–"),
+    ],
+)
+def test_an_outcome_is_a_sentence(stored, told):
+    assert admin.site._registry[TaskResult].outcome(TaskResult(result=stored)) == told
+
+
+def test_arguments_are_told_without_the_quotes_of_their_store():
+    page = admin.site._registry[TaskResult]
+    assert page.arguments(TaskResult(task_args='"(1, 2)"')) == "(1, 2)"
+    assert page.arguments(TaskResult()) == "–"
+
+
+def test_two_mails_of_one_task_are_two(desk):
+    result(1), result(2)
+    WelcomeEmail.objects.update(task_id="task-1")
+    assert '?q=task-1">2 e-mails</a>' in desk.get(LIST).content.decode()
+
+
+def test_what_went_wrong_comes_first(desk):
+    row = batch(status="FAILURE")
+    WelcomeEmail.objects.exclude(member__username="dan").update(state="sent")
+    html = desk.get(address(row)).content.decode()
+    assert html.index(">dan</a>") < html.index(">bob</a>") < html.index(">cat</a>")
+
+
+# Who may send again from here
+
+
+def retry_of(row: TaskResult) -> str:
+    return reverse("admin:django_celery_results_taskresult_retry", args=[row.pk])
+
+
+@pytest.fixture
+def failed() -> TaskResult:
+    row = result(status="FAILURE")
+    WelcomeEmail.objects.update(state="failed")
+    return row
+
+
+def states() -> set[str]:
+    return set(WelcomeEmail.objects.values_list("state", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("names", "page"),
+    [
+        (["view_taskresult"], 403),
+        (["view_taskresult", "view_welcomeemail"], 403),
+        (["change_welcomeemail"], 403),
+        (["view_taskresult", "change_welcomeemail"], 302),
+    ],
+)
+def test_who_sends_again_may_see_results_and_change_mails(client, failed, names, page):
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(clerk)
+    if "view_taskresult" in names:
+        offered = client.get(address(failed)).content.decode()
+        assert (retry_of(failed) in offered) is (page == 302)
+        assert ('value="retry"' in client.get(LIST).content.decode()) is (page == 302)
+    if page == 403:
+        client.post(LIST, {"action": "retry", "_selected_action": failed.pk, "confirmed": 1})
+        assert states() == {"failed"}
+    assert client.post(retry_of(failed), {"confirmed": 1}).status_code == page
+    assert states() == ({"queued"} if page == 302 else {"failed"})
+
+
+def test_nobody_sends_again_without_signing_in(client, failed):
+    answer = client.post(retry_of(failed), {"confirmed": 1})
+    assert answer.headers["Location"].startswith(reverse("admin:login"))
+    assert states() == {"failed"}
+
+
+def test_another_site_makes_nobody_send_again(staff, failed):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(staff)
+    assert client.post(retry_of(failed), {"confirmed": 1}).status_code == 403
+    assert states() == {"failed"}
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "STARTED", "RETRY"])
+def test_only_a_task_that_failed_is_sent_again(desk, failed, status):
+    TaskResult.objects.update(status=status)
+    assert retry_of(failed) not in desk.get(address(failed)).content.decode()
+    assert "why-retry" not in desk.get(address(failed)).content.decode()
+    assert desk.post(retry_of(failed), {"confirmed": 1}).status_code == 404
+    desk.post(LIST, {"action": "retry", "_selected_action": failed.pk, "confirmed": 1})
+    assert states() == {"failed"}
+
+
+def test_a_failed_task_whose_mails_moved_on_says_so_instead_of_a_button(desk, failed):
+    WelcomeEmail.objects.update(task_id="later")
+    html = desk.get(address(failed)).content.decode()
+    assert retry_of(failed) not in html
+    assert "Tried by a later task since, or the member has been removed." in html
+    assert "disabled" in html.partition("why-retry")[0].rpartition("<button")[2]
+
+
+def test_a_failed_task_of_another_kind_has_no_button(desk, failed):
+    WelcomeEmail.objects.update(task_id="later")
+    TaskResult.objects.update(task_name="celery.backend_cleanup")
+    html = desk.get(address(failed)).content.decode()
+    assert "why-retry" not in html and retry_of(failed) not in html
+    assert "Tried by a later task since" not in html

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
+from django.template import Context, Template
 from django.utils import timezone
 
 from library.models import Book, BookWord
@@ -109,6 +110,33 @@ def test_reading_one_column_again_forgets_no_change_of_another(record):
     record.refresh_from_db(fields=[other])
     record.save()
     assert getattr(again(record), one) == NEW[one]
+
+
+def test_reading_one_column_again_takes_no_other_one_back(record):
+    one, other = TWO[type(record)]
+    record.refresh_from_db(fields=[other])
+    type(record).objects.filter(pk=record.pk).update(**{one: NEW[one]})
+    setattr(record, other, NEW[other])
+    record.save()
+    assert getattr(again(record), one) == NEW[one]
+
+
+def test_a_save_that_must_insert_overwrites_nothing(record):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        record.save(force_insert=True)
+
+
+def test_nobody_sets_version_or_time_by_hand(record):
+    record.version, record.updated_at = 99, timezone.now()
+    record.save()
+    assert (again(record).version, again(record).updated_at) == (1, OLD)
+
+
+def test_no_template_changes_and_no_slip_deletes_all(record):
+    rows = type(record).objects.all()
+    Template("{{ rows.update }}{{ rows.delete }}").render(Context({"rows": rows}))
+    assert again(record).version == 1
+    assert not hasattr(type(record).objects, "delete"), "it would delete all"
 
 
 def test_a_column_that_was_not_read_is_written_where_it_was_set(record):

@@ -1,0 +1,182 @@
+"""Settings of which no page would show that they changed, each with what it is for."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from celery.schedules import crontab
+from django.conf import settings
+
+from project.celery import app
+
+CELERY = {
+    "task_acks_late": True,  # a task whose worker dies comes back
+    "worker_prefetch_multiplier": 1,  # nobody hoards what another could do
+    "worker_enable_remote_control": False,  # nobody steers a worker
+    "broker_connection_retry_on_startup": True,  # a worker may start before its broker
+    "task_soft_time_limit": 120,  # no task holds its worker for ever
+    "task_track_started": True,  # the desk shows what runs and how long it took
+    "result_extended": True,  # the desk shows the task's name
+    "result_expires": timedelta(days=30),  # as long as tokens and the chart
+    "result_backend_always_retry": True,  # a lost result is a lost answer
+    "result_backend_max_retries": 16,  # about half a minute
+    "worker_max_tasks_per_child": 1000,  # whatever leaks ends
+    "worker_max_memory_per_child": 300 * 1024,  # kilobytes
+    "worker_concurrency": 2,
+    "worker_soft_shutdown_timeout": 60,  # below compose's stop_grace_period
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CELERY.items(), ids=CELERY)
+def test_what_celery_is_told(name, value):
+    assert getattr(app.conf, name) == value
+
+
+def test_the_purge_comes_every_hour_and_does_not_pile_up():
+    entry = settings.CELERY_BEAT_SCHEDULE["celery.backend_cleanup"]
+    assert entry["schedule"] == crontab(minute="17")
+    assert entry["options"]["expires"] == 3600
+
+
+EMBEDDED = {
+    "DEBUG": False,
+    "ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"],
+    "CSRF_TRUSTED_ORIGINS": [],
+    "PORT": 8000,
+    "HTTPS": False,
+    "WEB_CONCURRENCY": 2,
+    "TRUSTED_PROXIES": 0,  # nobody is believed about addresses
+    "PUBLIC_CATALOGUE": True,
+    "PUBLIC_REGISTRATION": True,
+    "LANGUAGE_CODE": "en",
+    "TIME_ZONE": "UTC",
+    "USE_TZ": True,
+    "MAIL_INTERVAL": 0,
+    "EMAIL_TIMEOUT": 20,
+    "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+    "WORKER_DEAF_AFTER": 120,
+    "SESSION_COOKIE_HTTPONLY": True,  # no script reads it
+    "SESSION_COOKIE_SAMESITE": "Lax",  # nor does another site send it
+    "CSRF_COOKIE_SAMESITE": "Lax",
+    "SESSION_COOKIE_AGE": 14 * 24 * 3600,
+    "POLLING_INTERVAL": 0.1,  # a worker takes one message at each look
+    "DATA_UPLOAD_MAX_NUMBER_FIELDS": 1000,
+    "DATA_UPLOAD_MAX_NUMBER_FILES": 100,
+}
+SERVERS = {
+    "CACHE": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},  # a page waits no longer
+    "CACHE_PREFIX": "cache",  # the broker's keys lie in the same Redis
+    "CONN_MAX_AGE": 60,  # far below MySQL's wait_timeout
+    "CONN_HEALTH_CHECKS": True,  # of a connection that was kept
+    "CONNECT_TIMEOUT": 5,
+    "CELERY_TASK_PUBLISH_RETRY": False,  # somebody waits; the sweep sends what is lost
+    "CELERY_BROKER_TRANSPORT_OPTIONS": {
+        "socket_timeout": 0.75,
+        "socket_connect_timeout": 0.75,
+        "max_retries": 0,
+        "interval_start": 0,
+        "interval_step": 0,
+        "interval_max": 0,
+    },
+    "WORKER_TRANSPORT_OPTIONS": {
+        "socket_timeout": 30,
+        "socket_connect_timeout": 10,
+        "health_check_interval": 25,  # below the timeout: a silent broker is noticed by asking
+        "visibility_timeout": 3600,  # above every task: earlier, a running one would come twice
+    },
+}
+ASK = """
+import json, sys
+import django
+django.setup()
+from django.conf import settings
+from django.db import connection
+database, cache = settings.DATABASES["default"], settings.CACHES["default"]
+told = {
+    "CACHE": cache.get("OPTIONS"), "CACHE_PREFIX": cache.get("KEY_PREFIX"),
+    "CONN_MAX_AGE": database.get("CONN_MAX_AGE"),
+    "POLLING_INTERVAL": settings.WORKER_TRANSPORT_OPTIONS.get("polling_interval"),
+    "CONN_HEALTH_CHECKS": database.get("CONN_HEALTH_CHECKS"),
+    "CONNECT_TIMEOUT": database["OPTIONS"].get("connect_timeout"),
+}
+print(json.dumps({name: told.get(name, getattr(settings, name, None)) for name in sys.argv[1:]}))
+"""
+SQLITE = """
+import json, sqlite3
+import django
+django.setup()
+from django.conf import settings
+from django.db import connection, transaction
+pragmas = {}
+with connection.cursor() as cursor:
+    for name in ("journal_mode", "synchronous", "busy_timeout"):
+        pragmas[name] = cursor.execute(f"PRAGMA {name}").fetchone()[0]
+other = sqlite3.connect(settings.DATABASES["default"]["NAME"], timeout=0)
+with transaction.atomic():
+    try:
+        other.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        pragmas["other"] = str(error)
+print(json.dumps(pragmas))
+"""
+
+
+def told(code: str, folder, *names: str, **environment: str) -> dict:
+    """What a process of its own prints in an environment that sets nothing else."""
+    unset = {"DATABASE_URL", "REDIS_URL"}
+    clean = {name: value for name, value in os.environ.items() if name not in unset}
+    run = subprocess.run(
+        [sys.executable, "-c", code, *names],
+        cwd=settings.BASE_DIR,
+        env=clean | {"DATA_DIR": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(run.stdout)
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    return told(ASK, tmp_path_factory.mktemp("data"), *EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    urls = {"DATABASE_URL": "mysql://u:p@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1"}
+    return told(ASK, tmp_path_factory.mktemp("data"), *SERVERS, SECRET_KEY="x", **urls)
+
+
+@pytest.mark.parametrize(("name", "value"), EMBEDDED.items(), ids=EMBEDDED)
+def test_what_an_empty_environment_means(embedded, name, value):
+    assert embedded[name] == value
+
+
+@pytest.mark.parametrize(("name", "value"), SERVERS.items(), ids=SERVERS)
+def test_what_holds_beside_servers(servers, name, value):
+    assert servers[name] == value
+
+
+def test_sqlites_readers_wait_for_no_writer_and_writers_queue(tmp_path):
+    assert told(SQLITE, tmp_path) == {
+        "journal_mode": "wal",
+        "synchronous": 1,  # NORMAL: a power cut corrupts nothing
+        "busy_timeout": 20_000,  # milliseconds
+        "other": "database is locked",  # from BEGIN on
+    }
+
+
+@pytest.mark.parametrize(("value", "longest"), [("PURGE_SECONDS", 60), ("BATCH_SIZE", 2000)])
+def test_a_purge_is_short(value, longest):
+    """A worker has other things to do, and others want the table."""
+    from project import tasks
+
+    assert getattr(tasks, value) <= longest
+
+
+@pytest.mark.parametrize("name", ["heartbeat", "purge_results"])
+def test_what_comes_by_itself_leaves_no_result(name):
+    assert app.tasks[f"project.tasks.{name}"].ignore_result
