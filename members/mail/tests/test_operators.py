@@ -537,3 +537,12 @@ def test_an_attempt_that_is_tried_again_is_called_not_sent(operator, owed, state
     timeline = html[html.index("desk-timeline") :]
     assert f">{badge}</span>" in timeline
     assert "<b>t" not in html
+
+
+def test_what_cannot_be_written_into_the_history_is_not_done(operator, owed):
+    welcome = owed()
+    broken = patch("members.mail.actions.note", side_effect=ZeroDivisionError)
+    with broken, pytest.raises(ZeroDivisionError):
+        post(operator, "hold", welcome, confirmed=1)
+    welcome.refresh_from_db()
+    assert welcome.state == State.QUEUED
