@@ -5,12 +5,14 @@ from unittest.mock import patch
 
 import pytest
 from django.apps import apps
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core import mail
 from django.db import connection
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
+from members import erasing
 from members.mail.tasks import send_welcome_emails
 from members.mail.tests.mail_server import mail_server
 from members.models import Member, WelcomeEmail
@@ -111,6 +113,54 @@ def test_the_history_of_others_stays(client, staff):
         client.post(reverse("admin:members_member_add"), form)
     Member.objects.filter(username="ann").delete()
     assert sorted(LogEntry.objects.values_list("object_repr", flat=True))[1] == "bob"
+
+
+@pytest.mark.django_db
+def test_the_history_of_another_table_stays(staff, owed):
+    """Whose rows have the same numbers."""
+    member = owed("ann").member
+    for record in (member, staff):
+        LogEntry.objects.create(
+            user=staff,
+            content_type=ContentType.objects.get_for_model(record),
+            object_id=str(member.pk),
+            object_repr="kept",
+            change_message="kept",
+            action_flag=CHANGE,
+        )
+    member.delete()
+    told = set(LogEntry.objects.values_list("object_repr", "change_message"))
+    assert told == {("kept", "kept"), (f"#{LogEntry.objects.first().object_id}", "")}
+
+
+@pytest.mark.django_db
+def test_many_are_erased_to_the_last(staff, owed, monkeypatch):
+    monkeypatch.setattr(erasing, "AT_ONCE", 2)
+    for number in range(5):
+        member = owed(f"ann{number}").member
+        LogEntry.objects.create(
+            user=staff,
+            content_type=ContentType.objects.get_for_model(Member),
+            object_id=str(member.pk),
+            object_repr=member.username,
+            action_flag=CHANGE,
+        )
+    Member.objects.all().delete()
+    assert not LogEntry.objects.exclude(object_repr__startswith="#").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rows", ["one", "many"])
+def test_a_member_is_erased_whole_or_not_at_all(owed, rows):
+    member = owed("ann").member
+    erase = member.delete if rows == "one" else Member.objects.all().delete
+    with (
+        patch("members.models.erase_from_history", side_effect=ZeroDivisionError),
+        pytest.raises(ZeroDivisionError),
+    ):
+        erase()
+    assert Member.objects.exists()
+    assert WelcomeEmail.objects.exists()
 
 
 @pytest.mark.django_db

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 
 from members.filters import MemberFilterSet
 from members.models import Member
@@ -91,3 +92,32 @@ def test_no_name_or_address_can_be_read_in_a_cursor(staff_api, owed):
         payload = re.search(r"cursor=\.?([\w-]+)", link)[1]
         content = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
         assert not re.search(rb"bob|writer|example|org", content)
+
+
+@pytest.mark.parametrize(
+    "name", ["ann\n", "\nann", "ann b", "ann@example.org", "an", "\u0430nn", "a" * 151]
+)
+def test_the_model_itself_knows_a_username(name):
+    with pytest.raises(ValidationError) as error:
+        Member(username=name, email="a@b.cd").full_clean()
+    assert list(error.value.error_dict) == ["username"]
+
+
+@pytest.mark.parametrize("name", ["AzZ", "a-b", "a_b", "a.b", "019", "a" * 150])
+def test_each_letter_digit_and_sign_of_a_username_is_taken(name):
+    Member(username=name, email="a@b.cd").full_clean()
+
+
+@pytest.mark.parametrize("wrong", [{"username": "an"}, {"email": ""}], ids=repr)
+def test_what_no_form_has_seen_is_refused_by_the_database_too(wrong):
+    member = Member(**{**GIVEN, **wrong})
+    with pytest.raises(ValidationError):
+        member.validate_constraints()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Member.objects.bulk_create([member])
+
+
+def test_three_letters_satisfy_the_database():
+    member = Member(username="ann", email="a@b.cd")
+    member.validate_constraints()
+    Member.objects.bulk_create([member])

@@ -6,10 +6,13 @@ from unittest.mock import patch
 
 import pytest
 from django.core import mail
+from django.db import OperationalError
 from django.utils import timezone
 
 from members.mail import batch
 from members.mail.delivery import deliver
+from members.mail.dispatch import DispatchQuerySet
+from members.mail.models import WelcomeEmailQuerySet
 from members.mail.reasons import ConfigurationError, RefusedError, TemporaryError
 from members.mail.tasks import BATCH_SIZE, AttemptFailedError, enqueue, send_welcome_emails
 from members.models import Dispatch, WelcomeEmail
@@ -67,7 +70,9 @@ def test_each_member_gets_a_mail_of_its_own(ids):
 
 
 @pytest.mark.parametrize("number", [1, 2, 40])
-def test_a_mail_costs_one_statement_and_a_batch_two_more(owed, number, django_assert_num_queries):
+def test_a_mail_costs_one_statement_and_a_batch_two_more(
+    owed, clock, number, django_assert_num_queries
+):
     ids = [owed(f"member{n}").pk for n in range(number)]
     Dispatch.objects.current()
     run([owed().pk])  # the heartbeat
@@ -307,3 +312,33 @@ def test_two_tasks_of_one_moment_share_no_mail(ids):
     at = timezone.now()
     assert [w.pk for w in WelcomeEmail.objects.claim(ids[:1], "a", at)] == ids[:1]
     assert [w.pk for w in WelcomeEmail.objects.claim(ids, "b", at)] == ids[1:]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("model", "asks"),
+    [
+        (WelcomeEmailQuerySet, "claim"),
+        (WelcomeEmailQuerySet, "give_back"),
+        (WelcomeEmailQuerySet, "all"),
+        (DispatchQuerySet, "exists"),
+    ],
+)
+def test_a_batch_waits_until_the_database_is_back(ids, clock, monkeypatch, model, asks):
+    ask = getattr(model, asks)
+    faults = []
+
+    def away_once(self, *args, **kwargs):
+        if asks != "all" or clock.now > 1000:
+            faults.append(asks)
+            if len(faults) == 1:
+                raise OperationalError(2006, "gone away")
+        return ask(self, *args, **kwargs)
+
+    monkeypatch.setattr("project.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("project.database.connection.close", lambda: None)
+    monkeypatch.setattr(model, asks, away_once)
+    run(ids, {"bob": both(pause, lambda: clock.forward(1))})
+    assert len(faults) > 1
+    assert sent_to() == ["ann", "bob"]
+    assert left()["cat"] == left()["dan"] == (State.QUEUED, 0)

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -209,3 +209,70 @@ def test_the_first_mail_stands_in_the_chart_at_once(operator):
     assert overview(operator)["highest"] == 0
     mail(State.SENT, sent_at=timezone.now())
     assert overview(operator)["highest"] == 1
+
+
+def colours(client) -> dict[str, str]:
+    return {number.title: number.colour for number in overview(client)["numbers"]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "title", "colour"),
+    [
+        ({"queued_at": timedelta(minutes=4)}, "Oldest waiting", ""),
+        ({"queued_at": timedelta(minutes=6)}, "Oldest waiting", "warning"),
+        ({"last_error_code": "451"}, "Trying again", "warning"),
+        ({}, "Trying again", ""),
+        ({"state": State.FAILED}, "Failed", "danger"),
+        ({}, "Failed", ""),
+    ],
+)
+def test_what_wants_a_look_is_coloured(operator, alive, columns, title, colour):
+    now = timezone.now()
+    mail(**{k: now - v if isinstance(v, timedelta) else v for k, v in columns.items()})
+    assert colours(operator)[title] == colour
+
+
+@pytest.mark.parametrize("part", ["worker", "beat"])
+@pytest.mark.parametrize(("seconds", "silent"), [(100, False), (121, True)])
+def test_each_part_that_is_silent_is_named(operator, alive, part, seconds, silent):
+    Dispatch.objects.update(**{f"{part}_at": timezone.now() - timedelta(seconds=seconds)})
+    title, alarm = {
+        "worker": ("Worker seen", "No worker answers"),
+        "beat": ("Clock seen", "The clock (beat) is silent"),
+    }[part]
+    found = {name: colour for name, colour in colours(operator).items() if colour == "danger"}
+    assert found == ({title: "danger"} if silent else {})
+    alarms = overview(operator)["alarms"]
+    assert [text.startswith(alarm) for text in alarms] == ([True] if silent else [])
+
+
+def test_a_queue_of_unknown_length_is_coloured(operator, alive, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert colours(operator)["Queue"] == "warning"
+
+
+def test_what_was_sent_and_waits_again_is_not_among_the_sent(operator, alive):
+    mail(sent_at=timezone.now(), last_error_code="")
+    mail(State.FAILED, last_error_code="550")
+    found = numbers(operator)
+    assert (found["Sent in 24 hours"], found["Trying again"]) == ("0", "0")
+
+
+def test_who_only_looks_has_no_switch(client, alive):
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_welcomeemail"))
+    client.force_login(clerk)
+    response = client.get(INDEX)
+    assert response.context["sending"]["may_switch"] is False
+    assert reverse("admin:members_dispatch_pause") not in response.content.decode()
+
+
+def test_bars_stand_on_one_another():
+    day = dashboard.Day(timezone.localdate(), sent=1, failed=2, highest=4)
+    assert (day.sent_height, day.failed_height) == (25, 50)
+    assert (day.sent_top, day.failed_top) == (25, 50)
+
+
+def test_what_is_found_is_kept():
+    answers = iter([1, 2])
+    assert [dashboard.remembered("kept", 60, lambda: next(answers)) for _ in range(2)] == [1, 1]

@@ -1,9 +1,10 @@
 """What operators may do with welcome e-mails, and how they are asked first."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.core.mail import EmailMultiAlternatives
@@ -13,9 +14,11 @@ from django.utils.safestring import mark_safe
 from django_celery_results.models import TaskResult
 
 from members.conftest import claim
+from members.mail.admin import WelcomeEmailAdmin
 from members.mail.reasons import RefusedError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
 from members.models import Dispatch, WelcomeEmail
+from project.desk import moment
 
 LIST = reverse("admin:members_welcomeemail_changelist")
 RESULTS = reverse("admin:django_celery_results_taskresult_changelist")
@@ -422,3 +425,124 @@ def test_a_search_that_finds_too_many_says_so(operator, owed, monkeypatch):
     for number in range(3):
         owed(f"ann{number}")
     assert "type more letters" in text(operator.get(f"{LIST}?q=ann"))
+
+
+def test_the_page_that_asks_hands_on_what_was_chosen(operator, owed):
+    ann, bob = owed("ann"), owed("bob", state=State.SENT)
+    asked = post(operator, "send_again", ann, bob)
+    hidden = asked.context["hidden"]
+    assert hidden == [
+        ("action", "send_again"),
+        ("_selected_action", str(ann.pk)),
+        ("_selected_action", str(bob.pk)),
+    ]
+    assert asked.context["left_out"] == []
+    assert "second time" not in text(post(operator, "hold", ann, bob))
+
+
+@pytest.mark.parametrize(("number", "more"), [(10, 0), (11, 1)])
+def test_of_those_left_out_ten_are_named(operator, owed, number, more):
+    chosen = [owed(f"ann{n}", state=State.SENT) for n in range(number)]
+    asked = post(operator, "hold", owed("bob"), *chosen)
+    assert asked.context["count"] == 1
+    [group] = asked.context["left_out"]
+    assert (group["count"], len(group["some"]), group["more"]) == (number, 10, more)
+    assert (f"and {more} more" in text(asked)) is bool(more)
+
+
+def test_a_link_that_says_confirmed_does_nothing(operator, owed):
+    welcome = owed()
+    address = reverse("admin:members_welcomeemail_hold", args=[welcome.pk])
+    operator.get(f"{address}?confirmed=1")
+    welcome.refresh_from_db()
+    assert welcome.state == State.QUEUED
+
+
+def test_what_is_on_hold_is_to_be_released(operator, owed):
+    assert "It is on hold: release it instead." in text(
+        post(operator, "send_again", owed(state=State.HELD))
+    )
+
+
+@pytest.mark.parametrize("query", ["q=nn", "q=xample"])
+def test_a_search_is_for_beginnings(operator, owed, query):
+    owed("ann")
+    assert not operator.get(f"{LIST}?{query}").context["cl"].result_list
+
+
+def test_blanks_around_a_search_do_not_count(operator, owed):
+    owed("ann", task_id="t-1")
+    for term in ("+ann+", "+t-1+"):
+        assert len(operator.get(f"{LIST}?q={term}").context["cl"].result_list) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"), [("", ["cat", "bob", "ann"]), ("sent=7", ["bob", "cat", "ann"])]
+)
+def test_the_latest_stand_first(operator, owed, query, expected):
+    now = timezone.now()
+    sent = {"state": State.SENT, "queued_at": now, "sent_at": now - timedelta(hours=2)}
+    owed("ann", **sent)
+    owed("bob", **sent | {"sent_at": now - timedelta(hours=1)})
+    owed("cat", **sent)
+    rows = operator.get(f"{LIST}?{query}").context["cl"].result_list
+    assert [row.member.username for row in rows] == expected
+
+
+def test_the_resume_page_tells_what_is_due_from_what_waits(operator, owed):
+    owed("ann")
+    owed("bob", next_attempt_at=timezone.now() + timedelta(hours=1))
+    asked = operator.get(reverse("admin:members_dispatch_resume"))
+    assert (asked.context["waiting"], asked.context["due"]) == ("2", "1")
+
+
+def test_the_pause_page_complains_only_of_what_was_posted(operator):
+    pause = reverse("admin:members_dispatch_pause")
+    assert "Write why." not in text(operator.get(pause))
+    assert "Write why." in text(operator.post(pause))
+
+
+def test_a_mail_that_was_sent_and_is_queued_again_shows_its_next_attempt(operator, owed):
+    owed(sent_at=timezone.now() - timedelta(days=1))
+    assert "as soon as a worker is free" in text(operator.get(LIST))
+
+
+def test_each_time_of_a_mail_stands_at_its_name(operator, owed):
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    welcome = owed(
+        state=State.SENT,
+        claimed_at=at,
+        enqueued_at=at + timedelta(minutes=1),
+        sent_at=at + timedelta(minutes=2),
+    )
+    page = WelcomeEmailAdmin(WelcomeEmail, site)
+    assert page.claimed(welcome) == moment(at)
+    assert page.enqueued(welcome) == moment(at + timedelta(minutes=1))
+    assert page.when(welcome) == moment(at + timedelta(minutes=2))
+
+
+def test_what_is_not_waiting_has_no_next_attempt(operator, owed):
+    owed(state=State.FAILED)
+    assert "as soon as a worker is free" not in text(operator.get(LIST))
+
+
+@pytest.mark.parametrize(
+    ("state", "badge"),
+    [("queued", "not sent"), ("failed", "failed"), ("sent", "sent")],
+)
+def test_an_attempt_that_is_tried_again_is_called_not_sent(operator, owed, state, badge):
+    now = timezone.now()
+    told = {"task": "<b>t", "started": now, "ended": now, "state": state, "reason": "", "code": ""}
+    html = text(operator.get(page_of(owed(state=State.HELD, journal=[told], task_id="<b>t"))))
+    timeline = html[html.index("desk-timeline") :]
+    assert f">{badge}</span>" in timeline
+    assert "<b>t" not in html
+
+
+def test_what_cannot_be_written_into_the_history_is_not_done(operator, owed):
+    welcome = owed()
+    broken = patch("members.mail.actions.note", side_effect=ZeroDivisionError)
+    with broken, pytest.raises(ZeroDivisionError):
+        post(operator, "hold", welcome, confirmed=1)
+    welcome.refresh_from_db()
+    assert welcome.state == State.QUEUED

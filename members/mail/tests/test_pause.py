@@ -1,6 +1,6 @@
 """The switch: what stops all sending, and what lets it go on."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 import pytest
@@ -277,6 +277,37 @@ def test_what_came_through_long_before_shows_nothing(owed, clock):
         attempt(ann, POLICY)
         assert (ann.attempts, is_paused()) == (0, True)
         clock.forward(minutes=5)
+
+
+def at(minutes: float) -> datetime:
+    return datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(minutes=minutes)
+
+
+def journal(*attempts: tuple[str, float]) -> list[dict]:
+    """Of codes and minutes; each attempt lasted one."""
+    return [
+        {"code": code, "started": at(end - 1).isoformat(), "ended": at(end).isoformat()}
+        for code, end in attempts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "success_at", "alone"),
+    [
+        ([("policy", 0)], None, False),
+        ([], at(60), False),
+        ([("451", 0)], at(60), False),
+        ([("policy", 0)], at(5) - timedelta(microseconds=1), False),
+        ([("policy", 0)], at(5), True),
+        ([("policy", 0), ("policy", 6)], at(5), True),  # the first began the pause
+        ([("policy", 0), ("451", 6), ("policy", 12)], at(16), False),  # another matter since
+        ([("policy", 0), ("451", 6), ("policy", 12)], at(17), True),
+        ([("policy", 0), ("451", 6)], at(60), False),
+    ],
+)
+def test_whether_a_mail_fails_alone(attempts, success_at, alone):
+    welcome = WelcomeEmail(journal=journal(*attempts))
+    assert welcome.fails_alone("policy", success_at) is alone
 
 
 # --- Heartbeats ---

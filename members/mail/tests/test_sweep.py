@@ -1,6 +1,7 @@
 """The sweeper keeps every promise that a lost message would break."""
 
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from celery.schedules import schedule
@@ -207,6 +208,45 @@ def test_a_sweep_frees_so_many_claims(owed, delay):
     assert WelcomeEmail.objects.free_stuck(max_claims=2) == 4
     assert WelcomeEmail.objects.free_stuck(max_claims=2) == 2
     assert WelcomeEmail.objects.free_stuck(max_claims=2) == 0
+
+
+def test_the_oldest_claim_is_freed_first(owed, delay):
+    [late] = stuck(owed, "late", task="a", claimed_at=ago(minutes=6))
+    [early] = stuck(owed, "early", task="b", claimed_at=ago(minutes=7))
+    assert WelcomeEmail.objects.free_stuck(max_claims=1) == 1
+    assert columns(early, "state") == (State.QUEUED,)
+    assert columns(late, "state") == (State.SENDING,)
+
+
+@pytest.mark.parametrize("breaks", [(WelcomeEmailQuerySet, "give_back"), (WelcomeEmail, "lost")])
+def test_a_sweep_that_breaks_off_leaves_the_same_mail_in_flight(owed, delay, breaks):
+    claimed = stuck(owed, "ann", "bob", "cat")
+    with patch.object(*breaks, side_effect=ZeroDivisionError), pytest.raises(ZeroDivisionError):
+        sweep_welcome_emails()
+    sweep_welcome_emails()
+    assert [columns(welcome, "attempts") for welcome in claimed] == [(1,), (0,), (0,)]
+
+
+def test_what_a_slow_worker_records_meanwhile_is_not_given_back(owed, delay, monkeypatch):
+    _, bob = stuck(owed, "ann", "bob")
+    ordered = WelcomeEmailQuerySet.in_order_of_sending
+
+    def recorded_meanwhile(rows):
+        found = list(ordered(rows))
+        WelcomeEmail.objects.filter(pk=bob.pk).update(state=State.SENT)
+        return found
+
+    monkeypatch.setattr(WelcomeEmailQuerySet, "in_order_of_sending", recorded_meanwhile)
+    sweep_welcome_emails()
+    assert columns(bob, "state", "attempts") == (State.SENT, 1)
+
+
+def test_the_attempt_at_which_a_worker_died_began_with_its_claim(owed, delay):
+    [welcome] = stuck(owed, "ann")
+    sweep_welcome_emails()
+    [[attempt]] = columns(welcome, "journal")
+    started = columns(welcome, "claimed_at")[0].isoformat(timespec="milliseconds")
+    assert attempt["started"] == started.replace("+00:00", "Z")
 
 
 def test_a_mail_that_kills_every_worker_is_given_up(owed, delay):

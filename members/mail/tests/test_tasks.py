@@ -1,19 +1,21 @@
 """send_welcome_emails(): one attempt, and where it leaves the row."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import pytest
 from django.core import mail
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from members.conftest import claim
 from members.mail.reasons import RefusedError, RenderingError, TemporaryError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails
-from members.models import WelcomeEmail
+from members.models import WelcomeEmail, new_message_id
 from project.celery import app
 
 State = WelcomeEmail.State
@@ -281,3 +283,61 @@ def test_what_is_sent_again_or_released_is_enqueued_once(owed):
     assert WelcomeEmail.objects.send_again() == [bob.pk]
     assert WelcomeEmail.objects.release() == [cat.pk]
     assert WelcomeEmail.objects.take_due(9) == []
+
+
+def test_all_attempts_and_a_sending_again_carry_one_message_id(owed, seconds_until):
+    """A mailbox that got the mail before may then tell that this is the same."""
+    welcome = owed()
+    before = welcome.message_id
+    WelcomeEmail.objects.update(next_attempt_at=timezone.now())
+    attempt(welcome, LATER)
+    WelcomeEmail.objects.send_again()
+    attempt(welcome)
+    assert (welcome.state, welcome.message_id) == (State.SENT, before)
+    assert owed("bob").message_id != before
+
+
+@pytest.mark.parametrize(
+    ("sender", "domain"),
+    [
+        ("desk@example.org", "example.org"),
+        ("The desk <desk@mail.example.org>", "mail.example.org"),
+        ("", "localhost"),
+    ],
+)
+def test_a_message_id_is_of_the_senders_domain(settings, sender, domain):
+    settings.DEFAULT_FROM_EMAIL = sender
+    assert re.fullmatch(rf"<welcome\.[0-9a-f]{{32}}@{re.escape(domain)}>", new_message_id())
+
+
+def test_a_mail_is_sent_when_the_server_took_it_and_not_when_it_was_claimed(owed, monkeypatch):
+    welcome = claim(owed(), "t")
+    now = welcome.claimed_at + timedelta(seconds=40)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    welcome.sent()
+    welcome.refresh_from_db()
+    assert welcome.sent_at == now
+
+
+def test_the_limits_of_a_journal_and_of_patience():
+    assert (WelcomeEmail.MAX_JOURNAL, WelcomeEmail.RECORD_PATIENCE_SECONDS) == (60, 1800)
+
+
+@pytest.mark.parametrize("end", [["release"], ["cancel", "hold"]])
+def test_what_is_held_keeps_its_place_in_the_timetable(owed, end):
+    later = timezone.now() + timedelta(hours=1)
+    welcome = owed(attempts=5, next_attempt_at=later, last_error="No.", last_error_code="451")
+    WelcomeEmail.objects.hold()
+    for action in end:
+        getattr(WelcomeEmail.objects, action)()
+    welcome.refresh_from_db()
+    assert (welcome.attempts, welcome.next_attempt_at) == (5, later)
+    assert (welcome.last_error, welcome.last_error_code) == ("No.", "451")
+
+
+@pytest.mark.mysql
+def test_a_row_is_locked_between_the_question_and_the_action(owed):
+    owed()
+    with CaptureQueriesContext(connection) as queries:
+        WelcomeEmail.objects.hold()
+    assert any("FOR UPDATE" in query["sql"] for query in queries)
