@@ -336,4 +336,5 @@ def test_all_that_is_wrong_with_a_body_is_said_at_once(api):
 def test_a_parameter_that_is_not_utf8_is_refused(api, bytes_of_no_text):
     answer = api.get(f"/api/v1/books/?search={bytes_of_no_text}")
     assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["search"]
+    [error] = answer.json()["errors"]
+    assert (error["field"], error["code"]) == ("search", "encoding")
