@@ -180,7 +180,9 @@ def test_only_a_busy_worker_needs_no_heartbeat_from_its_queue(desk, consumer, bu
     )
     worker.Heartbeat(SimpleNamespace()).beat(consumer)
     assert tasks.heartbeat_file().exists() is busy
-    assert [(each["queue"], each["expires"]) for each in sent] == [("heartbeat.celery@here", 60)]
+    [options] = sent
+    assert (options["queue"], options["expires"]) == ("heartbeat.celery@here", 60)
+    assert options["retry"] is False
 
 
 @pytest.mark.parametrize("url", ["", "redis://127.0.0.1:1/0"])
