@@ -233,6 +233,22 @@ def test_the_address_is_for_those_who_may_see_it(settings, django_user_model):
     response = client.post(BOOKS, GIVEN)
     problem(response, 409, "isbn")
     assert "existing" not in response.json()
+    user.user_permissions.add(Permission.objects.get(codename="change_book"))
+    client.force_authenticate(django_user_model.objects.get(pk=user.pk))
+    assert "existing" not in client.post(BOOKS, GIVEN).json()
+    user.user_permissions.add(Permission.objects.get(codename="view_book"))
+    client.force_authenticate(django_user_model.objects.get(pk=user.pk))
+    existing = client.post(BOOKS, GIVEN).json()["existing"]
+    assert existing == f"http://testserver{url(Book.objects.get())}"
+
+
+def test_where_everyone_may_read_the_address_is_for_everyone(django_user_model):
+    book = add(isbn=THE_BOOK)
+    user = django_user_model.objects.create_user("adder")
+    user.user_permissions.add(Permission.objects.get(codename="add_book"))
+    client = APIClient()
+    client.force_authenticate(user)
+    assert client.post(BOOKS, GIVEN).json()["existing"].endswith(url(book))
 
 
 def test_a_book_that_appears_between_check_and_write_is_a_409(staff_api, monkeypatch):
@@ -405,6 +421,36 @@ def test_pages_neither_skip_nor_repeat_on_ties_in_either_direction(api, name, si
         last = following
     back = walk(api, last, "previous")
     assert sum(reversed(back), []) == whole
+
+
+@pytest.mark.parametrize("ordering", ["--title", "title,title", "title,", ",title", "-", "isbn"])
+def test_a_wrong_ordering_names_its_parameter_and_what_is_allowed(api, ordering):
+    error = problem(api.get(BOOKS, {"ordering": ordering}), 400, "ordering")
+    assert error["code"] == "invalid"
+    assert "title, author, publication_year, created_at, id" in error["message"]
+
+
+def test_blanks_between_orderings_count_for_nothing(api):
+    one, two, other = add(title="B", author="x"), add(title="B", author="y"), add(title="A")
+    found = api.get(BOOKS, {"ordering": " title , -author "}).json()["results"]
+    assert [book["id"] for book in found] == [other.pk, two.pk, one.pk]
+
+
+@pytest.mark.parametrize(
+    ("time", "status"),
+    [
+        ("0999-12-31T23:59:59Z", 400),
+        ("1000-01-01T00:00:00Z", 200),
+        ("9998-12-31T23:59:59Z", 200),
+        ("9999-01-01T00:00:00Z", 400),
+        ("२०२६-01-01T00:00:00Z", 400),
+    ],
+)
+def test_a_time_is_one_that_every_database_can_hold(api, time, status):
+    response = api.get(BOOKS, {"updated_since": time})
+    assert response.status_code == status
+    if status == 400:
+        assert problem(response, 400, "updated_since")["code"] == "invalid"
 
 
 def test_several_orderings_apply_in_turn(api, shelf):

@@ -78,6 +78,23 @@ def test_changing_to_a_taken_name_is_a_conflict(staff_api, owed):
     assert response.json()["errors"][0]["field"] == "username"
 
 
+def test_a_conflict_names_only_what_others_have(staff_api, owed):
+    owed("bob")
+    member = owed().member
+    both = {"username": "bob", "email": member.email}
+    response = staff_api.patch(f"{MEMBERS}{member.pk}/", both)
+    assert response.status_code == 409
+    assert [error["field"] for error in response.json()["errors"]] == ["username"]
+
+
+def test_of_two_members_in_the_way_the_conflict_tells_the_first(staff_api, owed):
+    first, second = owed("bob").member, owed("cat").member
+    body = {"username": first.username, "email": second.email}
+    answer = staff_api.post(f"{MEMBERS}register/", body).json()
+    assert [error["field"] for error in answer["errors"]] == ["username", "email"]
+    assert answer["existing"].endswith(f"{MEMBERS}{first.pk}/")
+
+
 def test_changing_the_case_of_the_own_name_is_none(staff_api, owed):
     response = staff_api.patch(f"{MEMBERS}{owed().member_id}/", {"username": "Ann"})
     assert response.status_code == 200

@@ -110,7 +110,8 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
 
 def flatten(details: Any, path: str = "") -> Any:
     """DRF's nested error details as {field, code, message}, fields joined by dots."""
-    if isinstance(details, dict) and details.keys() == {"message", "code"}:
+    # A field of the caller's may be called "message" too, but what is wrong with it is a list.
+    if isinstance(details, dict) and isinstance(details.get("message"), str):
         yield {
             "field": path or None,
             "code": details["code"],

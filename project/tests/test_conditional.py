@@ -1,6 +1,7 @@
 """Requests that say what they have read: RFC 9110, 13."""
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -111,6 +112,41 @@ def test_if_none_match_keeps_a_record_from_being_written(staff_api, case):
     url, change, _ = case
     assert staff_api.patch(url, change, headers={"if-none-match": "*"}).status_code == 412
     assert staff_api.patch(url, change, headers={"if-none-match": '"0"'}).status_code == 200
+
+
+def test_if_none_match_names_the_tag_too(staff_api, case):
+    url, change, _ = case
+    header = {"if-none-match": f'"other", {staff_api.get(url)["ETag"]}'}
+    assert staff_api.patch(url, change, headers=header).status_code == 412
+    assert staff_api.delete(url, headers=header).status_code == 412
+    assert staff_api.get(url).status_code == 200
+
+
+def test_a_record_that_has_changed_is_not_deleted(staff_api, case):
+    url, change, _ = case
+    old = staff_api.get(url)["ETag"]
+    new = staff_api.patch(url, change)["ETag"]
+    refused = staff_api.delete(url, headers={"if-match": old})
+    assert (refused.status_code, refused["ETag"]) == (412, new)
+    assert staff_api.get(url).status_code == 200
+    assert staff_api.delete(url, headers={"if-match": new}).status_code == 204
+    assert staff_api.get(url).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("known", ["*", '"1"'])
+def test_who_may_not_read_is_not_told_that_nothing_changed(settings, case, method, known):
+    settings.PUBLIC_CATALOGUE = False
+    plain = APIClient()
+    plain.force_authenticate(User.objects.create_user("plain"))
+    for client, status in [(APIClient(), 401), (plain, 403)]:
+        response = getattr(client, method)(case[0], headers={"if-none-match": known})
+        assert response.status_code == status
+        assert "ETag" not in response
+
+
+def test_a_condition_for_writers_does_not_keep_from_reading(staff_api, case):
+    assert staff_api.get(case[0], headers={"if-match": '"0"'}).status_code == 200
 
 
 def test_without_a_condition_the_last_writer_wins_column_by_column(staff_api, case):

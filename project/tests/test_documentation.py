@@ -83,6 +83,7 @@ class TestEachPage:
             ("x=1", "x", "unknown"),
             ("version=%0Aa", "version", "unknown"),
             ("lang=xx", "lang", "invalid"),
+            ("lang=en-gb", "lang", "invalid"),
             ("lang=", "lang", "blank"),
             ("lang=en&lang=ru", "lang", "repeated"),
         ],

@@ -1,12 +1,17 @@
 """Whatever is sent, the answer is a problem document (RFC 9457) and never a 5xx of our making."""
 
 import json
+from http import HTTPStatus
 from unittest.mock import patch
 
 import pytest
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models.sql.compiler import SQLCompiler
 from django.test import Client
+
+from library.models import Book
+from library.tests.books import add
+from members.models import Member
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +31,8 @@ def problem(response, status: int) -> dict:
     body = response.json()
     assert body["status"] == status
     assert body["type"] == "about:blank"
-    assert body["title"] and body["detail"]
+    assert body["title"] == HTTPStatus(status).phrase
+    assert body["detail"]
     for error in body["errors"]:
         assert error.keys() == {"field", "code", "message"}
     return body
@@ -141,6 +147,27 @@ def test_an_unknown_parameter_names_the_closest(web):
     [error] = problem(web.get(f"{BOOKS}?titel=x"), 400)["errors"]
     assert error["field"] == "titel"
     assert error["message"] == "Unknown parameter. Do you mean title?"
+    [error] = problem(web.get(f"{BOOKS}?publication_yeer=1"), 400)["errors"]
+    assert error["message"] == "Unknown parameter. Do you mean publication_year?"
+    [error] = problem(web.get(f"{BOOKS}?zzz=x"), 400)["errors"]
+    assert error["message"] == "Unknown parameter."
+
+
+@pytest.mark.parametrize("route", ["books/", "books/{}/", "members/{}/", "members/register/"])
+@pytest.mark.parametrize("method", ["get", "head", "options", "post", "put", "patch", "delete"])
+def test_only_lists_know_parameters(staff_api, route, method):
+    """And those are the parameters of reading: what writes knows none."""
+    book, member = add(), Member.objects.create(username="ann", email="ann@example.org")
+    path = "/api/v1/" + route.format(book.pk if "books" in route else member.pk)
+    response = getattr(staff_api, method)(f"{path}?ordering=id")
+    status = response.status_code
+    if status != 405:
+        lists = route == "books/" and method in ("get", "head")
+        assert status == (200 if lists else 400)
+        if status == 400 and method != "head":
+            errors = response.json()["errors"]
+            assert [(e["field"], e["code"]) for e in errors] == [("ordering", "unknown")]
+    assert Book.objects.filter(pk=book.pk).exists() and Member.objects.exists()
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/docs/", "/api/schema/", BOOKS])
@@ -166,6 +193,45 @@ def test_a_session_without_a_csrf_token(staff):
         REGISTER, {}, content_type="application/json", headers={"x-csrftoken": token}
     )
     assert problem(response, 400)["errors"][0]["code"] == "required"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "code"),
+    [
+        ("GET", f"{BOOKS}0/", b"", {}, 404, "not_found"),
+        ("GET", "/api/v1/nothing/", b"", {}, 404, "not_found"),
+        ("POST", BOOKS, b"{}", {}, 401, "not_authenticated"),
+        ("GET", BOOKS, b"", {"authorization": "Token x"}, 401, "authentication_failed"),
+        ("PUT", REGISTER, b"{}", {}, 405, "method_not_allowed"),
+        ("GET", BOOKS, b"", {"accept": "text/html"}, 406, "not_acceptable"),
+        ("POST", REGISTER, b"x", {"content-type": "text/plain"}, 415, "unsupported_media_type"),
+        ("POST", REGISTER, b"x" * 2_621_441, {}, 413, "too_large"),
+        ("POST", REGISTER, b"{", {}, 400, "parse_error"),
+        ("GET", BOOKS, b"", {"host": "evil.example"}, 400, "parse_error"),
+    ],
+)
+def test_an_error_about_no_field_says_so_and_has_its_code(
+    web, method, path, body, headers, status, code
+):
+    kind = headers.pop("content-type", "application/json")
+    response = web.generic(method, path, body, kind, headers=headers)
+    answer = problem(response, status)
+    [error] = answer["errors"]
+    assert (error["field"], error["code"], error["message"]) == (None, code, answer["detail"])
+
+
+@pytest.mark.parametrize("names", [["message", "code"], ["code", "message", "x"]])
+def test_a_field_may_have_the_name_of_a_part_of_an_error(staff_api, names):
+    book = add()
+    given = dict.fromkeys(names, "1")
+    for response in (
+        staff_api.patch(f"{BOOKS}{book.pk}/", given),
+        staff_api.get(BOOKS, given),
+    ):
+        errors = problem(response, 400)["errors"]
+        assert [(error["field"], error["code"]) for error in errors] == [
+            (name, "unknown") for name in names
+        ]
 
 
 def test_a_crash_is_a_problem_too(web):
@@ -196,12 +262,14 @@ def test_outside_the_api_errors_are_pages(web):
     ],
     ids=repr,
 )
-def test_trouble_of_the_database(web, error, status):
+def test_trouble_of_the_database(web, error, status, caplog):
     with patch("members.serializers.register_member", side_effect=error):
         body = {"username": "ann", "email": "ann@example.org"}
         response = web.post(REGISTER, body, content_type="application/json")
-    problem(response, status)
-    assert ("Retry-After" in response.headers) == (status == 503)
+    [said] = problem(response, status)["errors"]
+    assert (said["field"], said["code"]) == (None, "busy" if status == 409 else "unavailable")
+    assert response.headers.get("Retry-After") == (None if status == 409 else "10")
+    assert ("The database is not available" in caplog.text) == (status == 503)
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
@@ -223,7 +291,11 @@ def test_without_its_database_every_page_says_when_to_ask_again(web, path):
     with patch("django.db.backends.utils.CursorWrapper.execute", side_effect=lost):
         response = web.get(path)
     assert response.status_code == 503
-    assert int(response.headers["Retry-After"]) > 0
+    assert response.headers["Retry-After"] == "10"
+    if path.startswith("/admin/"):
+        assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    else:
+        assert problem(response, 503)["errors"][0]["code"] == "unavailable"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -268,4 +340,5 @@ def test_all_that_is_wrong_with_a_body_is_said_at_once(api):
 def test_a_parameter_that_is_not_utf8_is_refused(api, bytes_of_no_text):
     answer = api.get(f"/api/v1/books/?search={bytes_of_no_text}")
     assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["search"]
+    [error] = answer.json()["errors"]
+    assert (error["field"], error["code"]) == ("search", "encoding")

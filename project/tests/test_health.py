@@ -47,14 +47,32 @@ def test_not_ready_before_the_migrations(api):
     MigrationRecorder.Migration.objects.filter(app="members").delete()
     answer = api.get(READY)
     assert answer.status_code == 503
-    assert answer.json()["database"] == "migrations pending"
+    assert answer.json() == {"status": "down", "database": "migrations pending", "broker": "ok"}
 
 
 def test_not_ready_without_a_database(api, monkeypatch):
     monkeypatch.setattr(health, "connection", None)
     answer = api.get(READY)
     assert answer.status_code == 503
-    assert answer.json()["status"] == "down"
+    assert answer.json() == {"status": "down", "database": "down", "broker": "ok"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", [LIVE, READY])
+def test_who_asks_does_not_matter(api, path):
+    assert api.get(path, headers={"authorization": "Token x"}).status_code == 200
+    api.cookies["sessionid"] = "x" * 32
+    answer = api.get(path)
+    assert answer.status_code == 200
+    assert "RateLimit" not in answer.headers
+
+
+def test_without_database_and_broker_it_is_down(api, settings, monkeypatch):
+    monkeypatch.setattr(health, "connection", None)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    answer = api.get(READY)
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "down", "database": "down", "broker": "down"}
 
 
 @pytest.mark.django_db

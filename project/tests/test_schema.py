@@ -58,10 +58,40 @@ def test_it_is_openapi_3_1(schema):
         ("/members/{id}/", "delete", READ - {"200"} | {"204", "404", "409", "412"}),
         ("/auth/token/", "post", WRITE - {"409"} | {"200"}),
         ("/auth/token/", "delete", READ - {"200"} | {"204"}),
+        ("/../../health/live/", "get", {"200", "400", "406"}),
+        ("/../../health/ready/", "get", {"200", "400", "406", "503"}),
     ],
 )
 def test_every_status_is_documented(schema, path, method, statuses):
-    assert set(schema["paths"][f"/api/v1{path}"][method]["responses"]) == statuses
+    path = f"/api/v1{path}".replace("/api/v1/../..", "")
+    assert set(schema["paths"][path][method]["responses"]) == statuses
+
+
+def test_the_headers_of_conditional_requests_are_documented(schema):
+    for path, method, operation in operations(schema):
+        headers = [p["name"] for p in operation.get("parameters", []) if p["in"] == "header"]
+        one = "{id}" in path
+        assert headers == (["If-None-Match" if method == "get" else "If-Match"] if one else [])
+        tagged = {code for code, answer in operation["responses"].items() if "ETag" in str(answer)}
+        made = {"201"} if (path, method) == ("/api/v1/books/", "post") else set()
+        expected = {"get": {"200", "304"}, "delete": set()}.get(method, {"200"}) if one else made
+        if path != "/api/v1/books/" or method != "get":
+            assert tagged == expected, (path, method)
+
+
+def test_problems_are_documented_with_their_type_and_when_to_ask_again(schema):
+    for name, response in schema["components"]["responses"].items():
+        assert list(response["content"]) == ["application/problem+json"]
+        assert ("Retry-After" in response.get("headers", {})) == (name[-3:] in ("429", "503"))
+
+
+def test_what_a_parameter_may_be_is_documented(schema):
+    parameters = {p["name"]: p for p in schema["paths"]["/api/v1/books/"]["get"]["parameters"]}
+    assert parameters["title"]["schema"]["minLength"] == 1
+    assert parameters["ordering"]["explode"] is False
+    names = ("title", "author", "publication_year", "created_at", "id")
+    items = parameters["ordering"]["schema"]["items"]
+    assert items["enum"] == [sign + name for name in names for sign in ("", "-")]
 
 
 def test_every_operation_explains_itself(schema):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import RequestFactory
 from rest_framework.test import APIClient
@@ -52,6 +53,30 @@ def test_guessing_passwords_is_limited_by_address_and_locks_no_account(api, staf
     assert [api.post(TOKEN, guess).status_code for _ in range(3)] == [401, 401, 429]
     right = {"username": "staff", "password": "staff"}
     assert api.post(TOKEN, right, REMOTE_ADDR="192.0.2.1").status_code == 200
+
+
+def test_who_logs_in_is_counted_by_address_and_not_by_account(api, staff, staff_api, limit):
+    limit(login="1/m", account="9/m")
+    right = {"username": "staff", "password": "staff"}
+    assert api.post(TOKEN, right).headers["RateLimit-Policy"] == '"login";q=1;w=60'
+    assert staff_api.post(TOKEN, right).status_code == 429
+
+
+def test_revoking_a_token_counts_as_any_request_of_its_account(api, staff, limit):
+    limit(login="1/m", account="2/m")
+    token = api.post(TOKEN, {"username": "staff", "password": "staff"}).json()["token"]
+    header = {"authorization": f"Token {token}"}
+    answer = api.delete(TOKEN, headers=header)
+    assert answer.status_code == 204
+    assert answer.headers["RateLimit"] == '"account";r=1;t=40'
+
+
+def test_accounts_do_not_share_a_count(staff_api, limit):
+    limit(account="1/m")
+    other = APIClient()
+    other.force_authenticate(User.objects.create_user("other"))
+    assert statuses(staff_api, BOOKS, 2) == [200, 429]
+    assert statuses(other, BOOKS, 2) == [200, 429]
 
 
 def test_a_forged_address_does_not_help(api, limit):
@@ -143,7 +168,8 @@ def test_without_a_rate_there_is_no_limit(api, limit):
 
 def test_health_is_not_limited(api, limit):
     limit(anon="1/m")
-    assert statuses(api, "/health/live/", 3) == [200] * 3
+    for path in ("/health/live/", "/health/ready/"):
+        assert statuses(api, path, 3) == [200] * 3
 
 
 def test_a_dead_cache_lets_through_logs_and_is_left_alone(api, limit, monkeypatch, caplog):

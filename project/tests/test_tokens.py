@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -38,6 +38,75 @@ def test_an_account_has_several_tokens_and_revokes_one(api, staff):
     assert bearing(one).delete(TOKEN).status_code == 204
     assert bearing(one).get(MEMBERS).status_code == 401
     assert bearing(two).get(MEMBERS).status_code == 200
+
+
+def test_revoking_leaves_the_older_token_and_those_of_others(api, staff):
+    User.objects.create_user("other", password="secret", is_superuser=True)
+    older, own = (ask(api).json()["token"] for _ in range(2))
+    others = ask(api, "other", "secret").json()["token"]
+    response = bearing(own).delete(TOKEN)
+    assert (response.status_code, response.content) == (204, b"")
+    statuses = [bearing(each).get(MEMBERS).status_code for each in (older, own, others)]
+    assert statuses == [200, 401, 200]
+
+
+def test_the_moment_of_its_expiry_is_not_the_tokens_any_more(api, staff, monkeypatch):
+    token = ask(api).json()["token"]
+    expiry = AuthToken.objects.get().expiry
+    for early, status in [(timedelta(microseconds=1), 200), (timedelta(0), 401)]:
+        monkeypatch.setattr(timezone, "now", lambda early=early: expiry - early)
+        assert bearing(token).get(MEMBERS).status_code == status
+    ask(api)
+    assert not AuthToken.objects.filter(expiry=expiry).exists(), "swept as soon as it is refused"
+
+
+def test_a_token_without_an_expiry_lasts(api, staff):
+    stored, token = AuthToken.objects.create(staff, expiry=None)
+    assert bearing(token).get(MEMBERS).status_code == 200
+    ask(api)
+    assert AuthToken.objects.filter(pk=stored.pk).exists()
+
+
+def test_the_case_of_a_token_counts(staff):
+    _, token = AuthToken.objects.create(staff)
+    assert bearing(token.upper()).get(MEMBERS).status_code == 401
+
+
+def test_an_expired_token_revokes_nothing(staff):
+    _, token = AuthToken.objects.create(staff)
+    AuthToken.objects.update(expiry=timezone.now())
+    assert bearing(token).delete(TOKEN).status_code == 401
+    assert AuthToken.objects.exists()
+
+
+def test_the_longest_name_and_password_are_taken_and_no_longer_ones(api):
+    name, password = "n" * 150, "p" * 1000
+    User.objects.create_user(name, password=password)
+    assert ask(api, name, password).status_code == 200
+    for field, given in [
+        ("username", (name + "n", password)),
+        ("password", (name, password + "p")),
+    ]:
+        answer = ask(api, *given)
+        assert answer.status_code == 400
+        [error] = answer.json()["errors"]
+        assert (error["field"], error["code"]) == (field, "max_length")
+
+
+def test_the_expiry_that_is_told_is_the_one_that_is_kept(api, staff):
+    told = datetime.fromisoformat(ask(api).json()["expiry"])
+    assert told == AuthToken.objects.get().expiry
+
+
+@pytest.mark.parametrize("method", ["post", "delete", "options"])
+def test_the_route_of_the_tokens_knows_no_parameter(staff, method):
+    client = bearing(AuthToken.objects.create(staff)[1])
+    body = {"username": "staff", "password": "staff"} if method == "post" else None
+    answer = getattr(client, method)(f"{TOKEN}?username=staff", body)
+    assert answer.status_code == 400
+    [error] = answer.json()["errors"]
+    assert (error["field"], error["code"]) == ("username", "unknown")
+    assert AuthToken.objects.count() == 1
 
 
 def test_an_expired_token_is_refused_and_swept_at_the_next_login(api, staff):

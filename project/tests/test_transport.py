@@ -259,6 +259,16 @@ def test_what_we_send_is_valid():
         transport.validate(json.loads(sent_message))
 
 
+def test_what_is_valid_is_delivered_and_nothing_else(monkeypatch):
+    delivered = []
+    kombus = transport.redis.Transport
+    monkeypatch.setattr(kombus, "_deliver", lambda self, *given: delivered.append(given))
+    broker, valid = transport.Transport.__new__(transport.Transport), message()
+    for each in (valid, message(without="headers__id"), None):
+        broker._deliver(each, "celery")
+    assert delivered == [(valid, "celery")]
+
+
 def test_the_log_tells_why_and_not_what(caplog):
     broker = transport.Transport.__new__(transport.Transport)
     broker._deliver(message("zoe@example.org", without="headers__id"), "celery")

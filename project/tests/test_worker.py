@@ -180,7 +180,49 @@ def test_only_a_busy_worker_needs_no_heartbeat_from_its_queue(desk, consumer, bu
     )
     worker.Heartbeat(SimpleNamespace()).beat(consumer)
     assert tasks.heartbeat_file().exists() is busy
-    assert [(each["queue"], each["expires"]) for each in sent] == [("heartbeat.celery@here", 60)]
+    [options] = sent
+    assert (options["queue"], options["expires"]) == ("heartbeat.celery@here", 60)
+    assert options["retry"] is False
+
+
+@pytest.mark.parametrize("url", ["", "redis://127.0.0.1:1/0"])
+def test_only_a_worker_with_a_broker_sends_itself_heartbeats(settings, url):
+    settings.REDIS_URL = url
+    assert worker.Heartbeat(SimpleNamespace()).include_if(None) is bool(url)
+
+
+def test_heartbeats_come_at_once_then_every_15_seconds_until_the_consumer_stops(
+    desk, consumer, monkeypatch
+):
+    beats, timers = [], []
+
+    def call_repeatedly(seconds, function, args):
+        timers.append((seconds, function, args))
+        return SimpleNamespace(cancel=timers.clear)
+
+    consumer.timer = SimpleNamespace(call_repeatedly=call_repeatedly)
+    monkeypatch.setattr(worker.tasks.heartbeat, "apply_async", lambda **options: beats.append(1))
+    step = worker.Heartbeat(SimpleNamespace())
+    for end in (step.stop, step.shutdown):
+        step.start(consumer)
+        [(seconds, beat, args)] = timers
+        assert seconds == 15
+        beat(*args)
+        end(consumer)
+        end(consumer)  # a shutdown follows a stop
+        assert timers == []
+    assert len(beats) == 4
+
+
+def test_a_task_that_has_not_begun_keeps_no_process_busy(monkeypatch):
+    waiting = SimpleNamespace(time_start=None, task=SimpleNamespace(soft_time_limit=None))
+    monkeypatch.setattr(worker.state, "active_requests", [waiting])
+    assert not worker.is_busy(processes=1)
+
+
+def test_a_broker_that_refuses_does_not_answer(settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert worker.broker_answers() is False
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), ConnectionRefusedError()])
