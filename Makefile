@@ -20,7 +20,7 @@ run: staticfiles/staticfiles.json
 	@exec $(BIN)/python manage.py run
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto $(PYTEST)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 coverage: PYTEST ?= -n auto
 coverage: $(VENV)/.dev

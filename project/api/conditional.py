@@ -20,15 +20,14 @@ def check_preconditions(request: Request, etag: str) -> None:
     wanted = request.headers.get("If-Match")
     if wanted is not None and not _names(wanted, etag):
         raise PreconditionFailedError
-    unwanted = request.headers.get("If-None-Match")
-    if unwanted is not None and _names(unwanted, etag):
+    if is_known(request, etag):
         raise PreconditionFailedError
 
 
 def is_known(request: Request, etag: str) -> bool:
-    """Whether the caller of a GET has just this already."""
+    """Whether If-None-Match names this record as it is; its weak tags count too."""
     known = request.headers.get("If-None-Match")
-    return known is not None and _names(known.replace("W/", ""), etag)  # weak ones count here
+    return known is not None and _names(known.replace("W/", ""), etag)
 
 
 def _names(header: str, etag: str) -> bool:

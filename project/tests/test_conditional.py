@@ -111,6 +111,8 @@ def test_if_match_names_the_tag_strongly(staff_api, case, given, status):
 def test_if_none_match_keeps_a_record_from_being_written(staff_api, case):
     url, change, _ = case
     assert staff_api.patch(url, change, headers={"if-none-match": "*"}).status_code == 412
+    weak = f"W/{staff_api.get(url)['ETag']}"
+    assert staff_api.patch(url, change, headers={"if-none-match": weak}).status_code == 412
     assert staff_api.patch(url, change, headers={"if-none-match": '"0"'}).status_code == 200
 
 
