@@ -1,5 +1,6 @@
 """Two people edit one record in the admin: who saves last sees both versions and chooses."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,12 +68,13 @@ class VersionedForm(forms.ModelForm):
                 continue
             theirs, field = self.initial[bound.name], bound.field
             if field.has_changed(theirs, mine):
-                opened = field.to_python(self.data.get(bound.html_initial_name))
                 chosen = ""
-                if opened == theirs:
-                    chosen = "mine"
-                elif not field.has_changed(opened, mine):
-                    chosen = "theirs"
+                with suppress(ValidationError):  # of what only a tampered form can hold
+                    opened = field.to_python(self.data.get(bound.html_initial_name))
+                    if opened == theirs:
+                        chosen = "mine"
+                    elif not field.has_changed(opened, mine):
+                        chosen = "theirs"
                 found.append(Difference(bound, mine, field.prepare_value(theirs), chosen))
         return found
 

@@ -130,6 +130,23 @@ def test_a_form_without_a_version_overwrites_nothing(desk, book, page):
     assert stored(book)[0] == "Dune"
 
 
+@pytest.mark.parametrize("tampered", ["garbage", "", None])
+def test_a_form_that_tells_nonsense_of_what_it_was_filled_with_is_asked(desk, book, page, tampered):
+    form = filled(desk.get(page)) | {"isbn": "9780375508325", "initial-isbn": tampered}
+    Book.objects.filter(pk=book.pk).update(isbn="9780486266893")
+    form = {name: value for name, value in form.items() if value is not None}
+    response = desk.post(page, form)
+    assert response.status_code == 409
+    assert "isbn" not in filled(response)
+
+
+@pytest.mark.parametrize("version", ["x", "1e9", "9" * 40, "-1"])
+def test_a_version_that_is_none_overwrites_nothing(desk, book, page, version):
+    form = filled(desk.get(page)) | {"title": "Blind", "version": version}
+    assert desk.post(page, form).status_code in (200, 409)
+    assert stored(book)[0] == "Dune"
+
+
 def test_saving_a_form_as_it_was_writes_nothing(desk, book, page):
     before = Book.objects.get().updated_at
     assert desk.post(page, filled(desk.get(page))).status_code == 302
