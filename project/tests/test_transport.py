@@ -303,7 +303,7 @@ def test_among_garbage_every_mail_goes_out_and_the_worker_lives(tmp_path):
                     "DATABASE_URL": database_url(),
                     "REDIS_URL": url,
                     "DATA_DIR": str(tmp_path),
-                    "EMAIL_URL": f"filemail://{tmp_path}/mail",
+                    "EMAIL_URL": f"filemail:///{tmp_path}/mail",
                     "SECRET_KEY": "x",
                 },
                 stdout=log,
