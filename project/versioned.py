@@ -83,7 +83,8 @@ class VersionedModel(models.Model):
     ) -> None:
         super().refresh_from_db(using, fields, **kwargs)
         read = self._columns()
-        self._stored |= {name: read[name] for name in read if fields is None or name in fields}
+        fresh = {name: read[name] for name in read if fields is None or name in fields}
+        self._stored = getattr(self, "_stored", {}) | fresh  # bulk_create() leaves none
 
     def _columns(self) -> dict[str, Any]:
         """Those that are loaded."""

@@ -104,6 +104,13 @@ def test_reading_again_takes_what_is_stored_as_the_beginning(record):
     assert getattr(again(record), one) == "xyz"
 
 
+def test_what_was_written_in_bulk_can_be_read_again():
+    [member] = Member.objects.bulk_create([Member(username="ann", email="ann@example.org")])
+    member = Member(pk=Member.objects.get().pk, username=member.username, email=member.email)
+    member.refresh_from_db()
+    assert member.version == 1
+
+
 def test_reading_one_column_again_forgets_no_change_of_another(record):
     one, other = TWO[type(record)]
     setattr(record, one, NEW[one])
