@@ -45,7 +45,6 @@ def collected(tmp_path_factory):
 @pytest.fixture
 def served(client, staff, settings, collected):
     root, hashed = collected
-    settings.DEBUG = False
     settings.STATIC_ROOT = root
     settings.WHITENOISE_AUTOREFRESH = True  # reads no folder at each client's start
     settings.STORAGES = settings.STORAGES | {"staticfiles": hashed}
