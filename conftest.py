@@ -24,25 +24,11 @@ CHROMIUM = next(
 
 
 @pytest.fixture(autouse=True)
-def quick_and_plain(settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
-    # Each process its own: cleared in a Redis that they share, one took away what another counted.
-    memory = "django.core.cache.backends.locmem.LocMemCache"
-    settings.CACHES = {"default": {"BACKEND": memory}}
+def nothing_left_over() -> None:
     cache.clear()
     translation.deactivate()  # of the request before
     for each in (breaker.broker, breaker.cache, breaker.health):
         each.reset()
-
-
-@pytest.fixture(autouse=True)
-def without_limits(settings):
-    """Tests of the throttles set their own."""
-    off = dict.fromkeys(settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"])
-    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": off}
 
 
 @pytest.fixture

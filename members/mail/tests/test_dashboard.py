@@ -99,8 +99,12 @@ def test_silence_is_an_alarm_after_two_minutes(operator, alive):
 
 def test_works_that_never_ran_are_an_alarm_once_a_mail_waits_for_them(operator):
     assert overview(operator)["alarms"] == []
+    assert colours(operator)["Worker seen"] == colours(operator)["Clock seen"] == ""
     mail(queued_at=timezone.now() - timedelta(minutes=3))
     assert len(overview(operator)["alarms"]) == 2
+    found = numbers(operator)
+    assert found["Worker seen"] == found["Clock seen"] == found["Last success"] == "never"
+    assert colours(operator)["Worker seen"] == colours(operator)["Clock seen"] == "danger"
 
 
 def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive):
@@ -205,9 +209,12 @@ def test_what_is_unknown_is_remembered_too():
     assert dashboard.remembered("key", 60, lambda: next(answers)) is None
 
 
-def test_the_first_mail_stands_in_the_chart_at_once(operator):
+@pytest.mark.parametrize(
+    ("state", "column"), [(State.SENT, "sent_at"), (State.FAILED, "claimed_at")]
+)
+def test_the_first_mail_stands_in_the_chart_at_once(operator, state, column):
     assert overview(operator)["highest"] == 0
-    mail(State.SENT, sent_at=timezone.now())
+    mail(state, **{column: timezone.now()})
     assert overview(operator)["highest"] == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.messages import WARNING, get_messages
 from django.core.mail import EmailMultiAlternatives
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +18,7 @@ from members.conftest import claim
 from members.mail.admin import WelcomeEmailAdmin
 from members.mail.reasons import RefusedError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
+from members.mail.timeline import timeline
 from members.models import Dispatch, WelcomeEmail
 from project.desk import moment
 
@@ -115,7 +117,8 @@ def test_an_action_leaves_other_states_alone_and_says_why(operator, owed, action
     assert "Nothing can be done" in asked
     assert f"{state.label}: 1. It " in asked
     assert 'name="confirmed"' not in asked
-    post(operator, action, welcome, confirmed=1)
+    done = post(operator, action, welcome, confirmed=1)
+    assert [message.level for message in get_messages(done.wsgi_request)] == [WARNING]
     welcome.refresh_from_db()
     assert welcome.state == state
     assert not LogEntry.objects.exists()
@@ -250,6 +253,13 @@ def test_each_attempt_is_told_with_its_task_result(operator, owed, monkeypatch):
     assert "(550 no)" in told
     assert reverse("admin:django_celery_results_taskresult_change", args=[result.pk]) in told
     assert "Task second" in told, "its result is gone, its number is not"
+
+
+def test_an_attempt_is_told_with_the_seconds_that_it_took(owed):
+    started = {"started": "2026-11-24T10:00:00+00:00", "ended": "2026-11-24T10:00:02.500000+00:00"}
+    welcome = owed(journal=[started | {"state": "sent", "reason": "", "task": None}])
+    (attempt,) = timeline(welcome)
+    assert (attempt.number, attempt.seconds) == (1, 2.5)
 
 
 def test_the_page_costs_the_same_for_many_attempts(operator, owed, django_assert_max_num_queries):
