@@ -18,7 +18,7 @@ from typing import BinaryIO, TextIO
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, OperationalError, connection, transaction
 
-from project.database import IN_THE_WAY
+from project.base.database import IN_THE_WAY
 
 from .isbn import normalise
 from .models import Book

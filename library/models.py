@@ -12,8 +12,8 @@ from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
-from project.fields import AlphabeticCharField, BinaryCharField
-from project.versioned import VersionedModel, VersionedQuerySet
+from project.base.fields import AlphabeticCharField, BinaryCharField
+from project.base.versioned import VersionedModel, VersionedQuerySet
 
 from .isbn import IsbnField, hyphenated, looks_like_isbn, normalise
 from .words import words_of

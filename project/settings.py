@@ -16,7 +16,7 @@ from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from project import env
+from project.base import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED = not env.text("DATABASE_URL", "")
@@ -88,15 +88,15 @@ INSTALLED_APPS = [
 
 # --- Middleware ---
 MIDDLEWARE = [
-    "project.middleware.permissions_policy",
-    "project.requestid.RequestIdMiddleware",
+    "project.api.middleware.permissions_policy",
+    "project.base.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "project.middleware.ChunkedBodyMiddleware",
+    "project.api.middleware.ChunkedBodyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "project.middleware.CommonMiddleware",
+    "project.api.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -237,10 +237,10 @@ MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds from mail to mail, of each 
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
-CELERY_RESULT_BACKEND = "project.results.RetryingBackend"
+CELERY_RESULT_BACKEND = "project.base.results.RetryingBackend"
 CELERY_RESULT_EXTENDED = True  # task name and arguments (ids only) for the admin
 CELERY_RESULT_EXPIRES = timedelta(days=30)
-CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # what project.results calls a passing fault
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # what project.base.results calls a passing fault
 CELERY_RESULT_BACKEND_MAX_RETRIES = 16  # 10 ms, 20, 40 … 10 s, with jitter: about half a minute
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
 CELERY_TASK_SOFT_TIME_LIMIT = 120
@@ -379,7 +379,7 @@ JAZZMIN_SETTINGS = {
     "topmenu_links": [
         {"name": _("API documentation"), "url": "swagger-ui"},
     ],
-    # Groups and their models: project.site.LibraryAdminSite.
+    # Groups and their models: project.admin.site.LibraryAdminSite.
     "icons": {
         "catalogue": "fas fa-book-open",
         "catalogue.book": "fas fa-book",
@@ -423,7 +423,7 @@ LOGGING = {
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}
     },
-    "filters": {"request_id": {"()": "project.requestid.RequestIdFilter"}},
+    "filters": {"request_id": {"()": "project.base.request_id.RequestIdFilter"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.db.utils import OperationalError
 
-from project import database, env
+from project.base import database, env
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_webs_workers_and_beat_bound_their_waits():
     bounds = celery.bound_waits_for_the_database
     for signal in (signals.celeryd_init, signals.beat_init):
         assert any(receiver() is bounds for _, receiver in signal.receivers)
-    with patch("project.database.bound_waits") as bound:
+    with patch("project.base.database.bound_waits") as bound:
         gunicorn.post_worker_init(None)
         bound.assert_called_once_with(web=True)
         bounds()

@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from project.admin.site import too_many_attempts
 from project.api import throttling
-from project.site import too_many_attempts
 
 LOGIN, TOKEN = "/admin/login/", "/api/v1/auth/token/"
 ELSEWHERE = "192.0.2.1"

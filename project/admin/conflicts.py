@@ -14,8 +14,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from .desk import DeskAdmin
-from .versioned import VersionedModel
+from project.base.versioned import VersionedModel
+
+from .base import BaseAdmin
 
 CONFLICT = "conflict"
 
@@ -79,7 +80,7 @@ class VersionedForm(forms.ModelForm):
         return found
 
 
-class VersionedAdmin(DeskAdmin):
+class VersionedAdmin(BaseAdmin):
     form = VersionedForm
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> VersionedModel | None:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from project.breaker import Breaker, CircuitOpenError
+from project.base.breaker import Breaker, CircuitOpenError
 
 
 def test_after_a_failure_calls_fail_at_once_and_then_are_tried_again(monkeypatch):

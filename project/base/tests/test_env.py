@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from project import env
+from project.base import env
 
 HTTPS = {
     "HTTPS": "1",

@@ -20,7 +20,7 @@ from kombu.utils.json import loads
 from members.conftest import redis_database
 from members.mail.tasks import send_welcome_emails, sweep_welcome_emails
 from members.models import Member, WelcomeEmail
-from project import transport
+from project.base import transport
 from project.celery import app
 from project.tasks import heartbeat
 

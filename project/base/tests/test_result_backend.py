@@ -3,8 +3,8 @@ from django.db import connection
 from django.db.utils import IntegrityError, OperationalError
 from django_celery_results.models import TaskResult
 
+from project.base.results import RetryingBackend
 from project.celery import app
-from project.results import RetryingBackend
 
 pytestmark = pytest.mark.django_db
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def backend(monkeypatch):
     monkeypatch.setattr("celery.backends.base.time.sleep", lambda seconds: None, raising=False)
-    monkeypatch.setattr("project.results.connections", {"default": Connection()})
+    monkeypatch.setattr("project.base.results.connections", {"default": Connection()})
     return RetryingBackend(app)
 
 
@@ -62,7 +62,7 @@ def test_a_broken_connection_is_left():
     backend = RetryingBackend(app)
     with pytest.MonkeyPatch.context() as patch:
         connection = Connection()
-        patch.setattr("project.results.connections", {"default": connection})
+        patch.setattr("project.base.results.connections", {"default": connection})
         assert backend.exception_safe_to_retry(OperationalError(2006, "gone away"))
     assert connection.closed == 1
 

@@ -4,7 +4,7 @@ import time
 import pytest
 from django.db.migrations.recorder import MigrationRecorder
 
-from project import breaker, health
+from project.base import breaker, health
 
 LIVE, READY = "/health/live/", "/health/ready/"
 

@@ -1,7 +1,6 @@
-"""What the admin's pages share: lists that stay quick at any size, badges, presets of filters."""
+"""What the admin's pages share: lists that stay quick at any size, saving once more after a race."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -12,34 +11,29 @@ from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
-from django.utils import formats, timezone
 from django.utils.functional import cached_property
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from .database import IN_THE_WAY
+from project.base.database import IN_THE_WAY
 
 
 class CappedPaginator(Paginator):
-    """Counts and shows no more than MOST rows: counting a million costs more than finding one."""
+    """Counts and shows no more than MAX_ROWS rows: counting a million costs more than finding one."""
 
-    MOST = 10_000
+    MAX_ROWS = 10_000
 
     @cached_property
     def _counted(self) -> int:
         rows: QuerySet = self.object_list  # type: ignore[assignment]
-        return rows.order_by()[: self.MOST + 1].count()
+        return rows.order_by()[: self.MAX_ROWS + 1].count()
 
     @property
     def capped(self) -> bool:
-        return self._counted > self.MOST
+        return self._counted > self.MAX_ROWS
 
     @cached_property
     def count(self) -> int:
-        return min(self._counted, self.MOST)
+        return min(self._counted, self.MAX_ROWS)
 
 
 def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> HttpResponse:
@@ -58,13 +52,7 @@ def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> H
         return view(*args, **kwargs)
 
 
-def bounded(queryset: QuerySet) -> str:
-    """How many, counted no further than lists are."""
-    paginator = CappedPaginator(queryset, 1)
-    return formats.number_format(paginator.count) + ("+" if paginator.capped else "")
-
-
-class DeskAdmin(admin.ModelAdmin):
+class BaseAdmin(admin.ModelAdmin):
     paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
     where_from: Any = ""  # how rows come about, where the list has none and nobody adds them here
     show_full_result_count = False
@@ -72,7 +60,7 @@ class DeskAdmin(admin.ModelAdmin):
     list_max_show_all = 0
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
-        return DeskChangeList
+        return BaseChangeList
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return once_more(super().changeform_view, request, *args, **kwargs)
@@ -99,12 +87,12 @@ class DeskAdmin(admin.ModelAdmin):
         everything = request.POST.get("select_across") not in (None, "", "0")
         if everything and self.paginator(queryset, 1).capped:
             text = _("Narrow the list down to at most %(most)d rows first.")
-            self.message_user(request, text % {"most": self.paginator.MOST}, messages.WARNING)
+            self.message_user(request, text % {"most": self.paginator.MAX_ROWS}, messages.WARNING)
             return None
         return super().response_action(request, queryset)
 
 
-class DeskChangeList(ChangeList):
+class BaseChangeList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
         """Django's, with the key that it appends going the way of the column before it.
 
@@ -129,40 +117,7 @@ class DeskChangeList(ChangeList):
             return self.root_queryset.none()
 
 
-class Preset(admin.SimpleListFilter):
-    """A filter of one parameter with a fixed, short list of choices."""
-
-    choices_of: ClassVar[dict[str, Any]]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(self.choices_of.items())
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        value = self.value()
-        return self.chosen(queryset, value) if value in self.choices_of else queryset
-
-    def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
-        raise NotImplementedError
-
-
-class SincePreset(Preset):
-    """Rows whose time in FIELD is not longer ago than the choice."""
-
-    field: ClassVar[str]
-    choices_of = {
-        "today": gettext_lazy("today"),
-        "7": gettext_lazy("last 7 days"),
-        "30": gettext_lazy("last 30 days"),
-        "365": gettext_lazy("last 12 months"),
-    }
-
-    def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
-        midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        days = 0 if value == "today" else int(value)
-        return queryset.filter(**{f"{self.field}__gte": midnight - timedelta(days=days)})
-
-
-class ReadOnlyAdmin(DeskAdmin):
+class ReadOnlyAdmin(BaseAdmin):
     """Pages that show what the programs wrote."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -173,22 +128,3 @@ class ReadOnlyAdmin(DeskAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
-
-
-def badge(text: str, colour: str) -> SafeString:
-    """COLOUR is one of Bootstrap's: success, danger, warning, info, secondary."""
-    return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
-
-
-def age(since: datetime) -> str:
-    """In its greatest unit, as "3 hours"."""
-    if timezone.now() - since < timedelta(minutes=1):
-        return _("less than a minute")
-    return timesince(since, depth=1)
-
-
-def moment(value: datetime | None) -> str:
-    """For read-only fields of forms, which Django does not format."""
-    if value is None:
-        return "–"
-    return formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")

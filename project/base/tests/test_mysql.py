@@ -17,7 +17,7 @@ import trustme
 from django.conf import settings
 from django.db import connection
 
-from project import env
+from project.base import env
 
 driver: Any = connection.Database  # MySQLdb, which need not be installed where there is no MySQL
 pytestmark = [pytest.mark.mysql, pytest.mark.django_db]

@@ -11,8 +11,7 @@ from django.urls import reverse
 
 from library.models import Book
 from members.models import Member
-
-from .forms import filled
+from project.tests.forms import filled
 
 pytestmark = pytest.mark.django_db
 DUNE = {"title": "Dune", "author": "Herbert", "publication_year": 1965, "isbn": "9780340839935"}

@@ -19,8 +19,9 @@ from library.models import Book
 from library.tests.books import add, isbn_number
 from members.admin import MemberAdmin
 from members.models import Member
-from project import desk
-from project.desk import CappedPaginator, DeskAdmin, age, badge, bounded, moment, once_more
+from project.admin import filters
+from project.admin.base import BaseAdmin, CappedPaginator, once_more
+from project.admin.display import age, badge, bounded, moment
 
 pytestmark = pytest.mark.django_db
 INDEX = reverse("admin:index")
@@ -51,15 +52,15 @@ def members(count: int) -> None:
 
 @pytest.mark.parametrize(("rows", "number"), [(2, "2"), (3, "3"), (4, "3+")])
 def test_a_count_ends_at_its_bound(monkeypatch, rows, number):
-    monkeypatch.setattr(CappedPaginator, "MOST", 3)
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
     members(rows)
     assert bounded(Member.objects.all()) == number
 
 
 def test_lists_are_bounded():
-    assert CappedPaginator.MOST == 10_000
-    assert DeskAdmin.list_per_page == 50
-    assert DeskAdmin.list_max_show_all == 0, "all on one page"
+    assert CappedPaginator.MAX_ROWS == 10_000
+    assert BaseAdmin.list_per_page == 50
+    assert BaseAdmin.list_max_show_all == 0, "all on one page"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_lists_are_bounded():
 def test_only_an_action_on_everything_is_refused_past_the_bound(
     staffed, monkeypatch, across, rows, done
 ):
-    monkeypatch.setattr(CappedPaginator, "MOST", 3)
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
     members(rows)
     chosen = Member.objects.first()
     form = {"action": "delete_selected", "select_across": across, "_selected_action": chosen.pk}
@@ -103,7 +104,7 @@ def test_a_span_of_days_begins_at_midnight_of_the_desk(
     settings.TIME_ZONE = "Pacific/Kiritimati"  # 14 hours before UTC
     zone = ZoneInfo(settings.TIME_ZONE)
     now = datetime(2026, 3, 10, 11, 12, tzinfo=zone)
-    monkeypatch.setattr(desk.timezone, "now", lambda: now)
+    monkeypatch.setattr(filters.timezone, "now", lambda: now)
     book = add()
     midnight = datetime(2026, 3, 10, tzinfo=zone)
     Book.objects.filter(pk=book.pk).update(created_at=midnight + timedelta(hours=hours))
@@ -195,7 +196,7 @@ def test_anything_else_is_not(error):
 def test_each_page_that_writes_is_tried_once_more(staffed, monkeypatch, page):
     members(1)
     member = Member.objects.get()
-    view, tries = getattr(DeskAdmin.__base__, f"{page}_view"), []
+    view, tries = getattr(BaseAdmin.__base__, f"{page}_view"), []
 
     def fail_once(*args, **kwargs):
         tries.append(1)
@@ -203,7 +204,7 @@ def test_each_page_that_writes_is_tried_once_more(staffed, monkeypatch, page):
             raise OperationalError(1213, "deadlock")
         return view(*args, **kwargs)
 
-    monkeypatch.setattr(DeskAdmin.__base__, f"{page}_view", fail_once)
+    monkeypatch.setattr(BaseAdmin.__base__, f"{page}_view", fail_once)
     name = {"changeform": "change"}.get(page, page)
     args = [] if page == "changelist" else [member.pk]
     assert staffed.get(reverse(f"admin:members_member_{name}", args=args)).status_code == 200
@@ -249,7 +250,7 @@ def test_operators_who_see_no_card_are_not_called_blind(client):
 
 
 def test_cards_count_all_and_those_of_the_last_seven_days_with_a_bound(staffed, monkeypatch):
-    monkeypatch.setattr(CappedPaginator, "MOST", 3)
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
     now = timezone.now()
     for number, hours in enumerate([1, 7 * 24 - 1, 7 * 24 + 1, 800]):
         then = now - timedelta(hours=hours)

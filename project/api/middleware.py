@@ -6,7 +6,7 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.middleware import common
 
-from .api.errors import bad_request, too_large
+from .errors import bad_request, too_large
 
 
 class ChunkedBodyMiddleware:

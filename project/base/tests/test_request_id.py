@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from project.requestid import RequestIdFilter, RequestIdMiddleware
+from project.base.request_id import RequestIdFilter, RequestIdMiddleware
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The admin as a whole: its menu and its first page."""
+"""The admin as a whole: its menu and its login."""
 
 from typing import Any
 
@@ -48,7 +48,9 @@ class LibraryAdminSite(admin.AdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Django's, under the limit of the API's login, which counts both."""
-        from .api.throttling import LoginThrottle  # models are not ready when the site is made
+        from project.api.throttling import (
+            LoginThrottle,  # models are not ready when the site is made
+        )
 
         throttle = LoginThrottle()
         if request.method != "POST" or throttle.allow_request(request):
@@ -72,16 +74,6 @@ class LibraryAdminSite(admin.AdminSite):
         }
         headers = {"Retry-After": str(seconds)}
         return TemplateResponse(request, "admin/login.html", context, status=429, headers=headers)
-
-    def index(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> TemplateResponse:
-        from members.mail.dashboard import overview  # models are not ready when the site is made
-
-        from .dashboard import cards
-
-        context = {"cards": cards(request), "sending": overview(request)}
-        return super().index(request, {**context, **(extra_context or {})})
 
 
 def too_many_attempts(seconds: int) -> str:
