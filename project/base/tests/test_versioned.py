@@ -7,7 +7,8 @@ from django.db import IntegrityError, connection, transaction
 from django.template import Context, Template
 from django.utils import timezone
 
-from library.models import Book, BookWord
+from library.models import Book
+from library.search.models import BookWord
 from members.models import Member
 
 pytestmark = pytest.mark.django_db
@@ -206,7 +207,7 @@ def test_deleting_locks_the_row_before_its_words_go(delete, django_assert_max_nu
 
 def test_a_year_alone_leaves_the_word_index_alone(monkeypatch):
     book = Book.objects.create(title="D", author="H", publication_year=1965, isbn="9780340839935")
-    monkeypatch.setattr("library.models.BookWordQuerySet.index", None)
+    monkeypatch.setattr("library.search.models.BookWordQuerySet.index", None)
     book.publication_year = 1966
     book.save()
 
@@ -214,7 +215,7 @@ def test_a_year_alone_leaves_the_word_index_alone(monkeypatch):
 def test_a_failing_save_leaves_nothing_of_itself():
     book = Book.objects.create(title="D", author="H", publication_year=1965, isbn="9780340839935")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("library.models.BookWordQuerySet.index", _fail)
+        patch.setattr("library.search.models.BookWordQuerySet.index", _fail)
         book.title = "Other"
         with transaction.atomic():
             book.save()

@@ -11,18 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from library.models import (
-    Book,
-    BookQuerySet,
-    BookWord,
-    BookWordQuerySet,
-    TooManyWords,
-    Word,
-    WordQuerySet,
-)
-from library.words import words_of
-
-from .books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
+from library.models import Book, BookQuerySet
+from library.search.models import BookWord, BookWordQuerySet, TooManyWordsError, Word, WordQuerySet
+from library.search.words import words_of
+from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
 
 pytestmark = pytest.mark.django_db
 
@@ -171,7 +163,7 @@ def test_a_failing_index_fails_the_save(monkeypatch):
     def fail(*args: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("library.models.BookWordQuerySet.index", fail)
+    monkeypatch.setattr("library.search.models.BookWordQuerySet.index", fail)
     with pytest.raises(RuntimeError), transaction.atomic():
         add()
     assert not Book.objects.exists()
@@ -183,7 +175,7 @@ def test_a_failing_index_takes_back_what_was_written_of_many(monkeypatch):
     def fail(*args: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("library.models.BookWordQuerySet.index", fail)
+    monkeypatch.setattr("library.search.models.BookWordQuerySet.index", fail)
     for write in (
         lambda: Book.objects.bulk_create([unsaved(title="After")]),
         lambda: Book.objects.update(title="After"),
@@ -291,11 +283,11 @@ def test_a_beginning_that_fits_a_word_of_title_and_author_finds_the_book_once():
 
 
 def test_a_beginning_of_too_many_words_is_refused(monkeypatch):
-    monkeypatch.setattr("library.models.WordQuerySet.MOST_COMPLETIONS", 2)
+    monkeypatch.setattr("library.search.models.WordQuerySet.MAX_COMPLETIONS", 2)
     add(title="aaa aab")
     assert Book.objects.search("aa").count() == 1
     add(title="aac")
-    with pytest.raises(TooManyWords, match="type more letters"):
+    with pytest.raises(TooManyWordsError, match="type more letters"):
         Book.objects.search("aa")
 
 
@@ -303,7 +295,7 @@ def test_a_beginning_fits_up_to_500_words_and_no_more_are_read():
     Word.objects.bulk_create([Word(text=f"a{n:03}") for n in range(500)])
     assert not Book.objects.search("a")
     Word.objects.create(text="aa")
-    with CaptureQueriesContext(connection) as queries, pytest.raises(TooManyWords):
+    with CaptureQueriesContext(connection) as queries, pytest.raises(TooManyWordsError):
         Book.objects.search("a")
     assert "LIMIT 501" in queries[-1]["sql"]
 
@@ -343,8 +335,8 @@ def test_filters_look_in_their_own_field():
 
 @pytest.mark.parametrize(("few", "rare"), [(0, 1), (0, 1000), (3000, 1), (3000, 1000)])
 def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, few, rare):
-    monkeypatch.setattr(BookQuerySet, "FEW", few)
-    monkeypatch.setattr(BookWordQuerySet, "RARE", rare)
+    monkeypatch.setattr(BookQuerySet, "MAX_IDS", few)
+    monkeypatch.setattr(BookWordQuerySet, "RARE_ROWS", rare)
     for n in range(9):
         add(title=f"{'red' if n % 2 else 'blue'} {'sea' if n % 3 else 'sky'} {n}", author="Red Ink")
     found = Book.objects.search("red sea", ranked=False).order_by("-title")
@@ -358,12 +350,12 @@ def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, few, rare
     ("newest", "many"), [((["a b"] * 3), True), (["a", "b", "a"], False), (["c"] * 3, False)]
 )
 def test_whether_many_books_have_all_words_is_seen_in_the_newest(monkeypatch, newest, many):
-    monkeypatch.setattr(BookWordQuerySet, "RARE", 2)
-    monkeypatch.setattr(BookWordQuerySet, "SAMPLE", 3)
+    monkeypatch.setattr(BookWordQuerySet, "RARE_ROWS", 2)
+    monkeypatch.setattr(BookWordQuerySet, "SAMPLE_BOOKS", 3)
     for title in ["a b"] * 4 + newest:
         add(title=title, author="X")
-    terms = Word.objects.meant_by(["a", "b"])
-    assert BookWord.objects.survey(terms)[1] == many
+    terms = Word.objects.resolve(["a", "b"])
+    assert BookWord.objects.order_by_rarity(terms)[1] == many
 
 
 def test_no_search_reads_more_rows_of_a_word_than_it_needs():

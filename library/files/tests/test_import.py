@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from library import catalogue
+from library.files import importing
+from library.files.entries import Entry
 from library.management.commands import import_books
 from library.models import Book, BookQuerySet
-
-from .books import SPELLINGS, THE_BOOK, add, index_is_right, isbn_number
+from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, isbn_number
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +62,7 @@ def refused(name: str = "books.refused.csv") -> list[dict[str, str]]:
 
 
 def in_batches_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    smaller = partial(catalogue.import_entries, batch_size=size)
+    smaller = partial(importing.import_entries, batch_size=size)
     monkeypatch.setattr(import_books, "import_entries", smaller)
 
 
@@ -178,14 +178,14 @@ def test_many_changes_of_one_batch_cost_few_queries():
 def failing_save(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[Exception]:
     """ERRORS come out of the saves, one by one; those that did not are left over."""
     left = list(errors)
-    save = catalogue._save_books
+    save = importing._save_books
 
     def failing(*args: Any) -> tuple[int, int]:
         if left:
             raise left.pop(0)
         return save(*args)
 
-    monkeypatch.setattr(catalogue, "_save_books", failing)
+    monkeypatch.setattr(importing, "_save_books", failing)
     return left
 
 
@@ -214,7 +214,7 @@ def test_a_book_that_somebody_adds_meanwhile_is_brought_up_to_date(monkeypatch):
     def overtaken(books: BookQuerySet, *args: Any, **kwargs: Any) -> list[Book]:
         if not Book.objects.exists():
             # Its row goes back together with ours, so it is there anew the next time.
-            monkeypatch.setattr(catalogue, "_save_books", with_the_other)
+            monkeypatch.setattr(importing, "_save_books", with_the_other)
             add(isbn=THE_BOOK, title="The Other's")
         return create(books, *args, **kwargs)
 
@@ -222,7 +222,7 @@ def test_a_book_that_somebody_adds_meanwhile_is_brought_up_to_date(monkeypatch):
         add(isbn=THE_BOOK, title="The Other's")
         return save(books, dry_run)
 
-    save = catalogue._save_books
+    save = importing._save_books
     monkeypatch.setattr(BookQuerySet, "bulk_create", overtaken)
     assert counts(imported(HEADER, ROW))["changed"] == 1
     assert Book.objects.get().title == "Emma"
@@ -245,9 +245,9 @@ def test_a_batch_is_saved_whole_or_not_at_all(monkeypatch):
 
 def test_a_batch_has_at_most_a_thousand_rows():
     """However long a file is."""
-    result = catalogue.Result()
-    blank = (catalogue.Entry(row, []) for row in range(2, 5000))
-    next(catalogue.import_entries(blank, print, result))
+    result = importing.Result()
+    blank = (Entry(row, []) for row in range(2, 5000))
+    next(importing.import_entries(blank, print, result))
     assert (result.blank, result.last_row) == (1000, 1001)
 
 
@@ -262,14 +262,14 @@ def test_the_stored_books_of_a_batch_are_locked():
 
 def test_a_deadlock_is_tried_again(monkeypatch):
     failures = [OperationalError(1213, "Deadlock found"), OperationalError(1205, "Lock wait")]
-    save = catalogue._save_books
+    save = importing._save_books
 
     def failing(*args: Any) -> tuple[int, int]:
         if failures:
             raise failures.pop()
         return save(*args)
 
-    monkeypatch.setattr(catalogue, "_save_books", failing)
+    monkeypatch.setattr(importing, "_save_books", failing)
     assert counts(imported(HEADER, ROW))["new"] == 1
 
 
@@ -618,7 +618,7 @@ class TestAnyFile(TestCase):
         assert total["read"] == sum(total.values()) - total["read"]
 
 
-# --- Refused rows ---
+# --- RefusedError rows ---
 
 
 def test_refused_rows_can_be_corrected_and_imported_as_they_are():
@@ -699,14 +699,14 @@ def test_where_nobody_looks_there_is_no_progress_bar(capsys):
 )
 def test_what_was_done_before_an_interruption_stays_and_is_said(monkeypatch, error, says, code):
     in_batches_of(2, monkeypatch)
-    save = catalogue.save_books
+    save = importing.save_books
 
     def interrupted(books: list[Book], dry_run: bool) -> tuple[int, int]:
         if Book.objects.count() == 2:
             raise error
         return save(books, dry_run)
 
-    monkeypatch.setattr(catalogue, "save_books", interrupted)
+    monkeypatch.setattr(importing, "save_books", interrupted)
     add(isbn=isbn_number(0))
     with pytest.raises(CommandError) as stop:
         imported(HEADER, *(f"T{n},A,2000,{isbn_number(n)}" for n in range(6)))

@@ -8,8 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from library.models import Book, BookQuerySet
+from library.tests.books import THE_BOOK, add, unsaved
 
-from .books import THE_BOOK, add, unsaved
 from .test_import import counts, run
 
 pytestmark = pytest.mark.django_db
