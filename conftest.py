@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import translation
 from rest_framework.test import APIClient
 
-from project import breaker
+from project.base import breaker
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -28,7 +28,8 @@ from rest_framework.test import APIClient, APIRequestFactory  # noqa: E402
 from stdnum import ean  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from library.models import Book, BookWord, Word  # noqa: E402
+from library.models import Book  # noqa: E402
+from library.search.models import BookWord, Word  # noqa: E402
 from project.api.pagination import KeysetPagination, total_ordering  # noqa: E402
 
 BATCH = 20_000

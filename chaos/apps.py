@@ -13,7 +13,7 @@ class ChaosConfig(AppConfig):
         from members import registration
         from members.mail import batch, reasons, tasks
         from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
-        from project import breaker
+        from project.base import breaker
 
         WelcomeEmail.RETRY_WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
         rows = WelcomeEmailQuerySet

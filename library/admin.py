@@ -13,14 +13,15 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from project.conflicts import VersionedAdmin, VersionedForm
-from project.desk import CappedPaginator, DeskChangeList, Preset, SincePreset
+from project.admin.base import BaseChangeList, CappedPaginator
+from project.admin.conflicts import VersionedAdmin, VersionedForm
+from project.admin.filters import ChoiceFilter, SinceFilter
 
 from .isbn import EXAMPLE
 from .models import Book, BookQuerySet
 
 
-class PublishedFilter(Preset):
+class PublishedFilter(ChoiceFilter):
     title = gettext_lazy("published")
     parameter_name = "published"
     choices_of = {
@@ -39,7 +40,7 @@ class PublishedFilter(Preset):
         return books.filter(publication_year__lte=int(last)) if last else books
 
 
-class AddedFilter(SincePreset):
+class AddedFilter(SinceFilter):
     title = gettext_lazy("added")
     parameter_name = "added"
     field = "created_at"
@@ -48,10 +49,10 @@ class AddedFilter(SincePreset):
 class BookPaginator(CappedPaginator):
     """Ten thousand matches of two frequent words among a million books take a second to find."""
 
-    MOST = 1_000
+    MAX_ROWS = 1_000
 
 
-class BookChangeList(DeskChangeList):
+class BookChangeList(BaseChangeList):
     def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
         """No column is the sorted one where the best matches come first."""
         if self.query and ORDER_VAR not in self.params:

@@ -7,22 +7,24 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from project.conflicts import VersionedAdmin
-from project.desk import Preset, SincePreset, moment
+from project.admin.conflicts import VersionedAdmin
+from project.admin.display import moment
+from project.admin.filters import ChoiceFilter, SinceFilter
 
+from .mail import task_results  # noqa: F401  # registers its page
 from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
 from .mail.admin import link, state_badge
 from .models import Member, WelcomeEmail
 from .registration import register_member
 
 
-class RegisteredFilter(SincePreset):
+class RegisteredFilter(SinceFilter):
     title = _("registered")
     parameter_name = "registered"
     field = "registered_at"
 
 
-class WelcomeStateFilter(Preset):
+class WelcomeStateFilter(ChoiceFilter):
     title = _("welcome e-mail")
     parameter_name = "welcome"
     choices_of = dict(WelcomeEmail.State.choices)

@@ -7,8 +7,8 @@ from django.db.models.functions import Length
 from django.db.models.lookups import GreaterThanOrEqual
 from django.utils.translation import gettext_lazy as _
 
-from project.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
-from project.versioned import VersionedModel, VersionedQuerySet
+from project.base.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
+from project.base.versioned import VersionedModel, VersionedQuerySet
 
 from .erasing import erase_from_history
 from .mail.dispatch import Dispatch

@@ -12,7 +12,11 @@ class ProjectConfig(AppConfig):
 
 class LibraryAdminConfig(admin.AdminConfig):
     default = False
-    default_site = "project.site.LibraryAdminSite"
+    default_site = "project.dashboard.DashboardSite"
+
+    def ready(self) -> None:
+        super().ready()
+        from .admin import tokens  # noqa: F401  # registers its page, and knox's is there by now
 
 
 class TaskResultsConfig(task_results.CeleryResultConfig):

@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 logger = logging.getLogger(__name__)
 
-TRANSPORT_ALIASES |= dict.fromkeys(["redis", "rediss"], "project.transport:Transport")
+TRANSPORT_ALIASES |= dict.fromkeys(["redis", "rediss"], "project.base.transport:Transport")
 app = Celery("library-desk")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
@@ -29,7 +29,7 @@ def wait_for_the_broker(conf: Settings, **kwargs: Any) -> None:
 @signals.celeryd_init.connect
 @signals.beat_init.connect
 def bound_waits_for_the_database(**kwargs: Any) -> None:
-    from .database import bound_waits
+    from .base.database import bound_waits
 
     bound_waits()
 

@@ -1,17 +1,29 @@
-"""The numbers of the admin's first page: each bounded, indexed, and a link to its list."""
+"""The admin's first page: numbers, each bounded, indexed, and a link to its list."""
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from library.models import Book
 from members.models import Member
+from project.admin.display import bounded
+from project.admin.site import LibraryAdminSite
 
-from .desk import bounded
+
+class DashboardSite(LibraryAdminSite):
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        from members.mail.dashboard import overview  # it registers pages with this very site
+
+        context = {"cards": cards(request), "sending": overview(request)}
+        return super().index(request, {**context, **(extra_context or {})})
 
 
 @dataclass

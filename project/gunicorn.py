@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 from django.conf import settings  # noqa: E402
 from gunicorn.workers.gthread import ThreadWorker  # noqa: E402
 
-from project import env  # noqa: E402
+from project.base import env  # noqa: E402
 
 
 class DrainingWorker(ThreadWorker):
@@ -56,7 +56,7 @@ access_log_format = f'{client} "%(r)s" %(s)s %(B)s bytes %(M)s ms %({{x-request-
 
 
 def post_worker_init(worker: Any) -> None:
-    from project.database import bound_waits
+    from project.base.database import bound_waits
 
     bound_waits(web=True)
 

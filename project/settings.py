@@ -14,9 +14,9 @@ from typing import Any
 from celery.schedules import crontab, schedule
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.urls import reverse_lazy
-from django.utils.translation import gettext_lazy as _
 
-from project import env
+from project.admin.theme import JAZZMIN_SETTINGS, JAZZMIN_UI_TWEAKS  # noqa: F401
+from project.base import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED = not env.text("DATABASE_URL", "")
@@ -88,15 +88,15 @@ INSTALLED_APPS = [
 
 # --- Middleware ---
 MIDDLEWARE = [
-    "project.middleware.permissions_policy",
-    "project.requestid.RequestIdMiddleware",
+    "project.api.middleware.permissions_policy",
+    "project.base.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "project.middleware.ChunkedBodyMiddleware",
+    "project.api.middleware.ChunkedBodyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "project.middleware.CommonMiddleware",
+    "project.api.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -231,16 +231,24 @@ STORAGES = {
 WHITENOISE_MANIFEST_STRICT = False
 
 # --- E-mail ---
-vars().update(env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}"))
+mail = env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}")
+EMAIL_BACKEND = mail["EMAIL_BACKEND"]
+EMAIL_FILE_PATH = mail["EMAIL_FILE_PATH"]
+EMAIL_HOST = mail["EMAIL_HOST"]
+EMAIL_PORT = mail["EMAIL_PORT"]
+EMAIL_HOST_USER = mail["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = mail.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
 MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds from mail to mail, of each worker process
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
-CELERY_RESULT_BACKEND = "project.results.RetryingBackend"
+CELERY_RESULT_BACKEND = "project.base.results.RetryingBackend"
 CELERY_RESULT_EXTENDED = True  # task name and arguments (ids only) for the admin
 CELERY_RESULT_EXPIRES = timedelta(days=30)
-CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # what project.results calls a passing fault
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # what project.base.results calls a passing fault
 CELERY_RESULT_BACKEND_MAX_RETRIES = 16  # 10 ms, 20, 40 … 10 s, with jitter: about half a minute
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
 CELERY_TASK_SOFT_TIME_LIMIT = 120
@@ -365,57 +373,6 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
-# --- Admin theme ---
-JAZZMIN_SETTINGS = {
-    "site_title": _("Library desk"),
-    "site_header": _("Library desk"),
-    "site_brand": _("Library desk"),
-    "site_logo": "project/logo.svg",
-    "site_logo_classes": "",
-    "site_icon": "project/favicon.png",
-    "welcome_sign": _("Sign in to the library desk"),
-    "copyright": "Library desk",
-    "use_google_fonts_cdn": False,
-    "topmenu_links": [
-        {"name": _("API documentation"), "url": "swagger-ui"},
-    ],
-    # Groups and their models: project.site.LibraryAdminSite.
-    "icons": {
-        "catalogue": "fas fa-book-open",
-        "catalogue.book": "fas fa-book",
-        "membership": "fas fa-users",
-        "membership.member": "fas fa-id-card",
-        "operations": "fas fa-heartbeat",
-        "operations.welcomeemail": "fas fa-envelope",
-        "operations.taskresult": "fas fa-tasks",
-        "administration": "fas fa-cog",
-        "administration.user": "fas fa-user",
-        "administration.group": "fas fa-user-friends",
-        "administration.authtoken": "fas fa-key",
-    },
-    "custom_css": "project/admin.css",
-    "custom_js": "project/admin.js",
-    "changeform_format": "single",
-    "show_theme_chooser": True,
-    "language_chooser": True,
-}
-JAZZMIN_UI_TWEAKS = {
-    "default_theme_mode": "auto",
-    "navbar_fixed": True,
-    "sidebar_fixed": True,
-    "accent": "accent-teal",
-    "sidebar": "sidebar-dark-teal",
-    "brand_colour": "navbar-dark",
-    "button_classes": {
-        "primary": "btn-primary",
-        "secondary": "btn-outline-secondary",
-        "info": "btn-outline-secondary",
-        "warning": "btn-outline-secondary",
-        "danger": "btn-outline-danger",
-        "success": "btn-primary",
-    },
-}
-
 # --- Logging ---
 LOGGING = {
     "version": 1,
@@ -423,7 +380,7 @@ LOGGING = {
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s: %(message)s"}
     },
-    "filters": {"request_id": {"()": "project.requestid.RequestIdFilter"}},
+    "filters": {"request_id": {"()": "project.base.request_id.RequestIdFilter"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",

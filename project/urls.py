@@ -8,7 +8,7 @@ from members.views import MemberViewSet
 
 from .api.docs import RedocView, SchemaView, SwaggerView
 from .api.tokens import TokenView
-from .health import LiveView, ReadyView
+from .base.health import LiveView, ReadyView
 
 router = SimpleRouter()
 router.register("books", BookViewSet)

@@ -6,7 +6,7 @@ import django.db.models.functions.text
 import django.db.models.lookups
 import library.isbn
 import library.models
-import project.fields
+import project.base.fields
 from django.db import migrations, models
 
 
@@ -22,15 +22,15 @@ class Migration(migrations.Migration):
             name='Word',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', project.fields.BinaryCharField(max_length=64, unique=True)),
+                ('text', project.base.fields.BinaryCharField(max_length=64, unique=True)),
             ],
         ),
         migrations.CreateModel(
             name='Book',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('title', project.fields.AlphabeticCharField(max_length=500, verbose_name='title')),
-                ('author', project.fields.AlphabeticCharField(max_length=500, verbose_name='author')),
+                ('title', project.base.fields.AlphabeticCharField(max_length=500, verbose_name='title')),
+                ('author', project.base.fields.AlphabeticCharField(max_length=500, verbose_name='author')),
                 ('publication_year', models.PositiveSmallIntegerField(validators=[django.core.validators.MinValueValidator(1), library.models.not_after_next_year], verbose_name='publication year')),
                 ('isbn', library.isbn.IsbnField(error_messages={'unique': 'A book with this ISBN is in the catalogue already.'}, unique=True, verbose_name='ISBN')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='added')),

@@ -5,7 +5,8 @@ from typing import Any
 
 from stdnum import ean
 
-from library.models import Book, BookWord
+from library.models import Book
+from library.search.models import BookWord
 
 BOOKS = "/api/v1/books/"
 THE_BOOK = "9783161484100"

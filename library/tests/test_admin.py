@@ -211,7 +211,7 @@ def test_filter_search_and_order_survive_together(desk):
 
 
 def test_a_list_never_counts_past_its_bound(desk, monkeypatch):
-    monkeypatch.setattr(BookPaginator, "MOST", 2)
+    monkeypatch.setattr(BookPaginator, "MAX_ROWS", 2)
     for number in range(4):
         book(number, title=f"Dune {number}")
     response = desk.get(LIST)
@@ -220,7 +220,7 @@ def test_a_list_never_counts_past_its_bound(desk, monkeypatch):
 
 
 def test_an_action_on_everything_is_refused_past_the_bound(desk, monkeypatch):
-    monkeypatch.setattr(BookPaginator, "MOST", 2)
+    monkeypatch.setattr(BookPaginator, "MAX_ROWS", 2)
     books = [book(number) for number in range(4)]
     action = {"action": "delete_selected", "select_across": "1", "_selected_action": books[0].pk}
     response = desk.post(LIST, action | {"post": "yes"}, follow=True)

@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from members.models import Member
-from project.desk import ReadOnlyAdmin, age, badge, bounded, moment
+from project.admin.base import ReadOnlyAdmin
+from project.admin.display import age, badge, bounded, moment
 
 from .actions import ACTIONS, PERMISSION, Action, ask_or_do, note
 from .delivery import render

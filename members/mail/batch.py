@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from project.database import persistently
+from project.base.database import persistently
 
 from .delivery import deliver
 from .models import Dispatch, WelcomeEmail

@@ -18,8 +18,8 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from project import breaker
-from project.desk import age, bounded, moment
+from project.admin.display import age, bounded, moment
+from project.base import breaker
 
 from .admin import OLDEST_FIRST
 from .filters import retrying, sent_since

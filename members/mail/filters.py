@@ -6,14 +6,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
-from project.desk import Preset
+from project.admin.filters import ChoiceFilter
 
 from .models import WelcomeEmail
 
 State = WelcomeEmail.State
 
 
-class StateFilter(Preset):
+class StateFilter(ChoiceFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
     choices_of = {
@@ -31,7 +31,7 @@ def retrying(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
     return welcomes.filter(state=State.QUEUED, last_error_code__gt="")
 
 
-class AgeFilter(Preset):
+class AgeFilter(ChoiceFilter):
     """How long ago it was queued."""
 
     title = gettext_lazy("age")
@@ -51,7 +51,7 @@ class AgeFilter(Preset):
         return welcomes.filter(**{"queued_at__gte" if side == "under" else "queued_at__lt": border})
 
 
-class SentFilter(Preset):
+class SentFilter(ChoiceFilter):
     title = gettext_lazy("sent")
     parameter_name = "sent"
     choices_of = {
@@ -68,7 +68,7 @@ def sent_since(welcomes: QuerySet[WelcomeEmail], moment: datetime) -> QuerySet[W
     return welcomes.filter(state=State.SENT, sent_at__gte=moment)
 
 
-class ReasonFilter(Preset):
+class ReasonFilter(ChoiceFilter):
     """Why the last attempt failed, by classes of codes: a short list that no table has to give."""
 
     title = gettext_lazy("reason")

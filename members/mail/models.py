@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from project.database import persistently
+from project.base.database import persistently
 
 from .dispatch import Dispatch
 from .reasons import ConfigurationError, in_words

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from project.breaker import broker
+from project.base.breaker import broker
 
 from .batch import Batch
 from .models import Dispatch, WelcomeEmail

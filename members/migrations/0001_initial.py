@@ -6,7 +6,7 @@ import django.db.models.functions.text
 import django.db.models.lookups
 import django.utils.timezone
 import members.models
-import project.fields
+import project.base.fields
 from django.db import migrations, models
 
 
@@ -22,8 +22,8 @@ class Migration(migrations.Migration):
             name='Member',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('username', project.fields.CaseInsensitiveCharField(error_messages={'unique': 'A member with this username is registered already.'}, help_text='3 to 150 of the letters A to Z, digits and _ . -', max_length=150, unique=True, validators=[django.core.validators.MinLengthValidator(3), django.core.validators.RegexValidator('\\A[A-Za-z0-9_.-]+\\Z', 'Use the letters A to Z, digits and _ . - only.')], verbose_name='username')),
-                ('email', project.fields.CaseInsensitiveEmailField(error_messages={'unique': 'A member with this e-mail address is registered already.'}, max_length=254, unique=True, verbose_name='e-mail address')),
+                ('username', project.base.fields.CaseInsensitiveCharField(error_messages={'unique': 'A member with this username is registered already.'}, help_text='3 to 150 of the letters A to Z, digits and _ . -', max_length=150, unique=True, validators=[django.core.validators.MinLengthValidator(3), django.core.validators.RegexValidator('\\A[A-Za-z0-9_.-]+\\Z', 'Use the letters A to Z, digits and _ . - only.')], verbose_name='username')),
+                ('email', project.base.fields.CaseInsensitiveEmailField(error_messages={'unique': 'A member with this e-mail address is registered already.'}, max_length=254, unique=True, verbose_name='e-mail address')),
                 ('registered_at', models.DateTimeField(auto_now_add=True, db_index=True, verbose_name='registered')),
             ],
             options={

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
-from project.database import gave_way
+from project.base.database import gave_way
 
 logger = logging.getLogger(__name__)
 

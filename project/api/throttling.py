@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from project import breaker
+from project.base import breaker
 
 if TYPE_CHECKING:  # it imports this module
     from rest_framework.views import APIView

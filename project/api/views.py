@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.serializers import BaseSerializer
 
-from project.versioned import VersionedModel
+from project.base.versioned import VersionedModel
 
 from .conditional import check_preconditions, is_known
 from .errors import Conflict

@@ -11,7 +11,7 @@ from django.db.utils import OperationalError
 
 from library.models import Book
 from members.models import Member, WelcomeEmail
-from project import database
+from project.base import database
 
 pytestmark = pytest.mark.django_db
 

@@ -10,6 +10,7 @@ import pytest
 from celery.schedules import crontab
 from django.conf import settings
 
+from project import tasks
 from project.celery import app
 
 CELERY = {
@@ -172,11 +173,9 @@ def test_sqlites_readers_wait_for_no_writer_and_writers_queue(tmp_path):
 @pytest.mark.parametrize(("value", "longest"), [("PURGE_SECONDS", 60), ("BATCH_SIZE", 2000)])
 def test_a_purge_is_short(value, longest):
     """A worker has other things to do, and others want the table."""
-    from project import tasks
-
     assert getattr(tasks, value) <= longest
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "purge_results"])
 def test_what_comes_by_itself_leaves_no_result(name):
-    assert app.tasks[f"project.tasks.{name}"].ignore_result
+    assert getattr(tasks, name).ignore_result

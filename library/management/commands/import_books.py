@@ -12,17 +12,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from tqdm import tqdm
 
-from library.catalogue import (
-    BAD_QUOTES,
-    FIELDS,
-    REASONS,
-    ROW,
-    CsvFile,
-    Entry,
-    Result,
-    UnreadableFile,
-    import_entries,
-)
+from library.files.columns import UnreadableFileError
+from library.files.csv_file import BAD_QUOTES, CsvFile
+from library.files.entries import FIELDS, Entry
+from library.files.importing import REASONS, ROW, Result, import_entries
 
 
 class Command(BaseCommand):
@@ -70,7 +63,7 @@ class Command(BaseCommand):
                     self.show_columns(table)
                     batches = import_entries(table, refused.add, result, options["dry_run"])
                     self.with_progress(batches, source)
-        except UnreadableFile as error:
+        except UnreadableFileError as error:
             raise CommandError(self.stopped(result, str(error))) from None
         except OSError as error:
             problem = f"{error.filename or file}: {error.strerror or error}."

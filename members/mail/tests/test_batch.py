@@ -335,8 +335,8 @@ def test_a_batch_waits_until_the_database_is_back(ids, clock, monkeypatch, model
                 raise OperationalError(2006, "gone away")
         return ask(self, *args, **kwargs)
 
-    monkeypatch.setattr("project.database.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("project.database.connection.close", lambda: None)
+    monkeypatch.setattr("project.base.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("project.base.database.connection.close", lambda: None)
     monkeypatch.setattr(model, asks, away_once)
     run(ids, {"bob": both(pause, lambda: clock.forward(1))})
     assert len(faults) > 1

@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 
 from members.mail import dashboard
 from members.models import Dispatch, Member, WelcomeEmail
-from project import breaker
+from project.base import breaker
 
 INDEX = reverse("admin:index")
 State = WelcomeEmail.State

@@ -20,7 +20,7 @@ from members.mail.reasons import RefusedError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
 from members.mail.timeline import timeline
 from members.models import Dispatch, WelcomeEmail
-from project.desk import moment
+from project.admin.display import moment
 
 LIST = reverse("admin:members_welcomeemail_changelist")
 RESULTS = reverse("admin:django_celery_results_taskresult_changelist")

@@ -213,8 +213,8 @@ def test_an_end_is_recorded_once_the_database_is_back(owed, end, monkeypatch):
         return update(self, **columns)
 
     monkeypatch.setattr(QuerySet, "update", fails_twice)
-    monkeypatch.setattr("project.database.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("project.database.connection.close", lambda: None)
+    monkeypatch.setattr("project.base.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("project.base.database.connection.close", lambda: None)
     ENDS[end](welcome)
     assert faults == []
     welcome.refresh_from_db()

@@ -10,8 +10,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from library.models import Book
 from members.models import Member
-from project import env
-from project.database import one_at_a_time, wait_for_database, warn_about_time_zones
+from project.base import env
+from project.base.database import one_at_a_time, wait_for_database, warn_about_time_zones
 
 
 class Command(BaseCommand):

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from project.database import wait_for_database
+from project.base.database import wait_for_database
 
 
 class Command(BaseCommand):

@@ -1,0 +1,190 @@
+"""The index of words, which makes a search quick at any size of the catalogue."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import connections, models
+from django.db.models import Exists, Max, OuterRef, Value
+from django.db.models.functions import Abs
+from django.db.models.lookups import Exact
+from django.utils.translation import gettext_lazy as _
+
+from project.base.fields import BinaryCharField
+
+from .words import words_of
+
+if TYPE_CHECKING:
+    from library.models import Book
+
+T = TypeVar("T")
+
+
+class TooManyWordsError(ValidationError):
+    """The beginning of a word fits more words than a search can look up."""
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__(
+            _("Too many words begin with “%(beginning)s”: type more letters."),
+            code="too_short",
+            params={"beginning": beginning},
+        )
+
+
+class WordQuerySet(models.QuerySet["Word"]):
+    MAX_COMPLETIONS = 500
+
+    def ids_of(self, texts: Collection[str]) -> dict[str, int]:
+        """The id of each text, adding the words that are new."""
+        known = self.known(texts)
+        if missing := sorted(set(texts) - known.keys()):  # one order for all: no deadlocks
+            self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)  # type: ignore[misc]
+            known |= self.known(missing)
+        return known
+
+    def known(self, texts: Collection[str]) -> dict[str, int]:
+        return {
+            text: pk
+            for batch in batches(sorted(set(texts)), 900)
+            for text, pk in self.filter(text__in=batch).values_list("text", "pk")
+        }
+
+    def resolve(self, words: Sequence[str]) -> list[list[int]]:
+        """For each word the ids that it stands for.
+
+        The last word counts as a beginning where the catalogue does not know it as a whole.
+        """
+        known = self.known(words)
+        meant = [[known[word]] if word in known else [] for word in words]
+        if words and not meant[-1]:
+            meant[-1] = self.beginning_with(words[-1])
+        return meant
+
+    def beginning_with(self, beginning: str) -> list[int]:
+        fitting = self.filter(text__gte=beginning, text__lt=beginning + "\U0010ffff")
+        ids = list(fitting.values_list("pk", flat=True)[: self.MAX_COMPLETIONS + 1])
+        if len(ids) > self.MAX_COMPLETIONS:
+            raise TooManyWordsError(beginning)
+        return ids
+
+
+class Word(models.Model):
+    """A folded word of any title or author (see words.py)."""
+
+    text = BinaryCharField(max_length=64, unique=True)
+
+    objects = WordQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class BookWordQuerySet(models.QuerySet["BookWord"]):
+    RARE_ROWS = 1000
+    SAMPLE_BOOKS = 1000
+
+    def index(self, books: Iterable["Book"]) -> None:
+        """Make the words of these saved books those of their present titles and authors."""
+        wanted = {book.pk: BookWord.places(book) for book in books}
+        ids = Word.objects.ids_of({text for places in wanted.values() for text, _ in places})
+        due = {(ids[text], rank, book) for book, places in wanted.items() for text, rank in places}
+        held = {
+            row
+            for batch in batches(list(wanted), 900)
+            for row in self.filter(book__in=batch).values_list("word_id", "rank", "book_id")
+        }
+        for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000
+            self.filter(pk__in=batch).delete()
+        self.insert(sorted(due - held))
+
+    def insert(self, rows: list[tuple[int, int, int]]) -> None:
+        """Add rows of word, rank and book."""
+        # Not bulk_create(): eight small rows per book are most of the work of an import.
+        database = connections[self.db]
+        names = [str(field.column) for field in self.model._meta.concrete_fields]
+        table, *columns = map(database.ops.quote_name, [self.model._meta.db_table, *names])
+        with database.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)", rows
+            )
+
+    def books_with(self, terms: list[list[int]], **place: int) -> models.QuerySet[Any, int]:
+        """The ids of books with all these terms, of which the first is the rarest."""
+        rarest, *others = terms
+        hits = self.filter(word__in=rarest, **place)
+        for term in others:
+            hits = hits.filter(
+                exists_per_row(self.filter(word__in=term, book=OuterRef("book"), **place))
+            )
+        # From the long titles: where there are many hits, they are met sooner there.
+        return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
+
+    def order_by_rarity(self, terms: list[list[int]], **place: int) -> tuple[list[list[int]], bool]:
+        """The terms from the rarest on, and whether it is plain that many books have them all.
+
+        The rows of rare words are counted, those of frequent ones only in the newest books.
+        """
+        if len(terms) == 1:
+            return terms, False
+        counts = [self.filter(word__in=ids, **place)[: self.RARE_ROWS].count() for ids in terms]
+        many = min(counts) == self.RARE_ROWS
+        if many:
+            newest = self.aggregate(Max("book"))["book__max"]
+            words = {word for ids in terms for word in ids}
+            # Abs: along the index by book; SQLite would rather read all rows of the words.
+            sample = (
+                self.filter(book__gt=newest - self.SAMPLE_BOOKS, **place)
+                .alias(number=Abs("word", output_field=models.BigIntegerField()))
+                .filter(number__in=words)
+            )
+            rows = list(sample.values_list("book", "word"))
+            found = [{book for book, word in rows if word in ids} for ids in terms]
+            counts = [len(books) for books in found]
+            many = len(set.intersection(*found)) * 100 >= self.SAMPLE_BOOKS
+        return [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)], many
+
+
+class BookWord(models.Model):
+    """A word's place in a book.
+
+    The primary key, by which InnoDB clusters the rows, is also the order of relevance: rank 1 is
+    a title of one word, rank 2 one of two, …, 9 a longer one, 10 the author.
+    """
+
+    LONG_TITLE = 9
+    AUTHOR = 10
+
+    pk = models.CompositePrimaryKey("word_id", "rank", "book_id")
+    word = models.ForeignKey(Word, models.PROTECT, related_name="+", db_index=False)
+    rank = models.PositiveSmallIntegerField()
+    book = models.ForeignKey("library.Book", models.CASCADE, related_name="words", db_index=False)
+
+    objects = BookWordQuerySet.as_manager()
+
+    class Meta:
+        # With the rank for SQLite; InnoDB would add it anyway.
+        indexes = [models.Index(fields=["book", "word", "rank"], name="library_bookword_book_word")]
+
+    def __str__(self) -> str:
+        return f"{self.word_id} {self.rank} {self.book_id}"
+
+    @classmethod
+    def places(cls, book: "Book") -> set[tuple[str, int]]:
+        title = words_of(book.title)
+        rank = min(len(title), cls.LONG_TITLE)
+        return {(word, rank) for word in title} | {
+            (word, cls.AUTHOR) for word in words_of(book.author)
+        }
+
+
+def exists_per_row(rows: BookWordQuerySet, exist: bool = True) -> Exact:
+    """Whether such rows exist, tested book by book.
+
+    As a bare EXISTS it may become a join, in an order that MySQL and SQLite guess wrongly.
+    """
+    return Exact(Exists(rows), Value(exist))
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

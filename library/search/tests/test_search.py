@@ -1,0 +1,389 @@
+import json
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from django.db.models import ProtectedError
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from library.models import Book, BookQuerySet
+from library.search.models import BookWord, BookWordQuerySet, TooManyWordsError, Word, WordQuerySet
+from library.search.words import words_of
+from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
+
+pytestmark = pytest.mark.django_db
+
+
+def titles(books: BookQuerySet) -> list[str]:
+    return [book.title for book in books]
+
+
+# --- The index is right, whatever way a book is written ---
+
+
+def test_save_and_create_index():
+    book = Book.objects.create(
+        title="The Sea, the Sea", author="Iris Murdoch", publication_year=1978, isbn=THE_BOOK
+    )
+    places = {("the", 4), ("sea", 4), ("iris", BookWord.AUTHOR), ("murdoch", BookWord.AUTHOR)}
+    assert indexed(book) == places
+    book.title = "The Bell"
+    book.save(update_fields=["title"])
+    assert indexed(book) == {("the", 2), ("bell", 2)} | {p for p in places if p[1] == 10}
+    book.author = "Murdoch"
+    book.save(update_fields=["author"])
+    assert indexed(book) == {("the", 2), ("bell", 2), ("murdoch", BookWord.AUTHOR)}
+
+
+@pytest.mark.parametrize(("length", "rank"), [(1, 1), (2, 2), (8, 8), (9, 9), (10, 9), (30, 9)])
+def test_the_rank_is_the_number_of_words_of_the_title_up_to_nine(length, rank):
+    book = add(title=" ".join(f"w{n}" for n in range(length)), author="A")
+    assert {r for word, r in indexed(book) if word != "a"} == {rank}
+    assert list(Book.objects.with_title_words("w0")) == [book]
+    assert not Book.objects.with_author_words("w0")
+
+
+def test_any_number_of_books_written_at_once_is_indexed_whole():
+    """More than a batch of each kind."""
+    books = Book.objects.bulk_create([unsaved() for _ in range(1000)])
+    assert Book.objects.search("title some", ranked=False).count() == 1000
+    Book.objects.filter(pk__in=[book.pk for book in books]).update(title="New", author="Else")
+    assert set(BookWord.objects.values_list("word__text", "rank")) == {("new", 1), ("else", 10)}
+    assert BookWord.objects.count() == 2000
+
+
+def test_an_update_of_other_columns_costs_one_statement(django_assert_num_queries):
+    add()
+    with django_assert_num_queries(1):
+        Book.objects.update(publication_year=1999)
+
+
+def test_a_word_that_somebody_adds_meanwhile_is_shared(monkeypatch):
+    looks = []
+    known = WordQuerySet.known
+
+    def overtaken(words, texts):
+        found = known(words, texts)
+        if not looks:
+            Word.objects.create(text="emma")
+        looks.append(texts)
+        return found
+
+    monkeypatch.setattr(WordQuerySet, "known", overtaken)
+    book = add(title="Emma")
+    assert ("emma", 1) in indexed(book)
+    assert Word.objects.filter(text="emma").count() == 1
+
+
+def test_a_word_is_stored_once_and_kept_while_books_have_it():
+    add(title="Emma")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Word.objects.create(text="emma")
+    with pytest.raises(ProtectedError):
+        Word.objects.get(text="emma").delete()
+
+
+def test_update_indexes():
+    first, other = add(), add(title="Untouched")
+    Book.objects.filter(pk=first.pk).update(title="New", author="Else")
+    assert indexed(first) == {("new", 1), ("else", BookWord.AUTHOR)}
+    assert index_is_right()
+    assert other in Book.objects.search("untouched")
+
+
+def test_update_of_what_is_filtered_by_itself_indexes():
+    book = add(title="Before")
+    Book.objects.filter(title="Before").update(title="After")
+    assert indexed(book) >= {("after", 1)}
+
+
+def test_bulk_create_indexes():
+    books = Book.objects.bulk_create([unsaved(title="One"), unsaved(title="Two")])
+    assert all(book.pk for book in books)
+    assert {("one", 1)} <= indexed(books[0])
+    assert index_is_right()
+
+
+def test_bulk_create_that_ignores_conflicts_keeps_the_words_of_the_stored_book():
+    stored = add(title="Stored")
+    given = unsaved(title="Given", isbn=stored.isbn)
+    assert [book.pk for book in Book.objects.bulk_create([given], ignore_conflicts=True)] == [
+        stored.pk
+    ]
+    assert ("stored", 1) in indexed(stored)
+    assert index_is_right()
+
+
+def test_bulk_update_indexes():
+    books = [add(), add()]
+    for book in books:
+        book.author = "Changed Together"
+    Book.objects.bulk_update(books, ["author"])
+    assert Book.objects.search("changed").count() == 2
+    assert index_is_right()
+
+
+def test_delete_leaves_no_words():
+    book, other = add(), add()
+    book.delete()
+    Book.objects.filter(pk=other.pk).delete()
+    assert not BookWord.objects.exists()
+
+
+def test_loaddata_indexes(tmp_path):
+    fields = {"title": "Loaded", "author": "From File", "publication_year": 1, "isbn": THE_BOOK}
+    times = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+    file = tmp_path / "books.json"
+    file.write_text(json.dumps([{"model": "library.book", "pk": 7, "fields": fields | times}]))
+    call_command("loaddata", file, verbosity=0)
+    assert titles(Book.objects.search("loaded")) == ["Loaded"]
+    assert index_is_right()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rollback_leaves_no_words():
+    class Rollback(Exception): ...
+
+    book = add(title="Kept")
+    with pytest.raises(Rollback), transaction.atomic():
+        add(title="Gone")
+        Book.objects.filter(pk=book.pk).update(title="Changed")
+        raise Rollback
+    assert titles(Book.objects.search("kept")) == ["Kept"]
+    assert BookWord.objects.filter(word__text__in=["gone", "changed"]).count() == 0
+    assert index_is_right()
+
+
+def test_a_failing_index_fails_the_save(monkeypatch):
+    def fail(*args: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("library.search.models.BookWordQuerySet.index", fail)
+    with pytest.raises(RuntimeError), transaction.atomic():
+        add()
+    assert not Book.objects.exists()
+
+
+def test_a_failing_index_takes_back_what_was_written_of_many(monkeypatch):
+    add(title="Before")
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("library.search.models.BookWordQuerySet.index", fail)
+    for write in (
+        lambda: Book.objects.bulk_create([unsaved(title="After")]),
+        lambda: Book.objects.update(title="After"),
+    ):
+        with pytest.raises(RuntimeError):
+            write()
+        assert list(Book.objects.values_list("title", flat=True)) == ["Before"]
+
+
+# --- Search ---
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_an_isbn_finds_its_book_alone(spelling):
+    book = add(isbn=THE_BOOK)
+    add(title="9783161484100 in a title")
+    assert list(Book.objects.search(spelling)) == [book]
+
+
+def test_a_wrong_isbn_says_the_expected_digit():
+    with pytest.raises(ValidationError, match="should be 0, not 1"):
+        Book.objects.search("978-3-16-148410-1")
+
+
+def test_all_words_must_occur_in_title_or_author():
+    book = add(title="War and Peace", author="Leo Tolstoy")
+    add(title="War of the Worlds", author="H. G. Wells")
+    assert list(Book.objects.search("tolstoy WAR")) == [book]
+    assert not Book.objects.search("war wells tolstoy")
+
+
+def test_case_accents_and_apostrophes_do_not_matter():
+    book = add(title="Les Misérables", author="Flann O’Brien")
+    assert list(Book.objects.search("MISERABLES obrien")) == [book]
+
+
+def test_short_titles_come_first_then_long_ones_then_authors():
+    author = add(title="Selected Letters", author="Emma Woodhouse")
+    long = add(title="The Annotated Emma of Jane Austen")
+    short = add(title="Emma")
+    assert list(Book.objects.search("emma")) == [short, long, author]
+
+
+def test_of_equal_matches_the_older_comes_first():
+    books = [add(title=title) for title in ("Emma B", "Emma A", "Emma C")]
+    assert list(Book.objects.search("emma")) == books
+
+
+def test_a_match_in_the_title_counts_before_one_in_the_author():
+    author = add(title="Letters", author="Dickens")
+    both = add(title="Dickens: a Life", author="Dickens")
+    assert list(Book.objects.search("dickens")) == [both, author]
+
+
+def test_the_rarest_word_decides_the_order():
+    long, short = add(title="Sea and Sky and Sand"), add(title="Sky Sea")
+    for n in range(3):
+        add(title=f"Sea {n}")
+    assert list(Book.objects.search("sea sky")) == [short, long]
+    long, short = add(title="The Red Ink of the Sea"), add(title="Red", author="Sea")
+    assert list(Book.objects.search("sea red")) == [short, long]
+
+
+def test_every_word_is_needed_however_many_they_are():
+    for title in ("red sea", "red sky", "sea sky"):
+        add(title=title)
+    for ranked in (True, False):
+        assert not Book.objects.search("red sea sky", ranked)
+    book = add(title="red sea sky")
+    for ranked in (True, False):
+        assert list(Book.objects.search("red sea sky", ranked)) == [book]
+
+
+def test_a_word_given_again_is_one_word():
+    book = add(title="Sea", author="Sea")
+    for find in (Book.objects.search, Book.objects.with_title_words):
+        assert list(find("sea " * 50)) == [book]
+
+
+def test_a_book_with_the_word_in_title_and_author_comes_once():
+    book = add(title="Dickens: a Life", author="Dickens")
+    for ranked in (True, False):
+        assert list(Book.objects.search("dickens", ranked)) == [book]
+
+
+def test_the_last_word_may_be_a_beginning_where_it_is_no_word():
+    book = add(title="Wuthering Heights", author="Emily Brontë")
+    other = add(title="Wutherford", author="Emily Wuther-Smith")
+    assert set(Book.objects.search("emily wuth")) == {book, other}
+    assert list(Book.objects.search("emily wuther")) == [other]
+    assert not Book.objects.search("wuth emily")
+    assert not Book.objects.search("emily uthering")
+
+
+@pytest.mark.parametrize("word", ["buzz", "buя", "bu中", "bu9"])
+def test_a_beginning_may_go_on_with_any_letter(word):
+    book = add(title=word)
+    assert list(Book.objects.search("bu")) == [book]
+
+
+def test_a_beginning_that_fits_a_word_of_title_and_author_finds_the_book_once():
+    book = add(title="Bakery Baker Baking", author="Baker")
+    for ranked in (True, False):
+        assert list(Book.objects.search("bak", ranked)) == [book]
+
+
+def test_a_beginning_of_too_many_words_is_refused(monkeypatch):
+    monkeypatch.setattr("library.search.models.WordQuerySet.MAX_COMPLETIONS", 2)
+    add(title="aaa aab")
+    assert Book.objects.search("aa").count() == 1
+    add(title="aac")
+    with pytest.raises(TooManyWordsError, match="type more letters"):
+        Book.objects.search("aa")
+
+
+def test_a_beginning_fits_up_to_500_words_and_no_more_are_read():
+    Word.objects.bulk_create([Word(text=f"a{n:03}") for n in range(500)])
+    assert not Book.objects.search("a")
+    Word.objects.create(text="aa")
+    with CaptureQueriesContext(connection) as queries, pytest.raises(TooManyWordsError):
+        Book.objects.search("a")
+    assert "LIMIT 501" in queries[-1]["sql"]
+
+
+def test_too_many_words_are_refused():
+    with pytest.raises(ValidationError, match="at most 40"):
+        Book.objects.search(" ".join(f"w{n}" for n in range(41)))
+
+
+def test_a_title_of_many_words_finds_its_book():
+    title = " ".join(f"w{n}" for n in range(40))
+    book = add(title=title)
+    assert list(Book.objects.search(title)) == [book]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "…", "%", "'; DROP TABLE", "unknown"])
+def test_what_has_no_known_words_finds_nothing(text):
+    add()
+    for find in (
+        Book.objects.search,
+        Book.objects.with_title_words,
+        Book.objects.with_author_words,
+    ):
+        assert not find(text)
+
+
+def test_filters_look_in_their_own_field():
+    book = add(title="Emma", author="Jane Austen")
+    assert list(Book.objects.with_title_words("emma")) == [book]
+    assert not Book.objects.with_title_words("austen")
+    assert list(Book.objects.with_author_words("austen jane")) == [book]
+    assert not Book.objects.with_author_words("emma")
+    assert not Book.objects.with_author_words("jan")
+    assert not Book.objects.with_title_words("emma unknown")
+    assert not Book.objects.with_author_words("unknown austen")
+
+
+@pytest.mark.parametrize(("few", "rare"), [(0, 1), (0, 1000), (3000, 1), (3000, 1000)])
+def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, few, rare):
+    monkeypatch.setattr(BookQuerySet, "MAX_IDS", few)
+    monkeypatch.setattr(BookWordQuerySet, "RARE_ROWS", rare)
+    for n in range(9):
+        add(title=f"{'red' if n % 2 else 'blue'} {'sea' if n % 3 else 'sky'} {n}", author="Red Ink")
+    found = Book.objects.search("red sea", ranked=False).order_by("-title")
+    assert titles(found) == sorted(titles(Book.objects.search("red sea")), reverse=True)
+    assert found.count() == 6
+    narrowed = Book.objects.with_title_words("red").with_author_words("ink").search("sea", False)
+    assert titles(narrowed.order_by("title")) == ["red sea 1", "red sea 5", "red sea 7"]
+
+
+@pytest.mark.parametrize(
+    ("newest", "many"), [((["a b"] * 3), True), (["a", "b", "a"], False), (["c"] * 3, False)]
+)
+def test_whether_many_books_have_all_words_is_seen_in_the_newest(monkeypatch, newest, many):
+    monkeypatch.setattr(BookWordQuerySet, "RARE_ROWS", 2)
+    monkeypatch.setattr(BookWordQuerySet, "SAMPLE_BOOKS", 3)
+    for title in ["a b"] * 4 + newest:
+        add(title=title, author="X")
+    terms = Word.objects.resolve(["a", "b"])
+    assert BookWord.objects.order_by_rarity(terms)[1] == many
+
+
+def test_no_search_reads_more_rows_of_a_word_than_it_needs():
+    add(title="red sea")
+    with CaptureQueriesContext(connection) as queries:
+        list(Book.objects.search("red sea", ranked=False))
+    read = [query["sql"] for query in queries if "library_bookword" in query["sql"]]
+    limits = ["LIMIT 1000", "LIMIT 1000", "LIMIT 3001"]
+    assert [limit in sql for limit, sql in zip(limits, read, strict=True)] == [True] * 3
+
+
+TEXTS = st.lists(st.sampled_from(["sea", "sky", "Séa", "red", "x"]), min_size=1, max_size=10)
+
+
+class TestSearchIsWhatItSays(TestCase):
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=4), TEXTS)
+    def test_ranked_search_finds_exactly_the_books_with_all_words(self, books, sought):
+        stored = [add(title=" ".join(t), author=" ".join(a)) for t, a in books]
+        text = " ".join(sought)
+        expected = [
+            book
+            for book in stored
+            if set(words_of(text)) <= {word for word, _ in BookWord.places(book)}
+        ]
+        complete = all(Word.objects.filter(text=word).exists() for word in words_of(text))
+        for ranked in (True, False):
+            found = list(Book.objects.search(text, ranked))
+            assert len(found) == len(set(found))
+            if complete:  # else the last word counts as a beginning
+                assert set(found) == set(expected)

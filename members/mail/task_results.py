@@ -1,0 +1,135 @@
+"""Task results with the welcome e-mails that they tried to send."""
+
+from collections import defaultdict
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy, ngettext
+from django_celery_results.models import TaskResult
+
+from project.admin.base import BaseChangeList
+from project.admin.task_results import TASKS, Result, TaskResultAdmin
+
+from .actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
+from .admin import link, state_badge
+from .models import WelcomeEmail
+from .tasks import send_welcome_emails
+
+SEND = send_welcome_emails.name
+TASKS[SEND] = gettext_lazy("Send welcome e-mails")
+NO_LONGER = gettext_lazy("Tried by a later task since, or the member has been removed.")
+
+
+class WelcomeTaskResultList(BaseChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        tasks = [result.task_id for result in self.result_list]
+        members: defaultdict[str | None, list[tuple[int, str]]] = defaultdict(list)
+        rows = WelcomeEmail.objects.order_by().filter(task_id__in=tasks)
+        for task, pk, username in rows.values_list("task_id", "member_id", "member__username"):
+            members[task].append((pk, username))
+        for result in self.result_list:
+            result.members = members[result.task_id]
+
+
+def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
+    """The e-mails whose latest attempt was in one of these tasks."""
+    welcomes = WelcomeEmail.objects.filter(task_id__in=task_ids)
+    return welcomes.select_related("member").defer("journal").order_by("pk")
+
+
+@admin.register(TaskResult)
+class WelcomeTaskResultAdmin(TaskResultAdmin):
+    list_display = ["state", "task", "about", "outcome", "created", "duration"]
+    where_from = gettext_lazy("A task leaves its result when it runs, as when a member registers.")
+    actions = ["retry"]
+    change_form_template = "admin/task_result.html"
+    fieldsets = [
+        (None, {"fields": ["state", "task", "outcome", "welcomes"]}),
+        *TaskResultAdmin.fieldsets[1:],
+    ]
+    readonly_fields = [*TaskResultAdmin.readonly_fields, "welcomes"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return WelcomeTaskResultList
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    @admin.action(description=SEND_AGAIN.label, permissions=["retry"])
+    def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
+        """Of those that failed; what has become of their mails since decides."""
+        failed = results.filter(status="FAILURE").order_by().values_list("task_id", flat=True)
+        return ask_or_do(self, request, RETRY, welcomes_of(*failed), request.get_full_path())
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.retry_view)
+        name = "django_celery_results_taskresult_retry"
+        return [path("<int:pk>/retry/", view, name=name), *super().get_urls()]
+
+    def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not (self.has_retry_permission(request) and self.has_view_permission(request)):
+            raise PermissionDenied
+        result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
+        back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
+        return ask_or_do(self, request, RETRY, welcomes_of(result.task_id), back)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context: dict[str, Any] = {}
+        result = self.get_object(request, object_id)
+        if result is not None and result.status == "FAILURE" and self.has_retry_permission(request):
+            why_not = {RETRY.refusal(welcome.state) for welcome in result.welcomes}
+            if result.task_name == SEND and not why_not:
+                why_not = {str(NO_LONGER)}
+            if why_not:
+                context = {
+                    "retry": RETRY,
+                    "why_not": "" if "" in why_not else " ".join(sorted(why_not)),
+                }
+        return super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Result | None:
+        result = super().get_object(*args, **kwargs)
+        if result is not None:
+            result.welcomes = welcomes_of(result.task_id)
+        return result
+
+    @admin.display(description=gettext_lazy("member"))
+    def about(self, result: Result) -> str | SafeString:
+        if not result.members:
+            return "–"
+        if len(result.members) == 1:
+            return link("members_member", *result.members[0])
+        address = reverse("admin:members_welcomeemail_changelist")
+        number = len(result.members)
+        text = ngettext("%d e-mail", "%d e-mails", number) % number
+        return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
+
+    @admin.display(description=gettext_lazy("welcome e-mails"))
+    def welcomes(self, result: Result) -> str | SafeString:
+        lines = (
+            (
+                state_badge(welcome),
+                link("members_member", welcome.member.pk, welcome.member.username),
+                link("members_welcomeemail", welcome.pk, str(welcome)),
+            )
+            # What went wrong is what somebody looks for.
+            for welcome in sorted(result.welcomes, key=lambda w: w.state == WelcomeEmail.State.SENT)
+        )
+        nothing = str(NO_LONGER) if result.task_name == SEND else "–"
+        return format_html_join("", "<div>{} {} · {}</div>", lines) or nothing

@@ -1,0 +1,131 @@
+"""Two people edit one record in the admin: who saves last sees both versions and chooses."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import connection
+from django.forms import BoundField
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from project.base.versioned import VersionedModel
+
+from .base import BaseAdmin
+
+CONFLICT = "conflict"
+
+
+@dataclass
+class Difference:
+    """A field with two values; `chosen` is "mine" or "theirs" where only one of us changed it."""
+
+    field: BoundField
+    mine: Any
+    theirs: Any
+    chosen: str
+
+
+class VersionField(forms.IntegerField):
+    """The version of the record that the form was filled with."""
+
+    widget = forms.HiddenInput
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False  # by nobody who types
+
+
+class VersionedForm(forms.ModelForm):
+    """Does not overwrite what somebody else saved after the form was opened.
+
+    Each field carries its initial value along, which tells who changed what.
+    """
+
+    version = VersionField(required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = True
+        self.fields["version"].show_hidden_initial = False
+        self.initial["version"] = self.instance.version
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors or self.instance.pk is None:
+            return
+        if self.cleaned_data["version"] != self.instance.version and self.differences():
+            self.add_error(None, ValidationError(_("Changed after you opened it."), CONFLICT))
+
+    def differences(self) -> list[Difference]:
+        found = []
+        for bound in self.visible_fields():
+            if (mine := self[bound.name].data) is None:
+                continue
+            theirs, field = self.initial[bound.name], bound.field
+            if field.has_changed(theirs, mine):
+                chosen = ""
+                with suppress(ValidationError):  # of what only a tampered form can hold
+                    opened = field.to_python(self.data.get(bound.html_initial_name))
+                    if opened == theirs:
+                        chosen = "mine"
+                    elif not field.has_changed(opened, mine):
+                        chosen = "theirs"
+                found.append(Difference(bound, mine, field.prepare_value(theirs), chosen))
+        return found
+
+
+class VersionedAdmin(BaseAdmin):
+    form = VersionedForm
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> VersionedModel | None:
+        record = super().get_object(request, *args, **kwargs)
+        if record is not None and request.method == "POST" and connection.in_atomic_block:
+            # Once more under a lock: it may be written or deleted at this very moment.
+            rows = self.get_queryset(request).select_for_update(of=("self",))
+            return rows.filter(pk=record.pk).first()
+        return record
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        form = context["adminform"].form
+        if not form.has_error(NON_FIELD_ERRORS, CONFLICT):
+            return super().render_change_form(request, context, *args, **kwargs)
+        stored = self.get_object(request, str(form.instance.pk))
+        differences = form.differences()
+        apart = {difference.field.name for difference in differences}
+        return self._both_versions(
+            request,
+            title=_("Changed while you were editing"),
+            stored=stored,
+            differences=differences,
+            alike=[bound for bound in form.visible_fields() if bound.name not in apart],
+        )
+
+    def _get_obj_does_not_exist_redirect(
+        self, request: HttpRequest, opts: Any, object_id: str
+    ) -> HttpResponse:
+        if request.method != "POST" or "post" in request.POST:  # the question before a deletion
+            return super()._get_obj_does_not_exist_redirect(request, opts, object_id)  # type: ignore[misc]
+        return self._both_versions(
+            request,
+            title=_("Deleted while you were editing"),
+            alike=self.get_form(request)(request.POST).visible_fields(),
+            add_url=self.has_add_permission(request)
+            and reverse(f"admin:{opts.app_label}_{opts.model_name}_add"),
+        )
+
+    def _both_versions(self, request: HttpRequest, **context: Any) -> HttpResponse:
+        buttons = ("_save", "_continue", "_addanother", IS_POPUP_VAR)
+        context |= {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "pressed": [name for name in buttons if name in request.POST],
+        }
+        return TemplateResponse(request, "admin/conflict.html", context, status=409)

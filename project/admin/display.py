@@ -1,0 +1,37 @@
+"""How the admin's pages write values."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from .base import CappedPaginator
+
+
+def bounded(queryset: QuerySet) -> str:
+    """How many, counted no further than lists are."""
+    paginator = CappedPaginator(queryset, 1)
+    return formats.number_format(paginator.count) + ("+" if paginator.capped else "")
+
+
+def badge(text: str, colour: str) -> SafeString:
+    """COLOUR is one of Bootstrap's: success, danger, warning, info, secondary."""
+    return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
+
+
+def age(since: datetime) -> str:
+    """In its greatest unit, as "3 hours"."""
+    if timezone.now() - since < timedelta(minutes=1):
+        return _("less than a minute")
+    return timesince(since, depth=1)
+
+
+def moment(value: datetime | None) -> str:
+    """For read-only fields of forms, which Django does not format."""
+    if value is None:
+        return "–"
+    return formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")

@@ -1,0 +1,148 @@
+"""The pages of Celery's task results, instead of the package's."""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django_celery_results import admin as results_admin  # noqa: F401  # to unregister its pages
+from django_celery_results.models import GroupResult, TaskResult
+
+from .base import ReadOnlyAdmin
+from .display import badge, moment
+from .filters import ChoiceFilter, SinceFilter
+
+TASKS = {
+    "celery.backend_cleanup": gettext_lazy("Purge old task results"),
+}
+STATES = {
+    "SUCCESS": (gettext_lazy("done"), "success"),
+    "FAILURE": (gettext_lazy("failed"), "danger"),
+    "STARTED": (gettext_lazy("running"), "info"),
+    "RETRY": (gettext_lazy("trying again"), "warning"),
+    "REVOKED": (gettext_lazy("revoked"), "secondary"),
+    "PENDING": (gettext_lazy("waiting"), "secondary"),
+}
+Result = Any  # a TaskResult, of whose columns mypy knows nothing
+ENDED = ("SUCCESS", "FAILURE")
+
+
+class TaskStateFilter(ChoiceFilter):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+    choices_of = {state: text for state, (text, _) in STATES.items()}
+
+    def chosen(self, results: QuerySet[TaskResult], value: str) -> QuerySet[TaskResult]:
+        return results.filter(status=value)
+
+
+class TaskCreatedFilter(SinceFilter):
+    title = gettext_lazy("created")
+    parameter_name = "created"
+    field = "date_created"
+
+
+admin.site.unregister([TaskResult, GroupResult])
+TaskResult._meta.verbose_name = gettext_lazy("task result")
+TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
+setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {result.pk}")  # noqa: B010
+
+
+class TaskResultAdmin(ReadOnlyAdmin):
+    """Instead of the package's page, which counts, searches and lists without bounds.
+
+    The app whose tasks there are extends and registers it.
+    """
+
+    list_display = ["state", "task", "outcome", "created", "duration"]
+    list_filter = [TaskStateFilter, TaskCreatedFilter]
+    search_fields = ["=task_id"]
+    search_help_text = gettext_lazy("Task ID")
+    ordering = ["-date_created", "-pk"]
+    fieldsets = [
+        (None, {"fields": ["state", "task", "outcome"]}),
+        (
+            gettext_lazy("Run"),
+            {"fields": ["created", "started", "finished", "duration", "ran_on"]},
+        ),
+        (gettext_lazy("Technical details"), {"fields": ["task_key", "arguments", "trace"]}),
+    ]
+    readonly_fields = [
+        *("state", "task", "outcome"),
+        *("created", "started", "finished", "duration", "ran_on"),
+        *("task_key", "arguments", "trace"),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskResult]:
+        return super().get_queryset(request).defer("traceback", "meta", "task_kwargs")
+
+    @admin.display(description=gettext_lazy("state"), ordering="status")
+    def state(self, result: Result) -> SafeString:
+        text, colour = STATES.get(result.status, (result.status, "secondary"))
+        return badge(str(text), colour)
+
+    @admin.display(description=gettext_lazy("task"))
+    def task(self, result: Result) -> str:
+        return str(TASKS.get(result.task_name, result.task_name or _("unknown")))
+
+    @admin.display(description=gettext_lazy("outcome"))
+    def outcome(self, result: Result) -> str:
+        """The sentence that the task returned, or that its error says."""
+        try:
+            outcome = json.loads(result.result or "null")
+        except ValueError:
+            return result.result or "–"
+        if isinstance(outcome, dict) and "exc_message" in outcome:
+            message = outcome["exc_message"]
+            words = message if isinstance(message, str) else " ".join(map(str, message))
+            return words or outcome.get("exc_type", "–")
+        return outcome if isinstance(outcome, str) else "–"
+
+    # The package's own columns carry its help texts, made for programmers.
+
+    @admin.display(description=gettext_lazy("created"), ordering="date_created")
+    def created(self, result: Result) -> str:
+        return moment(result.date_created)
+
+    @admin.display(description=gettext_lazy("started"))
+    def started(self, result: Result) -> str:
+        return moment(result.date_started)
+
+    @admin.display(description=gettext_lazy("worker"))
+    def ran_on(self, result: Result) -> str:
+        return result.worker or "–"
+
+    @admin.display(description=gettext_lazy("task ID"))
+    def task_key(self, result: Result) -> str:
+        return result.task_id
+
+    @admin.display(description=gettext_lazy("finished"))
+    def finished(self, result: Result) -> str:
+        # django-celery-results sets date_done when a task starts, too.
+        return moment(result.date_done if result.status in ENDED else None)
+
+    @admin.display(description=gettext_lazy("duration"))
+    def duration(self, result: Result) -> str:
+        if not (result.date_started and result.status in ENDED):
+            return "–"
+        seconds = (result.date_done - result.date_started).total_seconds()
+        return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}
+
+    @admin.display(description=gettext_lazy("arguments"))
+    def arguments(self, result: Result) -> str:
+        return (result.task_args or "–").strip('"')
+
+    @admin.display(description=gettext_lazy("trace"))
+    def trace(self, result: Result) -> str | SafeString:
+        if not result.traceback:
+            return "–"
+        return format_html(
+            "<details><summary>{}</summary><pre>{}</pre></details>",
+            _("Show the trace"),
+            result.traceback,
+        )

@@ -1,0 +1,299 @@
+"""What every list, form and card of the admin holds to, whichever model it shows."""
+
+import re
+from datetime import datetime, timedelta
+from html import escape
+from unittest.mock import Mock
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.contrib.admin.models import ADDITION, DELETION, LogEntry
+from django.contrib.auth.models import Group, Permission, User
+from django.db import IntegrityError, OperationalError
+from django.db.transaction import TransactionManagementError
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import strip_tags
+
+from library.models import Book
+from library.tests.books import add, isbn_number
+from members.admin import MemberAdmin
+from members.models import Member
+from project.admin import filters
+from project.admin.base import BaseAdmin, CappedPaginator, once_more
+from project.admin.display import age, badge, bounded, moment
+
+pytestmark = pytest.mark.django_db
+INDEX = reverse("admin:index")
+MEMBERS = reverse("admin:members_member_changelist")
+EVIL = '<b>"&'
+
+
+@pytest.fixture
+def staffed(client, staff):
+    client.force_login(staff)
+    return client
+
+
+def account(client, *names: str) -> User:
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(clerk)
+    return clerk
+
+
+def members(count: int) -> None:
+    for number in range(count):
+        Member.objects.create(username=f"ann{number}", email=f"ann{number}@example.org")
+
+
+# Lists
+
+
+@pytest.mark.parametrize(("rows", "number"), [(2, "2"), (3, "3"), (4, "3+")])
+def test_a_count_ends_at_its_bound(monkeypatch, rows, number):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
+    members(rows)
+    assert bounded(Member.objects.all()) == number
+
+
+def test_lists_are_bounded():
+    assert CappedPaginator.MAX_ROWS == 10_000
+    assert BaseAdmin.list_per_page == 50
+    assert BaseAdmin.list_max_show_all == 0, "all on one page"
+
+
+@pytest.mark.parametrize(
+    ("across", "rows", "done"), [("1", 3, True), ("1", 4, False), ("0", 4, True), ("", 4, True)]
+)
+def test_only_an_action_on_everything_is_refused_past_the_bound(
+    staffed, monkeypatch, across, rows, done
+):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
+    members(rows)
+    chosen = Member.objects.first()
+    form = {"action": "delete_selected", "select_across": across, "_selected_action": chosen.pk}
+    staffed.post(MEMBERS, form | {"post": "yes"})
+    assert Member.objects.filter(pk=chosen.pk).exists() is not done
+
+
+def test_a_search_that_cannot_be_made_shows_a_reason_and_no_row(staffed):
+    add()
+    page = staffed.get(reverse("admin:library_book_changelist"), {"q": "978-0-340-83993-6"})
+    assert list(page.context["cl"].result_list) == []
+    assert list(map(str, page.context["messages"]))
+
+
+@pytest.mark.parametrize(
+    ("choice", "hours", "seen"),
+    [
+        ("today", 0, True),
+        ("today", -1, False),
+        ("7", -7 * 24, True),
+        ("7", -7 * 24 - 1, False),
+        ("30", -30 * 24, True),
+        ("30", -30 * 24 - 1, False),
+        ("365", -365 * 24, True),
+        ("365", -365 * 24 - 1, False),
+        ("forged", -1000 * 24, True),
+    ],
+)
+def test_a_span_of_days_begins_at_midnight_of_the_desk(
+    staffed, settings, monkeypatch, choice, hours, seen
+):
+    settings.TIME_ZONE = "Pacific/Kiritimati"  # 14 hours before UTC
+    zone = ZoneInfo(settings.TIME_ZONE)
+    now = datetime(2026, 3, 10, 11, 12, tzinfo=zone)
+    monkeypatch.setattr(filters.timezone, "now", lambda: now)
+    book = add()
+    midnight = datetime(2026, 3, 10, tzinfo=zone)
+    Book.objects.filter(pk=book.pk).update(created_at=midnight + timedelta(hours=hours))
+    page = staffed.get(reverse("admin:library_book_changelist"), {"added": choice})
+    assert bool(list(page.context["cl"].result_list)) is seen
+
+
+def test_a_filter_shows_what_is_chosen_and_the_search_what_was_typed(staffed):
+    books = reverse("admin:library_book_changelist")
+    html = staffed.get(books, {"added": "30", "q": EVIL}).content.decode()
+    chosen = re.findall(r'<option data-name="(\w+)" value="(\w+)" selected>', html)
+    assert ("added", "30") in chosen
+    assert f'value="{escape(EVIL)}"' in html
+    assert EVIL not in html
+    assert 'maxlength="200"' in html
+    assert html.count('name="q"') == 1, "the search would be sent twice"
+
+
+@pytest.mark.parametrize(("rows", "words"), [(0, "0 members"), (1, "1 member"), (2, "2 members")])
+def test_a_list_says_how_many(staffed, rows, words):
+    members(rows)
+    html = staffed.get(MEMBERS, {"q": "" if rows else "nobody"}).content.decode()
+    status = html.partition('role="status">')[2].partition("</div>")[0]
+    assert strip_tags(status).split() == words.split()
+
+
+def test_only_who_may_add_is_led_to_it_from_an_empty_list(client):
+    account(client, "view_book")
+    html = client.get(reverse("admin:library_book_changelist")).content.decode()
+    assert "Nothing here yet." in html
+    assert reverse("admin:library_book_add") not in html
+
+
+# Small things that pages are made of
+
+
+def test_a_badge_escapes():
+    assert badge(EVIL, EVIL) == (
+        f'<span class="badge text-bg-{escape(EVIL)}">{escape(EVIL)}</span>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "less than a minute"), (59, "less than a minute"), (60, "1 minute"), (7300, "2 hours")],
+)
+def test_an_age_is_told_in_its_greatest_unit(monkeypatch, seconds, words):
+    now = timezone.now()
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+    assert age(now - timedelta(seconds=seconds)).replace("\xa0", " ") == words
+
+
+def test_a_moment_is_local_and_its_absence_a_dash(settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    assert "13:30" in moment(datetime(2026, 1, 31, 12, 30, tzinfo=ZoneInfo("UTC")))
+    assert moment(None) == "–"
+
+
+# A change that was in the way
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        IntegrityError(1062, "duplicate"),
+        TransactionManagementError("broken"),
+        OperationalError(1205, "lock wait"),
+        OperationalError(1213, "deadlock"),
+    ],
+)
+def test_what_another_change_was_in_the_way_of_is_tried_once_more(error):
+    view = Mock(side_effect=[error, "page"])
+    assert once_more(view, 1, name=2) == "page"
+    assert view.call_args_list == [((1,), {"name": 2})] * 2
+    view = Mock(side_effect=[error, error, "page"])
+    with pytest.raises(type(error)):
+        once_more(view)
+
+
+@pytest.mark.parametrize("error", [OperationalError(2006), OperationalError(), ValueError()])
+def test_anything_else_is_not(error):
+    view = Mock(side_effect=error)
+    with pytest.raises(type(error)):
+        once_more(view)
+    view.assert_called_once()
+
+
+@pytest.mark.parametrize("page", ["changeform", "delete", "changelist"])
+def test_each_page_that_writes_is_tried_once_more(staffed, monkeypatch, page):
+    members(1)
+    member = Member.objects.get()
+    view, tries = getattr(BaseAdmin.__base__, f"{page}_view"), []
+
+    def fail_once(*args, **kwargs):
+        tries.append(1)
+        if len(tries) == 1:
+            raise OperationalError(1213, "deadlock")
+        return view(*args, **kwargs)
+
+    monkeypatch.setattr(BaseAdmin.__base__, f"{page}_view", fail_once)
+    name = {"changeform": "change"}.get(page, page)
+    args = [] if page == "changelist" else [member.pk]
+    assert staffed.get(reverse(f"admin:members_member_{name}", args=args)).status_code == 200
+    assert len(tries) == 2
+
+
+def test_who_may_not_delete_is_told_what_is_protected(rf):
+    request = rf.get("/")
+    request.user = User.objects.create_user("clerk", is_staff=True)
+    from django.contrib import admin
+
+    protected = MemberAdmin(Member, admin.site).get_deleted_objects([], request)[2]
+    assert protected == {"member"}
+
+
+# The first page
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ([], []),
+        (["view_book"], ["library_book_changelist"]),
+        (["view_book", "add_book"], ["library_book_changelist", "library_book_add"]),
+        (["view_member"], ["members_member_changelist"]),
+        (["view_member", "add_member"], ["members_member_changelist", "members_member_add"]),
+    ],
+)
+def test_cards_show_and_offer_what_the_account_may(client, names, shown):
+    account(client, *names)
+    page = client.get(INDEX)
+    links = [link for card in page.context["cards"] for link in (card.url, card.add_url) if link]
+    assert links == [reverse(f"admin:{name}") for name in shown]
+    html = page.content.decode().partition('class="row row-cols')[2]
+    for name in ("library_book_add", "members_member_add"):
+        assert (f'href="{reverse(f"admin:{name}")}"' in html) is (name in shown)
+    assert ("Your account may not see anything yet" in html) is (not shown)
+
+
+def test_operators_who_see_no_card_are_not_called_blind(client):
+    account(client, "view_welcomeemail")
+    assert "Your account may not see anything yet" not in client.get(INDEX).content.decode()
+
+
+def test_cards_count_all_and_those_of_the_last_seven_days_with_a_bound(staffed, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
+    now = timezone.now()
+    for number, hours in enumerate([1, 7 * 24 - 1, 7 * 24 + 1, 800]):
+        then = now - timedelta(hours=hours)
+        book = add(isbn=isbn_number(number))
+        Book.objects.filter(pk=book.pk).update(created_at=then)
+        member = Member.objects.create(username=f"ann{number}", email=f"{number}@example.org")
+        Member.objects.filter(pk=member.pk).update(registered_at=then)
+    books, people = staffed.get(INDEX).context["cards"]
+    assert (books.number, books.note) == ("3+", "2 added in the last 7 days")
+    assert (people.number, people.note) == ("3+", "2 registered in the last 7 days")
+
+
+def test_recent_changes_are_ones_own_ten_and_escaped(staffed, staff):
+    group = Group.objects.create(name=EVIL)
+    other = User.objects.create_user("other")
+    for kind in (ADDITION, DELETION):
+        LogEntry.objects.log_actions(staff.pk, [group], kind, single_object=True)
+    LogEntry.objects.log_actions(other.pk, [Group(pk=1, name="Theirs")], ADDITION)
+    page = staffed.get(INDEX).content.decode()
+    assert page.count(escape(EVIL)) == 2
+    assert EVIL not in page
+    assert "Theirs" not in page
+    for _ in range(10):
+        LogEntry.objects.log_actions(staff.pk, [group], ADDITION, single_object=True)
+    page = staffed.get(INDEX).content.decode()
+    assert page.partition("desk-log")[2].count("<li") == 10
+
+
+def test_the_menu_keeps_its_order(staffed):
+    page = staffed.get(INDEX)
+    listed = [
+        (group["app_label"], [model["object_name"] for model in group["models"]])
+        for group in page.context["available_apps"]
+    ]
+    assert listed == [
+        ("catalogue", ["Book"]),
+        ("membership", ["Member"]),
+        ("operations", ["WelcomeEmail", "TaskResult"]),
+        ("administration", ["User", "Group", "AuthToken"]),
+    ]
+
+
+def test_the_page_of_one_app_shows_its_models(staffed):
+    page = staffed.get(reverse("admin:app_list", args=["auth"]))
+    (app,) = page.context["app_list"]
+    assert {model["object_name"] for model in app["models"]} == {"Group", "User"}

@@ -1,0 +1,97 @@
+"""The pages of API tokens, instead of knox's."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from knox.models import AuthToken
+from knox.settings import CONSTANTS, knox_settings
+
+from .base import BaseAdmin
+
+admin.site.unregister(AuthToken)
+AuthToken._meta.verbose_name = gettext_lazy("API token")
+AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
+
+
+class TokenForm(forms.ModelForm):
+    expiry = forms.SplitDateTimeField(
+        label=gettext_lazy("expires"),
+        widget=AdminSplitDateTime,
+        initial=lambda: timezone.now() + knox_settings.TOKEN_TTL,
+    )
+
+    class Meta:
+        model = AuthToken
+        fields = ["user", "expiry"]
+
+    def clean_expiry(self) -> Any:
+        if (expiry := self.cleaned_data["expiry"]) < timezone.now() + timedelta(minutes=1):
+            raise forms.ValidationError(_("Choose a time in the future."))
+        return expiry
+
+
+@admin.register(AuthToken)
+class TokenAdmin(BaseAdmin):
+    list_display = ["token_key", "user", "created", "expiry"]
+    list_select_related = ["user"]
+    search_fields = ["=token_key", "=user__username"]
+    search_help_text = gettext_lazy("Beginning of the token, or username")
+    ordering = ["-created"]
+    readonly_fields = ["token_key", "created"]
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: AuthToken | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> type[forms.ModelForm]:
+        form = super().get_form(
+            request, obj, change, **({} if obj else {"form": TokenForm}) | kwargs
+        )
+        if obj is None:
+            widget = form.base_fields["user"].widget  # type: ignore[attr-defined]
+            widget.can_add_related = widget.can_change_related = widget.can_view_related = False
+        if obj is None and not request.user.is_superuser:
+            # A token is as strong as its account: nobody may make one of another's.
+            accounts = get_user_model()._default_manager.filter(
+                username=request.user.get_username()
+            )
+            form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
+        return form
+
+    def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
+        return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
+        tokens = super().get_queryset(request)
+        return tokens if request.user.is_superuser else tokens.filter(user=request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: AuthToken | None = None) -> bool:
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: AuthToken, form: forms.ModelForm, change: bool
+    ) -> None:
+        lifetime = obj.expiry - timezone.now()
+        token, secret = AuthToken.objects.create(obj.user, expiry=lifetime)
+        obj.digest, obj.token_key = token.digest, secret[: CONSTANTS.TOKEN_KEY_LENGTH]
+        obj.created = token.created
+        text = format_html("{} <code>{}</code>", _("Copy the token now, it is shown once:"), secret)
+        self.message_user(request, text, messages.WARNING)
+
+    def response_add(
+        self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        # Without Django's own message, in which the token's hash looks like the token.
+        return self.response_post_save_add(request, obj)

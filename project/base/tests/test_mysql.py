@@ -1,0 +1,164 @@
+"""A connection that is verified, and an account that may not change the schema, on a real MySQL."""
+
+import os
+import re
+import secrets
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+from django.conf import settings
+from django.db import connection
+
+from project.base import env
+
+driver: Any = connection.Database  # MySQLdb, which need not be installed where there is no MySQL
+pytestmark = [pytest.mark.mysql, pytest.mark.django_db]
+
+
+def connect(**options: Any) -> Any:
+    server = connection.settings_dict
+    given = {"host": server["HOST"], "port": int(server["PORT"] or 3306)}
+    given |= {"user": server["USER"], "password": server["PASSWORD"], "db": server["NAME"]}
+    return closing(driver.connect(**given | options))
+
+
+# --- TLS ---
+
+
+def relay(reader: socket.socket, writer: socket.socket) -> None:
+    with suppress(OSError):
+        while data := reader.recv(65536):
+            writer.sendall(data)
+    with suppress(OSError):
+        writer.shutdown(socket.SHUT_RDWR)
+
+
+def present(client: socket.socket, certificate: ssl.SSLContext) -> None:
+    """The MySQL of DATABASE_URL to CLIENT, behind a CERTIFICATE of the test."""
+    database = connection.settings_dict
+    server: socket.socket = socket.create_connection(
+        (database["HOST"], int(database["PORT"] or 3306))
+    )
+    client.sendall(server.recv(65536))  # the greeting, in which it offers TLS
+    asked = client.recv(36)  # whoever wants TLS sends the beginning of a login first
+    server.sendall(asked)
+    try:
+        client = certificate.wrap_socket(client, server_side=True)
+    except OSError:  # the client trusts it not
+        server.close()
+        return
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    server = unverified.wrap_socket(server)
+    threading.Thread(target=relay, args=(server, client), daemon=True).start()
+    relay(client, server)
+
+
+@contextmanager
+def mysql_with(authority: trustme.CA, name: str) -> Iterator[int]:
+    """The port of a MySQL whose certificate AUTHORITY has signed for the host NAME."""
+    certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(certificate)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=present, args=(client, certificate), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def authority(tmp_path, monkeypatch) -> trustme.CA:
+    """The one that DATABASE_CA names."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("DATABASE_CA", str(tmp_path / "ca.pem"))
+    return authority
+
+
+def cipher(port: int, options: dict[str, Any]) -> str:
+    with connect(host="127.0.0.1", port=port, **options) as server, server.cursor() as cursor:
+        cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+        return cursor.fetchone()[1]
+
+
+def test_a_server_with_a_certificate_of_the_authority_is_trusted(authority):
+    with mysql_with(authority, "127.0.0.1") as port:
+        assert cipher(port, env.mysql_options({}))
+
+
+def test_a_server_with_a_certificate_of_somebody_else_is_refused(authority):
+    with mysql_with(trustme.CA(), "127.0.0.1") as port, pytest.raises(driver.OperationalError):
+        cipher(port, env.mysql_options({}))
+
+
+def test_a_certificate_for_another_host_is_refused(authority):
+    with mysql_with(authority, "db.example.org") as port, pytest.raises(driver.OperationalError):
+        cipher(port, env.mysql_options({}))
+
+
+# --- The account of compose ---
+
+
+@pytest.fixture
+def account() -> Iterator[dict[str, str]]:
+    """Made by the statements of docker-compose.yml, for the database of this test."""
+    text = Path(settings.BASE_DIR, "docker-compose.yml").read_text(encoding="utf-8")
+    statements = re.findall(r"^ +((?:CREATE USER|GRANT) .*'library'@'%'.*);$", text, re.MULTILINE)
+    assert len(statements) == 2
+    user, password = f"test_{os.getpid()}", secrets.token_urlsafe(12) + "aA1!"
+    url = urlsplit(os.environ["DATABASE_URL"])
+    is_root = url.username == "root"
+    with connect(user="root", password=url.password if is_root else "root") as root:
+        for statement in statements:
+            own = re.sub(r"IDENTIFIED BY '.*'", f"IDENTIFIED BY '{password}'", statement)
+            own = own.replace("'library'@", f"'{user}'@")
+            root.query(own.replace(" librarydesk.", f" `{connection.settings_dict['NAME']}`."))
+        try:
+            yield {"user": user, "password": password}
+        finally:
+            root.query(f"DROP USER '{user}'@'%'")
+
+
+def test_the_account_of_compose_reads_and_writes_rows(account):
+    with connect(**account) as server, server.cursor() as cursor:
+        cursor.execute("INSERT INTO auth_group (name) VALUES ('Readers')")
+        cursor.execute("UPDATE auth_group SET name = 'Writers' WHERE name = 'Readers'")
+        cursor.execute("SELECT COUNT(*) FROM auth_group WHERE name = 'Writers'")
+        assert cursor.fetchone() == (1,)
+        assert cursor.execute("DELETE FROM auth_group WHERE name = 'Writers'") == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (id INT)",
+        "ALTER TABLE auth_group ADD COLUMN mine INT",
+        "DROP TABLE auth_group",
+        "TRUNCATE TABLE auth_group",
+        "CREATE INDEX mine ON auth_group (name)",
+        "DROP INDEX name ON auth_group",
+        "CREATE VIEW mine AS SELECT 1",
+        "CREATE TRIGGER mine BEFORE INSERT ON auth_group FOR EACH ROW SET @x = 1",
+        "CREATE DATABASE test_mine",
+        "CREATE USER mine",
+        "GRANT SELECT ON *.* TO CURRENT_USER()",
+        "SELECT * FROM mysql.user",
+    ],
+)
+def test_the_account_of_compose_changes_no_schema(account, statement):
+    with connect(**account) as server, pytest.raises(driver.Error) as refused:
+        server.query(statement)
+    assert refused.value.args[0] in (1044, 1045, 1142, 1143, 1227), refused.value

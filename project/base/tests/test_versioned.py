@@ -1,0 +1,226 @@
+"""No save takes another one back, and none brings a deleted record back."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.template import Context, Template
+from django.utils import timezone
+
+from library.models import Book
+from library.search.models import BookWord
+from members.models import Member
+
+pytestmark = pytest.mark.django_db
+OLD = timezone.now() - timedelta(days=1)
+
+
+@pytest.fixture(params=[Book, Member])
+def record(request):
+    if request.param is Book:
+        values = {"title": "Dune", "author": "Herbert", "publication_year": 1965}
+        saved = Book.objects.create(**values, isbn="9780340839935")
+    else:
+        saved = Member.objects.create(username="ann", email="ann@example.org")
+    type(saved).objects.filter(pk=saved.pk).update(updated_at=OLD, version=1)
+    return type(saved).objects.get(pk=saved.pk)
+
+
+TWO = {Book: ("title", "author"), Member: ("username", "email")}
+NEW = {"title": "T", "author": "A", "username": "bob", "email": "bob@example.org"}
+
+
+def again(record):
+    return type(record).objects.get(pk=record.pk)
+
+
+def test_two_who_read_the_same_and_change_different_columns_both_keep_their_change(record):
+    first, second = again(record), again(record)
+    one, other = TWO[type(record)]
+    setattr(first, one, NEW[one])
+    setattr(second, other, NEW[other])
+    first.save()
+    second.save()
+    stored = again(record)
+    assert (getattr(stored, one), getattr(stored, other)) == (NEW[one], NEW[other])
+    assert stored.version == second.version == 3
+
+
+def test_each_change_raises_the_version_by_one_and_moves_the_time(record):
+    name = TWO[type(record)][0]
+    setattr(record, name, NEW[name])
+    record.save()
+    stored = again(record)
+    assert stored.version == record.version == 2
+    assert stored.updated_at == record.updated_at > OLD
+
+
+def test_a_new_record_begins_with_version_one(record):
+    assert type(record)().version == 1
+    assert record.version == 1
+
+
+def test_a_save_without_a_change_writes_nothing(record, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        record.save()
+    assert (again(record).version, again(record).updated_at) == (1, OLD)
+
+
+def test_a_change_taken_back_before_the_save_is_none(record):
+    name = TWO[type(record)][0]
+    before = getattr(record, name)
+    setattr(record, name, NEW[name])
+    setattr(record, name, before)
+    record.save()
+    assert again(record).version == 1
+
+
+def test_what_was_saved_is_not_written_again(record):
+    """Else the second save would take back what somebody changed between the two."""
+    one, other = TWO[type(record)]
+    setattr(record, one, NEW[one])
+    record.save()
+    type(record).objects.filter(pk=record.pk).update(**{one: "xyz"})
+    setattr(record, other, NEW[other])
+    record.save()
+    assert getattr(again(record), one) == "xyz"
+
+
+def test_a_new_record_that_goes_on_changing_writes_its_changes_alone():
+    member = Member.objects.create(username="ann", email="ann@example.org")
+    Member.objects.filter(pk=member.pk).update(username="anna")
+    member.email = "new@example.org"
+    member.save()
+    assert again(member).username == "anna"
+    assert again(member).email == "new@example.org"
+
+
+def test_reading_again_takes_what_is_stored_as_the_beginning(record):
+    one, other = TWO[type(record)]
+    type(record).objects.filter(pk=record.pk).update(**{one: NEW[one]})
+    record.refresh_from_db()
+    type(record).objects.filter(pk=record.pk).update(**{one: "xyz"})
+    setattr(record, other, NEW[other])
+    record.save()
+    assert getattr(again(record), one) == "xyz"
+
+
+def test_what_was_written_in_bulk_can_be_read_again():
+    [member] = Member.objects.bulk_create([Member(username="ann", email="ann@example.org")])
+    member = Member(pk=Member.objects.get().pk, username=member.username, email=member.email)
+    member.refresh_from_db()
+    assert member.version == 1
+
+
+def test_reading_one_column_again_forgets_no_change_of_another(record):
+    one, other = TWO[type(record)]
+    setattr(record, one, NEW[one])
+    record.refresh_from_db(fields=[other])
+    record.save()
+    assert getattr(again(record), one) == NEW[one]
+
+
+def test_reading_one_column_again_takes_no_other_one_back(record):
+    one, other = TWO[type(record)]
+    record.refresh_from_db(fields=[other])
+    type(record).objects.filter(pk=record.pk).update(**{one: NEW[one]})
+    setattr(record, other, NEW[other])
+    record.save()
+    assert getattr(again(record), one) == NEW[one]
+
+
+def test_a_save_that_must_insert_overwrites_nothing(record):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        record.save(force_insert=True)
+
+
+def test_nobody_sets_version_or_time_by_hand(record):
+    record.version, record.updated_at = 99, timezone.now()
+    record.save()
+    assert (again(record).version, again(record).updated_at) == (1, OLD)
+
+
+def test_no_template_changes_and_no_slip_deletes_all(record):
+    rows = type(record).objects.all()
+    Template("{{ rows.update }}{{ rows.delete }}").render(Context({"rows": rows}))
+    assert again(record).version == 1
+    assert not hasattr(type(record).objects, "delete"), "it would delete all"
+
+
+def test_a_column_that_was_not_read_is_written_where_it_was_set(record):
+    one, other = TWO[type(record)]
+    partly = type(record).objects.defer(one).get(pk=record.pk)
+    setattr(partly, one, NEW[one])
+    partly.save()
+    assert getattr(again(record), one) == NEW[one]
+
+
+def test_a_save_of_named_columns_writes_no_other(record):
+    one, other = TWO[type(record)]
+    setattr(record, one, NEW[one])
+    setattr(record, other, NEW[other])
+    record.save(update_fields=[one])
+    stored = again(record)
+    assert getattr(stored, one) == NEW[one]
+    assert getattr(stored, other) != NEW[other]
+
+
+def test_a_save_of_a_deleted_record_does_not_bring_it_back(record):
+    type(record).objects.filter(pk=record.pk).delete()
+    name = TWO[type(record)][0]
+    setattr(record, name, NEW[name])
+    with pytest.raises(type(record).DoesNotExist):
+        record.save()
+    assert not type(record).objects.exists()
+
+
+def test_an_update_of_many_raises_each_version_and_moves_each_time(record):
+    name = TWO[type(record)][0]
+    assert type(record).objects.filter(pk=record.pk).update(**{name: NEW[name]}) == 1
+    stored = again(record)
+    assert stored.version == 2
+    assert stored.updated_at > OLD
+
+
+def test_another_spelling_of_the_same_isbn_is_no_change():
+    book = Book.objects.create(title="D", author="H", publication_year=1965, isbn="9780340839935")
+    book.isbn = "0-340-83993-7"
+    book.save()
+    assert again(book).version == 1
+
+
+@pytest.mark.parametrize("delete", [lambda b: b.delete(), lambda b: Book.objects.all().delete()])
+def test_deleting_locks_the_row_before_its_words_go(delete, django_assert_max_num_queries):
+    book = Book.objects.create(title="D", author="H", publication_year=1965, isbn="9780340839935")
+    with django_assert_max_num_queries(10) as queries:
+        delete(book)
+    statements = [query["sql"].replace("`", '"') for query in queries]
+    words = next(
+        i for i, sql in enumerate(statements) if sql.startswith('DELETE FROM "library_bookword"')
+    )
+    reads = [sql for sql in statements[:words] if 'FROM "library_book" ' in sql]
+    assert reads
+    assert not BookWord.objects.exists()
+    if connection.features.has_select_for_update:
+        assert any("FOR UPDATE" in sql for sql in reads)
+
+
+def test_a_year_alone_leaves_the_word_index_alone(monkeypatch):
+    book = Book.objects.create(title="D", author="H", publication_year=1965, isbn="9780340839935")
+    monkeypatch.setattr("library.search.models.BookWordQuerySet.index", None)
+    book.publication_year = 1966
+    book.save()
+
+
+def test_a_failing_save_leaves_nothing_of_itself():
+    book = Book.objects.create(title="D", author="H", publication_year=1965, isbn="9780340839935")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr("library.search.models.BookWordQuerySet.index", _fail)
+        book.title = "Other"
+        with transaction.atomic():
+            book.save()
+    assert again(book).title == "D"
+
+
+def _fail(*args):
+    raise RuntimeError
