@@ -22,7 +22,7 @@ from .models import Dispatch, WelcomeEmail
 
 State = WelcomeEmail.State
 
-SILENCE = timedelta(minutes=2)  # of the clock or the workers, before it is an alarm
+SILENCE = timedelta(minutes=2)  # of beat or the workers, before it is an alarm
 LATE = timedelta(minutes=5)  # for a mail that waits and has not been tried
 DAYS = 30
 
@@ -99,7 +99,7 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
         ),
         _seen(_("Last success"), dispatch.success_at),
         _seen(_("Worker seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
-        _seen(_("Clock seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
+        _seen(_("Scheduler seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
         Number(
             _("Queue"),
             queue,
@@ -134,7 +134,7 @@ def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
     if _is_silent(dispatch.beat_at, oldest):
         found.append(
-            _("The clock (beat) is silent: nothing is tried again. Is the beat process running?")
+            _("The scheduler (beat) is silent: nothing is tried again. Is the beat process running?")
         )
     if _is_silent(dispatch.worker_at, oldest):
         found.append(_("No worker answers: nothing is sent. Is the worker process running?"))
