@@ -7,8 +7,8 @@ from library.views import BookViewSet
 from members.views import MemberViewSet
 
 from .api.docs import RedocView, SchemaView, SwaggerView
+from .api.health import LiveView, ReadyView
 from .api.tokens import TokenView
-from .base.health import LiveView, ReadyView
 
 router = SimpleRouter()
 router.register("books", BookViewSet)

@@ -80,7 +80,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         ),
         (
             gettext_lazy("Technical details"),
-            {"fields": ["message_id", "last_error_code", "task_link", "claimed", "enqueued"]},
+            {"fields": ["message_id", "last_error_code", "task_link", "claimed_at", "enqueued_at"]},
         ),
     ]
     MAX_MEMBERS = 1000  # that a search finds: ten times as many take MySQL seconds to join
@@ -166,14 +166,6 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
             moment(welcome.sent_at),
             _("The mail server took it. That is no proof that it reached the member."),
         )
-
-    @admin.display(description=gettext_lazy("last attempt"))
-    def claimed(self, welcome: WelcomeEmail) -> str:
-        return moment(welcome.claimed_at)
-
-    @admin.display(description=gettext_lazy("handed to the queue"))
-    def enqueued(self, welcome: WelcomeEmail) -> str:
-        return moment(welcome.enqueued_at)
 
     @admin.display(description=gettext_lazy("last task"))
     def task_link(self, welcome: WelcomeEmail) -> str | SafeString:

@@ -29,9 +29,8 @@ from .reasons import (
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # after which a batch looks whether it may go on
-MAX_BATCH_SECONDS = (
-    30.0  # what is not begun by then is given back: a claim must not outlast its time
-)
+# What has not begun by then is given back: a claim must not outlast its time.
+MAX_BATCH_SECONDS = 30.0
 DATABASE_PATIENCE_SECONDS = 30
 
 # Why mails are given back, for the operator.

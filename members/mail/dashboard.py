@@ -1,16 +1,10 @@
 """The dashboard's block about welcome e-mails: is mail going out, and if not, why."""
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from celery import current_app
-from django.conf import settings
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.core.cache import cache
 from django.db.models import CharField, Count, Value
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,17 +13,16 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from project.admin.display import age, bounded, moment
-from project.base import breaker
+from project.base.broker import queue_length
+from project.base.cache import remembered
 
 from .admin import OLDEST_FIRST
 from .filters import retrying, sent_since
 from .models import Dispatch, WelcomeEmail
 
-logger = logging.getLogger(__name__)
 State = WelcomeEmail.State
-T = TypeVar("T")
 
-SILENCE = timedelta(minutes=2)  # of the clock or the workers, before it is an alarm
+SILENCE = timedelta(minutes=2)  # of beat or the workers, before it is an alarm
 LATE = timedelta(minutes=5)  # for a mail that waits and has not been tried
 DAYS = 30
 
@@ -48,23 +41,6 @@ class Day:
     date: date
     sent: int = 0
     failed: int = 0
-    highest: int = 1  # of all days; heights are in per cent of it
-
-    @property
-    def sent_height(self) -> float:
-        return round(100 * self.sent / self.highest, 2)
-
-    @property
-    def failed_height(self) -> float:
-        return round(100 * self.failed / self.highest, 2)
-
-    @property
-    def sent_top(self) -> float:
-        return 100 - self.failed_height - self.sent_height
-
-    @property
-    def failed_top(self) -> float:
-        return 100 - self.failed_height
 
 
 def overview(request: HttpRequest) -> dict[str, Any] | None:
@@ -78,8 +54,6 @@ def overview(request: HttpRequest) -> dict[str, Any] | None:
     if not any(day.sent or day.failed for day in days):
         days = _days()  # quick then, and the first mail shows at once
     highest = max(day.sent + day.failed for day in days)
-    for day in days:
-        day.highest = highest or 1
     return {
         "dispatch": dispatch,
         "may_switch": request.user.has_perm("members.change_dispatch"),
@@ -125,7 +99,7 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
         ),
         _seen(_("Last success"), dispatch.success_at),
         _seen(_("Worker seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
-        _seen(_("Clock seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
+        _seen(_("Scheduler seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
         Number(
             _("Queue"),
             queue,
@@ -160,43 +134,11 @@ def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
     if _is_silent(dispatch.beat_at, oldest):
         found.append(
-            _("The clock (beat) is silent: nothing is tried again. Is the beat process running?")
+            _("The scheduler (beat) is silent: nothing is tried again. Is the beat process running?")
         )
     if _is_silent(dispatch.worker_at, oldest):
         found.append(_("No worker answers: nothing is sent. Is the worker process running?"))
     return found
-
-
-def remembered(key: str, seconds: int, find: Callable[[], T]) -> T:
-    """What `find` returned at most so long ago; a cache that is down only costs the finding."""
-    kept = _ask_cache("get", key)
-    if kept is None:
-        kept = (find(),)
-        _ask_cache("set", key, kept, seconds)
-    return kept[0]
-
-
-def _ask_cache(method: str, *args: Any) -> Any:
-    try:
-        with breaker.cache:
-            return getattr(cache, method)(*args)
-    except Exception as error:  # a cache may fail in as many ways as it has backends
-        logger.warning("The dashboard's numbers are not kept, the cache fails: %r", error)
-        return None
-
-
-def queue_length() -> int | None:
-    """How many messages wait for the workers; None where the broker does not say so in time."""
-    queue = current_app.conf.task_default_queue
-    try:
-        if not settings.REDIS_URL:
-            folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"])
-            return sum(1 for _ in folder.glob(f"*.{queue}.msg"))
-        with breaker.redis_at_a_glance() as redis:
-            return cast(int, redis.llen(queue))
-    except Exception as error:  # Redis and the operating system raise what they like
-        logger.warning("The length of the queue is unknown: %r", error)
-        return None
 
 
 def _days() -> list[Day]:

@@ -31,7 +31,7 @@ def age(since: datetime) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """For read-only fields of forms, which Django does not format."""
+    """As Django formats a field; what a method of the admin returns it does not."""
     if value is None:
         return "–"
     return formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")

@@ -23,6 +23,7 @@ MENU = {
 class LibraryAdminSite(admin.AdminSite):
     site_title = site_header = gettext_lazy("Library desk")
     index_title = gettext_lazy("Dashboard")
+    empty_value_display = "–"
 
     def get_app_list(
         self, request: HttpRequest, app_label: str | None = None

@@ -1,14 +1,7 @@
 """A service that does not answer makes one caller wait, not every caller."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-
-from django.conf import settings
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 
 class CircuitOpenError(Exception):
@@ -41,12 +34,3 @@ broker = Breaker(rest=10)
 cache = Breaker(rest=5)
 # Apart from `broker`: one lost ping must not stop publishing, nor an open `broker` hide a recovery.
 health = Breaker(rest=2)
-
-
-@contextmanager
-def redis_at_a_glance() -> Iterator[Redis]:
-    """For health checks and the dashboard, which would rather know nothing than wait."""
-    options: dict[str, Any] = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
-    options["retry"] = Retry(NoBackoff(), 0)
-    with health, Redis.from_url(settings.REDIS_URL, **options) as redis:
-        yield redis

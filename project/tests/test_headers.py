@@ -76,7 +76,7 @@ def test_a_failure_is_told_so_too(monkeypatch):
     def fail(*args):
         raise RuntimeError
 
-    monkeypatch.setattr("project.base.health.database_state", fail)
+    monkeypatch.setattr("project.api.health.database_state", fail)
     answer = Client(raise_request_exception=False).get("/health/ready/")
     assert answer.status_code == 500
     assert "camera=()" in answer.headers["Permissions-Policy"]

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from . import breaker
+from project.base.broker import redis_at_a_glance
 
 
 class LiveSerializer(serializers.Serializer):
@@ -83,7 +83,7 @@ def broker_state() -> str:
     if not settings.REDIS_URL:
         return "ok"  # folders on our own disk
     try:
-        with breaker.redis_at_a_glance() as redis:
+        with redis_at_a_glance() as redis:
             redis.ping()
     except Exception:
         return "down"

@@ -1,0 +1,40 @@
+"""What the broker says of itself, to health checks and the dashboard."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from celery import current_app
+from django.conf import settings
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from . import breaker
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def redis_at_a_glance() -> Iterator[Redis]:
+    """For callers that would rather know nothing than wait."""
+    retry = Retry(NoBackoff(), 0)
+    limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    with breaker.health, Redis.from_url(settings.REDIS_URL, retry=retry, **limits) as redis:
+        yield redis
+
+
+def queue_length() -> int | None:
+    """How many messages wait for the workers; None where the broker does not say so in time."""
+    queue = current_app.conf.task_default_queue
+    try:
+        if not settings.REDIS_URL:
+            folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"])
+            return sum(1 for _ in folder.glob(f"*.{queue}.msg"))
+        with redis_at_a_glance() as redis:
+            return cast(int, redis.llen(queue))
+    except Exception as error:  # Redis and the operating system raise what they like
+        logger.warning("The length of the queue is unknown: %r", error)
+        return None

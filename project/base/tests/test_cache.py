@@ -1,0 +1,25 @@
+from unittest.mock import patch
+
+from django.core.cache import cache
+
+from project.base import breaker
+from project.base.cache import remembered
+
+
+def test_a_cache_that_is_down_costs_the_finding_alone():
+    with patch.object(cache, "get", side_effect=ConnectionError):
+        assert remembered("key", 60, lambda: 7) == 7
+    breaker.cache.reset()
+    with patch.object(cache, "set", side_effect=ConnectionError):
+        assert remembered("key", 60, lambda: 7) == 7
+
+
+def test_what_is_unknown_is_remembered_too():
+    answers = iter([None, 7])
+    assert remembered("key", 60, lambda: next(answers)) is None
+    assert remembered("key", 60, lambda: next(answers)) is None
+
+
+def test_what_is_found_is_kept():
+    answers = iter([1, 2])
+    assert [remembered("kept", 60, lambda: next(answers)) for _ in range(2)] == [1, 1]
