@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # after which a batch looks whether it may go on
 # What has not begun by then is given back: a claim must not outlast its time.
 MAX_BATCH_SECONDS = 30.0
-DATABASE_PATIENCE_SECONDS = 30
+DATABASE_RETRY_SECONDS = 30
 
 # Why mails are given back, for the operator.
 LEFT = gettext_lazy("Left to the next task: %(count)d.")
@@ -47,7 +47,7 @@ class Batch:
     def __init__(self, ids: Collection[int], task_id: str | None) -> None:
         self.task_id, self.claimed_at = task_id, timezone.now()
         claim = partial(WelcomeEmail.objects.claim, ids, task_id, self.claimed_at)
-        self.waiting = deque(persistently(claim, DATABASE_PATIENCE_SECONDS))
+        self.waiting = deque(persistently(claim, DATABASE_RETRY_SECONDS))
         self.skipped = len(ids) - len(self.waiting)
         self.sent: list[WelcomeEmail] = []
         self.failures: list[tuple[WelcomeEmail, str]] = []  # each with its sentence
@@ -131,15 +131,15 @@ class Batch:
             return
         self.notes.append(note % {"count": len(self.waiting)})
         give_back = partial(self._rows().give_back, *args, enqueued_at=enqueued_at)
-        persistently(give_back, WelcomeEmail.RECORD_PATIENCE_SECONDS)
+        persistently(give_back, WelcomeEmail.RECORD_RETRY_SECONDS)
         self.waiting.clear()
 
     def _look_around(self) -> None:
         """Keep what is still ours, and nothing while sending is paused."""
         ids = self._rows().values_list("pk", flat=True)
-        mine = persistently(lambda: set(ids.all()), DATABASE_PATIENCE_SECONDS)
+        mine = persistently(lambda: set(ids.all()), DATABASE_RETRY_SECONDS)
         self.waiting = deque(welcome for welcome in self.waiting if welcome.pk in mine)
-        if persistently(Dispatch.objects.pausing().exists, DATABASE_PATIENCE_SECONDS):
+        if persistently(Dispatch.objects.pausing().exists, DATABASE_RETRY_SECONDS):
             self._give_back(PAUSED)
 
     def _rows(self) -> Any:

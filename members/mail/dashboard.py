@@ -134,7 +134,9 @@ def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
         found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
     if _is_silent(dispatch.beat_at, oldest):
         found.append(
-            _("The scheduler (beat) is silent: nothing is tried again. Is the beat process running?")
+            _(
+                "The scheduler (beat) is silent: nothing is tried again. Is the beat process running?"
+            )
         )
     if _is_silent(dispatch.worker_at, oldest):
         found.append(_("No worker answers: nothing is sent. Is the worker process running?"))

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 MAX_MAILS_PER_CONNECTION = 100  # servers limit their number too
 NOOP_AFTER_SECONDS = 1.0  # of rest; mail after mail, a question before each would be one in five
-QUIT_TIMEOUT = 2  # seconds
+QUIT_TIMEOUT_SECONDS = 2
 
 
 def render(welcome: WelcomeEmail) -> EmailMultiAlternatives:
@@ -56,14 +56,14 @@ def deliver(welcome: WelcomeEmail) -> None:
     names = [member.email, member.email.rpartition("@")[0], member.username]
     try:
         if settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend":
-            kept.send(mail)
+            connection.send(mail)
         else:
             mail.send()
     except Exception as error:
         raise classify(error, *names) from None
 
 
-class KeptConnection(threading.local):
+class PersistentConnection(threading.local):
     backend: EmailBackend | None = None
     mails = 0
     used_at = 0.0
@@ -87,29 +87,29 @@ class KeptConnection(threading.local):
 
     def is_usable(self) -> bool:
         """Whether it still stands; after a rest it is asked by NOOP, within EMAIL_TIMEOUT."""
-        connection: Any = self.backend and self.backend.connection
-        if not (connection and connection.sock) or self.mails >= MAX_MAILS_PER_CONNECTION:
+        smtp: Any = self.backend and self.backend.connection
+        if not (smtp and smtp.sock) or self.mails >= MAX_MAILS_PER_CONNECTION:
             return False
         if time.monotonic() - self.used_at < NOOP_AFTER_SECONDS:
             return True
         with suppress(OSError):  # SMTPException among them
-            return connection.noop()[0] == 250
+            return smtp.noop()[0] == 250
         return False
 
     def close(self) -> None:
-        """Take leave of the server, if it listens."""
-        connection: Any = self.backend and self.backend.connection
+        """Say QUIT to the server, if it listens."""
+        smtp: Any = self.backend and self.backend.connection
         self.backend = None
-        if connection and connection.sock:
+        if smtp and smtp.sock:
             with suppress(OSError):
-                connection.sock.settimeout(QUIT_TIMEOUT)
-                connection.quit()
-            connection.close()
+                smtp.sock.settimeout(QUIT_TIMEOUT_SECONDS)
+                smtp.quit()
+            smtp.close()
 
 
-kept = KeptConnection()
+connection = PersistentConnection()
 
 
 @signals.worker_process_shutdown.connect
 def close_connection(**kwargs: Any) -> None:
-    kept.close()
+    connection.close()

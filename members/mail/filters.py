@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from project.admin.filters import ChoiceFilter
 
@@ -14,11 +14,11 @@ State = WelcomeEmail.State
 
 
 class StateFilter(ChoiceFilter):
-    title = gettext_lazy("state")
+    title = _("state")
     parameter_name = "state"
     choices_of = {
         State.QUEUED.value: State.QUEUED.label,
-        "retrying": gettext_lazy("trying again"),
+        "retrying": _("trying again"),
         **{state.value: state.label for state in State if state != State.QUEUED},
     }
 
@@ -34,30 +34,30 @@ def retrying(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
 class AgeFilter(ChoiceFilter):
     """How long ago it was queued."""
 
-    title = gettext_lazy("age")
+    title = _("age")
     parameter_name = "age"
     choices_of = {
-        "under-1": gettext_lazy("last hour"),
-        "under-24": gettext_lazy("last 24 hours"),
-        "under-168": gettext_lazy("last 7 days"),
-        "over-1": gettext_lazy("older than an hour"),
-        "over-24": gettext_lazy("older than a day"),
-        "over-168": gettext_lazy("older than a week"),
+        "under-1": _("last hour"),
+        "under-24": _("last 24 hours"),
+        "under-168": _("last 7 days"),
+        "over-1": _("older than an hour"),
+        "over-24": _("older than a day"),
+        "over-168": _("older than a week"),
     }
 
     def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
-        side, _, hours = value.partition("-")
+        side, hours = value.split("-")
         border = timezone.now() - timedelta(hours=int(hours))
         return welcomes.filter(**{"queued_at__gte" if side == "under" else "queued_at__lt": border})
 
 
 class SentFilter(ChoiceFilter):
-    title = gettext_lazy("sent")
+    title = _("sent")
     parameter_name = "sent"
     choices_of = {
-        "1": gettext_lazy("last 24 hours"),
-        "7": gettext_lazy("last 7 days"),
-        "30": gettext_lazy("last 30 days"),
+        "1": _("last 24 hours"),
+        "7": _("last 7 days"),
+        "30": _("last 30 days"),
     }
 
     def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
@@ -71,16 +71,16 @@ def sent_since(welcomes: QuerySet[WelcomeEmail], moment: datetime) -> QuerySet[W
 class ReasonFilter(ChoiceFilter):
     """Why the last attempt failed, by classes of codes: a short list that no table has to give."""
 
-    title = gettext_lazy("reason")
+    title = _("reason")
     parameter_name = "reason"
     choices_of = {
-        "address": gettext_lazy("address refused"),
-        "full": gettext_lazy("mailbox full"),
-        "busy": gettext_lazy("server asks us to wait"),
-        "unreachable": gettext_lazy("server not reached"),
-        "settings": gettext_lazy("our login or settings"),
-        "ours": gettext_lazy("our template or worker"),
-        "other": gettext_lazy("any other"),
+        "address": _("address refused"),
+        "full": _("mailbox full"),
+        "busy": _("server asks us to wait"),
+        "unreachable": _("server not reached"),
+        "settings": _("our login or settings"),
+        "ours": _("our template or worker"),
+        "other": _("any other"),
     }
     codes = {
         "address": ["501", "550", "551", "553", "556"],

@@ -178,7 +178,7 @@ class WelcomeEmail(models.Model):
     # for a mail that waited out a weekend in the queue is as young as any.
     RETRY_WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, *[3600] * 23)]
     MAX_JOURNAL = 60  # attempts: two whole timetables
-    RECORD_PATIENCE_SECONDS = 1800  # a mail that went out and is not recorded would go out again
+    RECORD_RETRY_SECONDS = 1800  # a mail that went out and is not recorded would go out again
 
     member = models.OneToOneField(
         "members.Member", models.CASCADE, related_name="welcome_email", verbose_name=_("member")
@@ -290,4 +290,4 @@ class WelcomeEmail(models.Model):
         if columns["state"] != self.State.SENT:  # what the mail server took is sent in any case
             mine = mine.filter(state=self.State.SENDING)
         update = partial(mine.update, **columns)
-        return bool(persistently(update, self.RECORD_PATIENCE_SECONDS))
+        return bool(persistently(update, self.RECORD_RETRY_SECONDS))

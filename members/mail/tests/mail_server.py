@@ -8,7 +8,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from members.mail.delivery import kept
+from members.mail.delivery import connection
 
 
 class MailServer(Controller):
@@ -73,5 +73,5 @@ def mail_server(
     try:
         yield running
     finally:
-        kept.close()
+        connection.close()
         running.stop(no_assert=True)

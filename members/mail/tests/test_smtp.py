@@ -1,4 +1,4 @@
-"""The kept connection: one handshake for many mails, and never a mail twice."""
+"""The persistent connection: one handshake for many mails, and never a mail twice."""
 
 import socket
 import time
@@ -66,7 +66,7 @@ def test_a_connection_carries_so_many_mails_and_no_more(owed, settings, monkeypa
 
 def test_the_limits_of_a_connection():
     assert delivery.MAX_MAILS_PER_CONNECTION == 100
-    assert (delivery.NOOP_AFTER_SECONDS, delivery.QUIT_TIMEOUT) == (1, 2)
+    assert (delivery.NOOP_AFTER_SECONDS, delivery.QUIT_TIMEOUT_SECONDS) == (1, 2)
 
 
 def test_a_refused_mail_is_one_of_them(owed, settings, monkeypatch):
@@ -91,7 +91,7 @@ def test_a_server_that_does_not_say_yes_gets_a_new_connection(owed, settings, af
 def test_a_connection_that_was_closed_is_renewed_unnoticed(owed, settings, after_a_rest):
     with mail_server(settings) as server:
         deliver(owed("ann"))
-        delivery.kept.backend.connection.sock.shutdown(socket.SHUT_RDWR)
+        delivery.connection.backend.connection.sock.shutdown(socket.SHUT_RDWR)
         deliver(owed("bob"))
     assert server.connections == 2
     assert names(server) == ["ann", "bob"]
@@ -105,10 +105,10 @@ def test_a_server_that_falls_silent_is_asked_no_longer_than_the_timeout(
         settings.EMAIL_TIMEOUT = 0.2
         deliver(owed("ann"))
         far, near = socket.socketpair()
-        near.settimeout(delivery.kept.backend.connection.sock.gettimeout())
-        delivery.kept.backend.connection.sock = near
-        delivery.kept.backend.connection.file = None
-        with patch.object(delivery, "QUIT_TIMEOUT", 0.1):
+        near.settimeout(delivery.connection.backend.connection.sock.gettimeout())
+        delivery.connection.backend.connection.sock = near
+        delivery.connection.backend.connection.file = None
+        with patch.object(delivery, "QUIT_TIMEOUT_SECONDS", 0.1):
             started = time.monotonic()
             deliver(owed("bob"))
         assert time.monotonic() - started < 5
@@ -120,7 +120,7 @@ def test_a_connection_that_was_opened_anew_counts_from_the_beginning(owed, setti
     monkeypatch.setattr(delivery, "MAX_MAILS_PER_CONNECTION", 2)
     with mail_server(settings) as server:
         deliver(owed("ann"))
-        delivery.kept.close()
+        delivery.connection.close()
         for name in ("bob", "cat"):
             deliver(owed(name))
     assert server.connections == 2
@@ -178,22 +178,25 @@ def test_an_interrupted_conversation_is_not_gone_on_with(owed, settings, error):
 def test_a_worker_process_that_ends_takes_its_leave(owed, settings):
     with mail_server(settings):
         deliver(owed("ann"))
-        sock = delivery.kept.backend.connection.sock
+        sock = delivery.connection.backend.connection.sock
         with patch("smtplib.SMTP.quit") as leave:
             delivery.close_connection()
         leave.assert_called_once_with()
         assert sock.fileno() == -1
-        assert delivery.kept.backend is None
+        assert delivery.connection.backend is None
 
 
 def test_a_farewell_to_nobody_is_short(owed, settings):
     with mail_server(settings):
         deliver(owed("ann"))
         far, near = socket.socketpair()  # whose other end says nothing
-        delivery.kept.backend.connection.sock, delivery.kept.backend.connection.file = near, None
-        with patch.object(delivery, "QUIT_TIMEOUT", 0.1):
+        delivery.connection.backend.connection.sock, delivery.connection.backend.connection.file = (
+            near,
+            None,
+        )
+        with patch.object(delivery, "QUIT_TIMEOUT_SECONDS", 0.1):
             started = time.monotonic()
-            delivery.kept.close()
+            delivery.connection.close()
         assert time.monotonic() - started < 1.5
         assert near.fileno() == -1
         far.close()
@@ -202,4 +205,4 @@ def test_a_farewell_to_nobody_is_short(owed, settings):
 def test_where_mails_go_to_no_server_nothing_is_kept(owed, mailoutbox):
     deliver(owed())
     assert len(mailoutbox) == 1
-    assert delivery.kept.backend is None
+    assert delivery.connection.backend is None

@@ -320,7 +320,7 @@ def test_a_mail_is_sent_when_the_server_took_it_and_not_when_it_was_claimed(owed
 
 
 def test_the_limits_of_a_journal_and_of_patience():
-    assert (WelcomeEmail.MAX_JOURNAL, WelcomeEmail.RECORD_PATIENCE_SECONDS) == (60, 1800)
+    assert (WelcomeEmail.MAX_JOURNAL, WelcomeEmail.RECORD_RETRY_SECONDS) == (60, 1800)
 
 
 @pytest.mark.parametrize("end", [["release"], ["cancel", "hold"]])
