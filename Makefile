@@ -5,6 +5,7 @@
 # make chaos  every fault against real processes, on the MySQL and Redis of DATABASE_URL and REDIS_URL
 # make messages  collects the strings for translation and compiles them
 # make schema    writes the API's description anew (project/api/openapi.yaml)
+# make lock   compiles requirements.in into requirements.txt
 # make check  lint, types, migrations, schema, translations
 # make backup / make restore FILE=…  the compose stack's database
 
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT DATA_DIR
 
-.PHONY: run test coverage mutants schema check chaos messages backup restore
+.PHONY: run test coverage mutants schema lock check chaos messages backup restore
 .DEFAULT_GOAL := run
 
 run: staticfiles/staticfiles.json
@@ -52,6 +53,11 @@ check: $(VENV)/.dev
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
 
+# Pins and hashes of all that requirements.in needs, for every platform. What is pinned stays:
+# make lock UV=--upgrade, or UV='--upgrade-package kombu', takes the newest.
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet $(UV) -o requirements.txt requirements.in
+
 # Committed, so that a review sees what changes for integrators.
 schema: $(VENV)/.dev
 	$(BIN)/python manage.py spectacular --file project/api/openapi.yaml
@@ -70,7 +76,8 @@ $(VENV)/bin/python:
 # The MySQL driver is compiled, so only where its headers stand.
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	@echo "Installing packages …"
-	@if pkg-config --exists mysqlclient 2>/dev/null || pkg-config --exists libmariadb 2>/dev/null; then cat requirements.txt; else grep -v '^mysqlclient' requirements.txt; fi > $(VENV)/requirements.txt
+	@if pkg-config --exists mysqlclient 2>/dev/null || pkg-config --exists libmariadb 2>/dev/null; then cat requirements.txt; \
+		else awk '/^[^ ]/ {keep = !/^mysqlclient==/} keep' requirements.txt; fi > $(VENV)/requirements.txt
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
 	@touch $@
 
