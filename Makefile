@@ -6,7 +6,8 @@
 # make messages  collects the strings for translation and compiles them
 # make schema    writes the API's description anew (project/api/openapi.yaml)
 # make lock   compiles requirements.in into requirements.txt
-# make check  lint, types, migrations, schema, translations
+# make check  lint, imports, types, security, migrations, schema, deployment
+# make audit  asks which packages have known vulnerabilities
 # make backup / make restore FILE=…  the compose stack's database
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT DATA_DIR
 
-.PHONY: run test coverage mutants schema lock check chaos messages backup restore
+.PHONY: run test coverage mutants schema lock check audit chaos messages backup restore
 .DEFAULT_GOAL := run
 
 run: staticfiles/staticfiles.json
@@ -49,9 +50,14 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive project library members
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# Needs the network; a package that cannot be looked up fails it.
+audit: $(VENV)/.dev
+	$(BIN)/pip-audit --strict --disable-pip --requirement requirements.txt
 
 # Pins and hashes of all that requirements.in needs, for every platform. What is pinned stays:
 # make lock UV=--upgrade, or UV='--upgrade-package kombu', takes the newest.
