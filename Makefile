@@ -1,6 +1,6 @@
 # make run    the whole tool on this machine, until Ctrl-C
 # make test   the suite that needs no server
-# make coverage   the suite, and which lines nothing runs
+# make coverage   the suite, and which lines and branches nothing runs; on MySQL it has a floor
 # make mutants OF=library/isbn.py   which changes of the code no test notices
 # make chaos  every fault against real processes, on the MySQL and Redis of DATABASE_URL and REDIS_URL
 # make messages  collects the strings for translation and compiles them
@@ -29,7 +29,7 @@ coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PYTEST)
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/coverage report $(if $(DATABASE_URL),,--fail-under=0)
 
 # Files or folders of OF (pyproject.toml lists what is mutated). Each survivor is shown: a test is
 # missing, or the change changes nothing.
