@@ -60,9 +60,9 @@ audit: $(VENV)/.dev
 	$(BIN)/pip-audit --strict --disable-pip --requirement requirements.txt
 
 # Pins and hashes of all that requirements.in needs, for every platform. What is pinned stays:
-# make lock UV=--upgrade, or UV='--upgrade-package kombu', takes the newest.
+# make lock LOCK=--upgrade, or LOCK='--upgrade-package kombu', takes the newest.
 lock: $(VENV)/.dev
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet $(UV) -o requirements.txt requirements.in
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet $(LOCK) -o requirements.txt requirements.in
 
 # Committed, so that a review sees what changes for integrators.
 schema: $(VENV)/.dev
