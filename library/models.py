@@ -44,11 +44,9 @@ class BookQuerySet(SearchQuerySet):
 
     # Every way to write books keeps their words, in one transaction.
 
-    def bulk_create(  # type: ignore[override]
-        self, objs: Iterable["Book"], *args: Any, **kwargs: Any
-    ) -> list["Book"]:
+    def bulk_create(self, objs: Iterable["Book"], *args: Any, **kwargs: Any) -> list["Book"]:
         with transaction.atomic(using=self.db):
-            books = super().bulk_create(objs, *args, **kwargs)  # type: ignore[arg-type]
+            books = super().bulk_create(objs, *args, **kwargs)
             ids: dict[str, int] = {}
             # Read again: MySQL does not return the ids, and on a conflict the stored title may
             # be another one than that of the object.
@@ -58,7 +56,7 @@ class BookQuerySet(SearchQuerySet):
                 ids |= {book.isbn: book.pk for book in stored}
             for book in books:
                 book.pk = ids[book.isbn]
-        return books  # type: ignore[return-value]
+        return books
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
 

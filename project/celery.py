@@ -48,7 +48,7 @@ def keep_the_database_connection(**kwargs: Any) -> None:
 
 
 @signals.celeryd_init.connect
-def watch_consumption(instance, **kwargs) -> None:
+def watch_consumption(instance: Any, **kwargs: Any) -> None:
     from .worker import Heartbeat
 
     app.steps["consumer"].add(Heartbeat)
@@ -58,7 +58,7 @@ stopping = threading.Event()
 
 
 @signals.celeryd_after_setup.connect
-def add_heartbeat_queue(sender, instance, **kwargs) -> None:
+def add_heartbeat_queue(sender: str, instance: Any, **kwargs: Any) -> None:
     from .worker import queue_name, watch
 
     if not settings.REDIS_URL:
@@ -102,7 +102,7 @@ class WatchedScheduler(PersistentScheduler):
     heartbeat_at = float("-inf")
     heartbeat: threading.Thread | None = None
 
-    def tick(self, *args, **kwargs) -> float:
+    def tick(self, *args: Any, **kwargs: Any) -> float:
         from .tasks import touch_heartbeat
 
         touch_heartbeat()

@@ -103,10 +103,9 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         database = connections[self.db]
         names = [str(field.column) for field in self.model._meta.concrete_fields]
         table, *columns = map(database.ops.quote_name, [self.model._meta.db_table, *names])
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)"  # nosec
         with database.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)", rows
-            )
+            cursor.executemany(insert, rows)
 
     def books_with(self, terms: list[list[int]], **place: int) -> models.QuerySet[Any, int]:
         """The ids of books with all these terms, of which the first is the rarest."""

@@ -75,7 +75,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         for term in others:
             books = books.filter(exists_per_row(places.filter(word__in=term)))
         books = books.filter(exists_per_row(places.filter(better), exist=False))
-        return books.order_by(word, "_rank", "_id")  # type: ignore[misc]
+        return books.order_by(word, "_rank", "_id")
 
     def _with_all(self, terms: list[list[int]], **place: int) -> Self:
         """For any ordering: few books are named by their ids, to be sorted; where there are

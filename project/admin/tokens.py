@@ -60,7 +60,7 @@ class TokenAdmin(BaseAdmin):
             request, obj, change, **({} if obj else {"form": TokenForm}) | kwargs
         )
         if obj is None:
-            widget = form.base_fields["user"].widget  # type: ignore[attr-defined]
+            widget = form.base_fields["user"].widget
             widget.can_add_related = widget.can_change_related = widget.can_view_related = False
         if obj is None and not request.user.is_superuser:
             # A token is as strong as its account: nobody may make one of another's.

@@ -26,7 +26,7 @@ class ChunkedBodyMiddleware:
             if len(body) > limit:
                 return too_large(request)
             request.META["CONTENT_LENGTH"] = str(len(body))
-            request._stream = BytesIO(body)  # type: ignore[attr-defined]
+            request._stream = BytesIO(body)
         return self.get_response(request)
 
 

@@ -61,7 +61,9 @@ class TokenView(StrictMixin, APIView):
         tags=["auth"],
         examples=[
             OpenApiExample(
-                "An account", {"username": "catalogue-sync", "password": "…"}, request_only=True
+                "An account",
+                {"username": "catalogue-sync", "password": "…"},  # nosec  # no real one
+                request_only=True,
             )
         ],
     )
