@@ -26,7 +26,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise env.WrongSetting(
+        raise env.SettingError(
             "DATA_DIR", f"cannot be written: {error.strerror}: {error.filename}"
         ) from None
     return path
@@ -44,7 +44,7 @@ def embedded_secret_key() -> str:
     except FileExistsError:
         pass
     except OSError as error:
-        raise env.WrongSetting("DATA_DIR", f"cannot be written: {error}") from None
+        raise env.SettingError("DATA_DIR", f"cannot be written: {error}") from None
     return path.read_text()
 
 

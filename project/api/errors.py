@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 
 
-class Conflict(exceptions.APIException):
+class ConflictError(exceptions.APIException):
     """A record with this value exists; EXISTING is its address where the caller may see it."""
 
     status_code = status.HTTP_409_CONFLICT
@@ -39,7 +39,7 @@ class Conflict(exceptions.APIException):
         self.existing = existing
 
 
-class Busy(exceptions.APIException):
+class BusyError(exceptions.APIException):
     """The database gave way to another change of the same rows."""
 
     status_code = status.HTTP_409_CONFLICT
@@ -47,13 +47,13 @@ class Busy(exceptions.APIException):
     default_detail = gettext_lazy("Another change was being saved at the same time: send it again.")
 
 
-class TooLarge(exceptions.APIException):
+class TooLargeError(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
     default_detail = gettext_lazy("The body of the request is too large.")
 
 
-class Unavailable(exceptions.APIException):
+class UnavailableError(exceptions.APIException):
     """The database cannot be reached; Retry-After says when to ask again."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
@@ -67,11 +67,11 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, DjangoValidationError):
         error = exceptions.ValidationError(as_serializer_error(error))
     elif isinstance(error, RequestDataTooBig):
-        error = TooLarge()
+        error = TooLargeError()
     elif _of_the_database(error):
         if not gave_way(error):
             logger.error("The database is not available: %r", error)
-        error = Busy() if gave_way(error) else Unavailable()
+        error = BusyError() if gave_way(error) else UnavailableError()
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -93,7 +93,7 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
         "title": HTTPStatus(code).phrase,
         "status": code,
     }
-    if isinstance(error, Conflict):
+    if isinstance(error, ConflictError):
         errors = list(flatten(error.errors))
         detail = str(error.detail)
     elif isinstance(error, exceptions.ValidationError):
@@ -103,7 +103,7 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
         detail = str(error.detail)
         errors = [{"field": None, "code": error.get_codes(), "message": detail}]
     body |= {"detail": detail, "errors": errors}
-    if isinstance(error, Conflict) and error.existing:
+    if isinstance(error, ConflictError) and error.existing:
         body["existing"] = error.existing
     return body
 
@@ -168,9 +168,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def too_large(request: HttpRequest) -> HttpResponse:
     return _page(
         request,
-        TooLarge,
+        TooLargeError,
         lambda: HttpResponse(
-            TooLarge.default_detail, status=413, content_type="text/plain; charset=utf-8"
+            TooLargeError.default_detail, status=413, content_type="text/plain; charset=utf-8"
         ),
     )
 
@@ -178,8 +178,8 @@ def too_large(request: HttpRequest) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     # Django calls this while it handles the exception.
     if _of_the_database(sys.exc_info()[1]):
-        response = _page(request, Unavailable, lambda: unavailable(request))
-        response["Retry-After"] = str(Unavailable.wait)
+        response = _page(request, UnavailableError, lambda: unavailable(request))
+        response["Retry-After"] = str(UnavailableError.wait)
         return response
     return _page(request, exceptions.APIException, lambda: defaults.server_error(request))
 

@@ -19,7 +19,7 @@ from rest_framework.serializers import BaseSerializer
 from project.base.versioned import VersionedModel
 
 from .conditional import check_preconditions, is_known
-from .errors import Conflict
+from .errors import ConflictError
 from .throttling import rate_limit_headers
 
 WRITING = ("update", "partial_update", "destroy")
@@ -125,7 +125,7 @@ class RecordMixin(StrictMixin):
         except IntegrityError:
             raise self._conflict(serializer) from None
 
-    def _conflict(self, serializer: BaseSerializer) -> Conflict:
+    def _conflict(self, serializer: BaseSerializer) -> ConflictError:
         model: type[Model] = serializer.Meta.model  # type: ignore[attr-defined]
         errors: dict[str, Any] = {}
         existing = None
@@ -141,7 +141,7 @@ class RecordMixin(StrictMixin):
                 message = str(field.error_messages["unique"])
                 errors[field.name] = {"message": message, "code": "unique"}
                 existing = existing or self._address(other)
-        return Conflict(errors, existing)
+        return ConflictError(errors, existing)
 
     def _address(self, record: Model) -> str | None:
         request: Request = self.request  # type: ignore[attr-defined]

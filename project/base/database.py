@@ -48,7 +48,7 @@ def wait_for_database(log: Callable[[str], Any]) -> None:
             passed = time.monotonic() - start
             reason = " ".join(str(part) for part in error.args)
             if error.args[0] in REFUSED or passed >= patience:
-                raise env.WrongSetting(
+                raise env.SettingError(
                     "DATABASE_URL", f"names a database that lets nobody in: {reason}"
                 ) from None
             if passed - said >= 5:

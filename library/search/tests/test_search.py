@@ -147,13 +147,13 @@ def test_loaddata_indexes(tmp_path):
 
 @pytest.mark.django_db(transaction=True)
 def test_rollback_leaves_no_words():
-    class Rollback(Exception): ...
+    class RollbackError(Exception): ...
 
     book = add(title="Kept")
-    with pytest.raises(Rollback), transaction.atomic():
+    with pytest.raises(RollbackError), transaction.atomic():
         add(title="Gone")
         Book.objects.filter(pk=book.pk).update(title="Changed")
-        raise Rollback
+        raise RollbackError
     assert titles(Book.objects.search("kept")) == ["Kept"]
     assert BookWord.objects.filter(word__text__in=["gone", "changed"]).count() == 0
     assert index_is_right()

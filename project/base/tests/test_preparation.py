@@ -46,7 +46,7 @@ def test_while_it_waits_it_says_so_every_five_seconds(refusing, monkeypatch):
 def test_the_wait_ends_with_one_clear_line(refusing, monkeypatch):
     refusing(1000)
     monkeypatch.setenv("DATABASE_WAIT", "0")
-    with pytest.raises(env.WrongSetting, match="DATABASE_URL names a database that lets nobody in"):
+    with pytest.raises(env.SettingError, match="DATABASE_URL names a database that lets nobody in"):
         database.wait_for_database(print)
 
 
@@ -54,7 +54,7 @@ def test_the_wait_ends_with_one_clear_line(refusing, monkeypatch):
 def test_a_refused_login_is_not_waited_out(refusing, code):
     refusing(1000, code)
     lines = []
-    with pytest.raises(env.WrongSetting):
+    with pytest.raises(env.SettingError):
         database.wait_for_database(lines.append)
     assert lines == []
 
@@ -177,7 +177,7 @@ def test_an_authority_asks_for_a_verified_connection(monkeypatch, tmp_path):
 
 def test_an_authority_that_cannot_be_read_stops_the_start(monkeypatch):
     monkeypatch.setenv("DATABASE_CA", "/nowhere.pem")
-    with pytest.raises(env.WrongSetting, match="DATABASE_CA"):
+    with pytest.raises(env.SettingError, match="DATABASE_CA"):
         env.mysql_options({})
 
 
