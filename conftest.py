@@ -66,8 +66,8 @@ MISSING = {
     "redis": not os.environ.get("REDIS_URL") and "set REDIS_URL",
     "browser": not CHROMIUM and "install Chromium or Chrome",
 }
-LONG = {"worker", "browser"}
-LONG_TIMEOUT = 300  # seconds
+SLOW_MARKERS = {"worker", "browser"}
+SLOW_TIMEOUT_SECONDS = 300  # seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,8 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, cure in MISSING.items():
             if cure and name in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=f"{name}: {cure}"))
-        if LONG & set(item.keywords):
-            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT))
+        if SLOW_MARKERS & set(item.keywords):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,7 +32,7 @@ from library.models import Book  # noqa: E402
 from library.search.models import BookWord, Word  # noqa: E402
 from project.api.pagination import KeysetPagination, total_ordering  # noqa: E402
 
-BATCH = 20_000
+FILL_BATCH_SIZE = 20_000
 HOST = {"host": "localhost"}
 SYLLABLES = [consonant + vowel for consonant in "bdgklmnrst" for vowel in "aeo"]
 
@@ -46,8 +46,8 @@ def fill(source: Path, count: int) -> None:
     word_ids = dict(Word.objects.values_list("text", "pk"))
     last = Book.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     with tqdm(total=count, unit=" books", file=sys.stderr) as bar:
-        for first in range(last + 1, last + count + 1, BATCH):
-            size = min(BATCH, last + count + 1 - first)
+        for first in range(last + 1, last + count + 1, FILL_BATCH_SIZE):
+            size = min(FILL_BATCH_SIZE, last + count + 1 - first)
             batch = list(islice(books, size))
             for pk, book in enumerate(batch, first):
                 book.pk = pk
@@ -176,7 +176,7 @@ def by_frequency() -> list[str]:
     counts: dict[str, int] = {}
     for book in Book.objects.order_by("pk")[:20_000]:
         for text, rank in BookWord.places(book):
-            if rank < BookWord.AUTHOR and len(text) > 1:
+            if rank < BookWord.AUTHOR_RANK and len(text) > 1:
                 counts[text] = counts.get(text, 0) + 1
     return sorted(counts, key=lambda text: -counts[text])
 

@@ -15,7 +15,7 @@ from project.api.filters import TimeFilter
 from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
 
-FIRST_YEAR, LAST_YEAR = 1, 9999  # as the column's constraint
+MIN_YEAR, MAX_YEAR = 1, 9999  # as the column's constraint
 
 
 class IsbnFilter(filters.CharFilter):
@@ -23,7 +23,7 @@ class IsbnFilter(filters.CharFilter):
 
 
 class YearField(forms.IntegerField):
-    default_validators = [MinValueValidator(FIRST_YEAR), MaxValueValidator(LAST_YEAR)]
+    default_validators = [MinValueValidator(MIN_YEAR), MaxValueValidator(MAX_YEAR)]
 
     def to_python(self, value: str | None) -> int | None:
         # int() would take " 2000 ", "2_000" and digits of other scripts too.
@@ -37,7 +37,7 @@ class YearFilter(filters.NumberFilter):
 
     def __init__(self, *args: Any, label: str, **kwargs: Any) -> None:
         super().__init__(*args, label=label, **kwargs)
-        schema = {"type": "integer", "minimum": FIRST_YEAR, "maximum": LAST_YEAR}
+        schema = {"type": "integer", "minimum": MIN_YEAR, "maximum": MAX_YEAR}
         extend_schema_field({**schema, "description": label})(self)
 
 

@@ -5,7 +5,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import CharField, Model, Value
 from django.db.models.functions import Concat
 
-AT_ONCE = 1000
+HISTORY_BATCH_SIZE = 1000
 
 
 def erase_from_history(model: type[Model], ids: list[int]) -> None:
@@ -14,8 +14,8 @@ def erase_from_history(model: type[Model], ids: list[int]) -> None:
     project/migrations/0002_history_index.py holds the index for this.
     """
     entries = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model))
-    for start in range(0, len(ids), AT_ONCE):
-        about = [str(pk) for pk in ids[start : start + AT_ONCE]]
+    for start in range(0, len(ids), HISTORY_BATCH_SIZE):
+        about = [str(pk) for pk in ids[start : start + HISTORY_BATCH_SIZE]]
         entries.filter(object_id__in=about).update(
             object_repr=Concat(Value("#"), "object_id", output_field=CharField()),
             change_message="",

@@ -98,7 +98,7 @@ def is_news(record: logging.LogRecord) -> bool:
 class WatchedScheduler(PersistentScheduler):
     """Beat's clock, whose every tick can be seen from outside (project/healthcheck.py)."""
 
-    HEARTBEAT_INTERVAL = 15  # seconds between two in the database
+    HEARTBEAT_INTERVAL_SECONDS = 15  # seconds between two in the database
     heartbeat_at = float("-inf")
     heartbeat: threading.Thread | None = None
 
@@ -111,7 +111,7 @@ class WatchedScheduler(PersistentScheduler):
 
     def record_heartbeat(self) -> None:
         """In a thread of its own: neither a database that fails nor one that hangs stops a clock."""
-        recent = time.monotonic() - self.heartbeat_at < self.HEARTBEAT_INTERVAL
+        recent = time.monotonic() - self.heartbeat_at < self.HEARTBEAT_INTERVAL_SECONDS
         if recent or (self.heartbeat and self.heartbeat.is_alive()):
             return
         self.heartbeat_at = time.monotonic()

@@ -16,7 +16,7 @@ ADDRESS = (
 )  # written by gunicorn.py: port, and a host name that the desk answers to
 HEARTBEAT = FOLDER / "heartbeat"  # touched by each heartbeat that came through a worker's queue,
 # and by each tick of beat's clock.
-MAX_HEARTBEAT_AGE = 60  # seconds; there is one every 15
+MAX_HEARTBEAT_AGE_SECONDS = 60  # seconds; there is one every 15
 
 
 def web() -> str:
@@ -51,7 +51,7 @@ def heartbeat(none: str, old: str) -> str:
         age = time.time() - HEARTBEAT.stat().st_mtime
     except FileNotFoundError:
         return none
-    return old % age if age > MAX_HEARTBEAT_AGE else ""
+    return old % age if age > MAX_HEARTBEAT_AGE_SECONDS else ""
 
 
 def main() -> int:

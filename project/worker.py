@@ -23,8 +23,8 @@ from . import tasks
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 15  # seconds from heartbeat to heartbeat
-WATCH_INTERVAL = 5  # seconds
+HEARTBEAT_INTERVAL_SECONDS = 15  # seconds from heartbeat to heartbeat
+WATCH_INTERVAL_SECONDS = 5  # seconds
 
 
 def queue_name(node: str) -> str:
@@ -42,7 +42,9 @@ class Heartbeat(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         self.beat(consumer)
-        self.timer = consumer.timer.call_repeatedly(INTERVAL, self.beat, (consumer,))
+        self.timer = consumer.timer.call_repeatedly(
+            HEARTBEAT_INTERVAL_SECONDS, self.beat, (consumer,)
+        )
 
     def stop(self, consumer: Any) -> None:
         if self.timer is not None:
@@ -60,7 +62,7 @@ class Heartbeat(bootsteps.StartStopStep):
             with consumer.app.connection_for_write(transport_options=limits) as connection:
                 tasks.heartbeat.apply_async(  # type: ignore[call-arg]
                     queue=queue_name(consumer.hostname),
-                    expires=INTERVAL * 4,
+                    expires=HEARTBEAT_INTERVAL_SECONDS * 4,
                     connection=connection,
                     retry=False,
                 )
@@ -87,10 +89,10 @@ def watch(stopping: threading.Event) -> None:
     """
     silence, last = 0.0, heartbeat_at()
     while silence < settings.WORKER_DEAF_AFTER:
-        if stopping.wait(WATCH_INTERVAL):
+        if stopping.wait(WATCH_INTERVAL_SECONDS):
             return
         at = heartbeat_at()
-        silence = silence + WATCH_INTERVAL if at == last and broker_answers() else 0
+        silence = silence + WATCH_INTERVAL_SECONDS if at == last and broker_answers() else 0
         last = at
     logger.critical("The worker is deaf: no heartbeat for %d s. It ends.", silence)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -10,7 +10,7 @@ from itertools import islice
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from library.models import Book
-from project.base.database import IN_THE_WAY
+from project.base.database import LOCK_ERRORS
 
 from .entries import Entry, RefusedError, book_of
 
@@ -72,7 +72,7 @@ def save_books(books: list[Book], dry_run: bool = False) -> tuple[int, int]:
                 return _save_books(books, dry_run)
         except (OperationalError, IntegrityError) as error:
             # Also where somebody else has just added one of them: the next time it is stored.
-            passing = isinstance(error, IntegrityError) or error.args[0] in IN_THE_WAY
+            passing = isinstance(error, IntegrityError) or error.args[0] in LOCK_ERRORS
             if attempt == 4 or not passing:
                 raise
     raise AssertionError

@@ -80,7 +80,7 @@ class Word(models.Model):
 
 
 class BookWordQuerySet(models.QuerySet["BookWord"]):
-    RARE_ROWS = 1000
+    MAX_RARE_ROWS = 1000
     SAMPLE_BOOKS = 1000
 
     def index(self, books: Iterable["Book"]) -> None:
@@ -126,8 +126,8 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """
         if len(terms) == 1:
             return terms, False
-        counts = [self.filter(word__in=ids, **place)[: self.RARE_ROWS].count() for ids in terms]
-        many = min(counts) == self.RARE_ROWS
+        counts = [self.filter(word__in=ids, **place)[: self.MAX_RARE_ROWS].count() for ids in terms]
+        many = min(counts) == self.MAX_RARE_ROWS
         if many:
             newest = self.aggregate(Max("book"))["book__max"]
             words = {word for ids in terms for word in ids}
@@ -151,8 +151,8 @@ class BookWord(models.Model):
     a title of one word, rank 2 one of two, …, 9 a longer one, 10 the author.
     """
 
-    LONG_TITLE = 9
-    AUTHOR = 10
+    LONG_TITLE_RANK = 9
+    AUTHOR_RANK = 10
 
     pk = models.CompositePrimaryKey("word_id", "rank", "book_id")
     word = models.ForeignKey(Word, models.PROTECT, related_name="+", db_index=False)
@@ -171,9 +171,9 @@ class BookWord(models.Model):
     @classmethod
     def places(cls, book: "Book") -> set[tuple[str, int]]:
         title = words_of(book.title)
-        rank = min(len(title), cls.LONG_TITLE)
+        rank = min(len(title), cls.LONG_TITLE_RANK)
         return {(word, rank) for word in title} | {
-            (word, cls.AUTHOR) for word in words_of(book.author)
+            (word, cls.AUTHOR_RANK) for word in words_of(book.author)
         }
 
 

@@ -34,10 +34,10 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return self._ranked(terms) if ranked else self._with_all(terms)
 
     def with_title_words(self, text: str) -> Self:
-        return self._with_words(text, rank__lt=BookWord.AUTHOR)
+        return self._with_words(text, rank__lt=BookWord.AUTHOR_RANK)
 
     def with_author_words(self, text: str) -> Self:
-        return self._with_words(text, rank=BookWord.AUTHOR)
+        return self._with_words(text, rank=BookWord.AUTHOR_RANK)
 
     def _with_words(self, text: str, **place: int) -> Self:
         words = self._words(text)

@@ -135,7 +135,7 @@ def test_the_history_of_another_table_stays(staff, owed):
 
 @pytest.mark.django_db
 def test_many_are_erased_to_the_last(staff, owed, monkeypatch):
-    monkeypatch.setattr(erasing, "AT_ONCE", 2)
+    monkeypatch.setattr(erasing, "HISTORY_BATCH_SIZE", 2)
     for number in range(5):
         member = owed(f"ann{number}").member
         LogEntry.objects.create(

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
-from project.base.database import IN_THE_WAY
+from project.base.database import LOCK_ERRORS
 
 
 class CappedPaginator(Paginator):
@@ -47,7 +47,7 @@ def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> H
     except (IntegrityError, TransactionManagementError):
         return view(*args, **kwargs)
     except OperationalError as error:
-        if IN_THE_WAY.isdisjoint(error.args[:1]):
+        if LOCK_ERRORS.isdisjoint(error.args[:1]):
             raise
         return view(*args, **kwargs)
 

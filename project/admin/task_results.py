@@ -29,7 +29,7 @@ STATES = {
     "PENDING": (gettext_lazy("waiting"), "secondary"),
 }
 Result = Any  # a TaskResult, of whose columns mypy knows nothing
-ENDED = ("SUCCESS", "FAILURE")
+ENDED_STATES = ("SUCCESS", "FAILURE")
 
 
 class TaskStateFilter(ChoiceFilter):
@@ -124,11 +124,11 @@ class TaskResultAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("finished"))
     def finished(self, result: Result) -> str:
         # django-celery-results sets date_done when a task starts, too.
-        return moment(result.date_done if result.status in ENDED else None)
+        return moment(result.date_done if result.status in ENDED_STATES else None)
 
     @admin.display(description=gettext_lazy("duration"))
     def duration(self, result: Result) -> str:
-        if not (result.date_started and result.status in ENDED):
+        if not (result.date_started and result.status in ENDED_STATES):
             return "–"
         seconds = (result.date_done - result.date_started).total_seconds()
         return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
-from project.base.database import gave_way
+from project.base.database import is_lock_error
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +69,9 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     elif isinstance(error, RequestDataTooBig):
         error = TooLargeError()
     elif _of_the_database(error):
-        if not gave_way(error):
+        if not is_lock_error(error):
             logger.error("The database is not available: %r", error)
-        error = BusyError() if gave_way(error) else UnavailableError()
+        error = BusyError() if is_lock_error(error) else UnavailableError()
     response = exception_handler(error, context)
     if response is None:
         return None

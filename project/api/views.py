@@ -22,8 +22,8 @@ from .conditional import check_preconditions, is_known
 from .errors import ConflictError
 from .throttling import rate_limit_headers
 
-WRITING = ("update", "partial_update", "destroy")
-TAGGED = (200, 201, 304, 412)
+WRITE_ACTIONS = ("update", "partial_update", "destroy")
+ETAG_STATUSES = (200, 201, 304, 412)
 
 
 class StrictMixin:
@@ -83,11 +83,11 @@ class RecordMixin(StrictMixin):
 
     def get_queryset(self) -> QuerySet:
         records = super().get_queryset()  # type: ignore[misc]
-        return records.select_for_update(of=("self",)) if self.action in WRITING else records  # type: ignore[attr-defined]
+        return records.select_for_update(of=("self",)) if self.action in WRITE_ACTIONS else records  # type: ignore[attr-defined]
 
     def get_object(self) -> VersionedModel:
         self.record = record = super().get_object()  # type: ignore[misc]
-        if self.action in WRITING:  # type: ignore[attr-defined]
+        if self.action in WRITE_ACTIONS:  # type: ignore[attr-defined]
             check_preconditions(self.request, self.etag(record))  # type: ignore[attr-defined]
         return record
 
@@ -114,7 +114,7 @@ class RecordMixin(StrictMixin):
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(*args, **kwargs)
-        if self.record and response.status_code in TAGGED:
+        if self.record and response.status_code in ETAG_STATUSES:
             response["ETag"] = self.etag(self.record)
         return response
 

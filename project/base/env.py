@@ -1,4 +1,4 @@
-"""The environment, read strictly: a wrong value ends the start with one line that names it."""
+"""The environment, read strictly: a wrong value stops the start with one line that names it."""
 
 import os
 import re
@@ -17,14 +17,17 @@ FALSE = {"0", "false", "no", "off"}
 
 
 class SettingError(SystemExit):
-    """Ends the process: the message is all that the operator sees, without a traceback."""
+    """Ends the process with one line for the operator and no traceback."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"Library desk cannot start: {name} {problem}")
 
 
 def text(name: str, default: str | None = None) -> str:
-    """NAME, or the content of the file that NAME_FILE names (docker secrets); empty is unset."""
+    """The variable, or the content of the file that <name>_FILE names (Docker secrets).
+
+    Empty counts as unset.
+    """
     if path := os.environ.get(f"{name}_FILE"):
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
@@ -61,7 +64,7 @@ def is_count(value: str) -> bool:
 
 
 def words(name: str, default: str, allowed: str, hint: str) -> list[str]:
-    """A comma-separated list of what the regular expression ALLOWED fits."""
+    """A comma-separated list; `allowed` is the regular expression of an item."""
     given = [word.strip() for word in text(name, default).split(",") if word.strip()]
     for word in given:
         if not re.fullmatch(allowed, word):
@@ -98,13 +101,14 @@ def rate(name: str, default: str) -> str | None:
 
 
 def interval(name: str) -> float:
-    """Seconds from one to the next at a rate such as 10/s; 0 where none is set."""
+    """Seconds between two events at a rate such as 10/s; 0 where none is set."""
     if not text(name, ""):
         return 0
     count, _, period = str(rate(name, "")).partition("/")
-    return {"s": 1, "m": 60, "h": 3600, "d": 86400}[period] / int(count)
+    return SECONDS_PER_PERIOD[period] / int(count)
 
 
+SECONDS_PER_PERIOD = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PERIODS = {"s": "s", "sec": "s", "min": "m", "m": "m", "h": "h", "hour": "h", "d": "d", "day": "d"}
 
 
@@ -124,7 +128,7 @@ def mail(name: str, default: str) -> dict[str, Any]:
     if config["EMAIL_BACKEND"].endswith("smtp.EmailBackend") and not config["EMAIL_HOST"]:
         raise SettingError(name, "lacks the host: smtp://user:password@host:25.")
     if config.pop("OPTIONS", None):
-        raise SettingError(name, "has an option after the question mark that is not known.")
+        raise SettingError(name, "has an unknown option after the question mark.")
     return config
 
 
@@ -139,7 +143,7 @@ def sender(name: str, default: str) -> str:
 
 
 def redis(name: str) -> str:
-    """A Redis address, or "" where none is set."""
+    """A Redis URL, or "" where none is set."""
     if not text(name, ""):
         return ""
     host, path = _url(name, "", ("redis", "rediss"), lambda url: _host_and_path(urlsplit(url)))
@@ -149,7 +153,7 @@ def redis(name: str) -> str:
 
 
 def _host_and_path(url: SplitResult) -> tuple[str | None, str]:
-    _ = url.port  # raises ValueError where it is no number
+    url.port  # noqa: B018  # raises ValueError where it is no number
     return url.hostname, url.path
 
 
@@ -166,7 +170,7 @@ def _url(name: str, default: str, schemes: tuple[str, ...], parse: Callable[[str
 
 
 def mysql_options(database: dict[str, Any]) -> dict[str, Any]:
-    """Options of the driver: those of DATABASE_URL's query, DATABASE_CA, and one fixed session."""
+    """The driver's options: the query of DATABASE_URL, DATABASE_CA, and a fixed session."""
     options = dict(database.get("OPTIONS", {}))
     if authority := text("DATABASE_CA", ""):
         if not os.access(authority, os.R_OK):
@@ -175,8 +179,8 @@ def mysql_options(database: dict[str, Any]) -> dict[str, Any]:
             "ssl": {"ca": authority},
             "ssl_mode": options.get("ssl_mode", "VERIFY_IDENTITY"),
         }
-    # Whatever the server's defaults: strict, CURRENT_TIMESTAMP in UTC as Django writes it, and
-    # whoever waits for another's lock is told so before database.bound_waits() cuts it off.
+    # Whatever the server's defaults: strict, CURRENT_TIMESTAMP in UTC as Django writes it, and a
+    # lock wait that ends before database.bound_waits() drops the connection.
     session = (
         "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'),"
         " innodb_lock_wait_timeout = 10"

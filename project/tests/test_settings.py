@@ -170,7 +170,9 @@ def test_sqlites_readers_wait_for_no_writer_and_writers_queue(tmp_path):
     }
 
 
-@pytest.mark.parametrize(("value", "longest"), [("PURGE_SECONDS", 60), ("BATCH_SIZE", 2000)])
+@pytest.mark.parametrize(
+    ("value", "longest"), [("MAX_PURGE_SECONDS", 60), ("PURGE_BATCH_SIZE", 2000)]
+)
 def test_a_purge_is_short(value, longest):
     """A worker has other things to do, and others want the table."""
     assert getattr(tasks, value) <= longest

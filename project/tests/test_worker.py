@@ -27,7 +27,7 @@ class Rounds(threading.Event):
         self.left = list(rounds)
 
     def wait(self, timeout=None) -> bool:
-        assert timeout == worker.WATCH_INTERVAL
+        assert timeout == worker.WATCH_INTERVAL_SECONDS
         if not self.left:
             return True
         self.left.pop(0)()
@@ -246,7 +246,7 @@ import django
 django.setup()
 from project import worker
 from project.celery import app
-worker.INTERVAL, worker.WATCH_INTERVAL = 0.5, 0.2
+worker.HEARTBEAT_INTERVAL_SECONDS, worker.WATCH_INTERVAL_SECONDS = 0.5, 0.2
 from django.conf import settings
 settings.WORKER_DEAF_AFTER = 2
 app.worker_main(["worker", "--loglevel=info", "--without-gossip", "--without-mingle"])

@@ -92,15 +92,15 @@ def test_mysql_sessions_are_strict_and_in_utc():
 
 def test_whoever_waits_for_a_lock_is_told_before_the_connection_is_cut():
     told = re.search(r"innodb_lock_wait_timeout = (\d+)", env.mysql_options({})["init_command"])
-    assert told and int(told[1]) < database.SILENCE
-    assert database.WEB_LOCK_WAIT < database.WEB_SILENCE
+    assert told and int(told[1]) < database.READ_TIMEOUT_SECONDS
+    assert database.WEB_LOCK_WAIT_SECONDS < database.WEB_READ_TIMEOUT_SECONDS
 
 
 @pytest.fixture
 def another_connection(monkeypatch):
     """To the same MySQL, by the settings of one who serves."""
-    monkeypatch.setattr(database, "SILENCE", 2)
-    monkeypatch.setattr(database, "WEB_SILENCE", 1)
+    monkeypatch.setattr(database, "READ_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(database, "WEB_READ_TIMEOUT_SECONDS", 1)
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", env.mysql_options({}))
     opened = []
 
@@ -123,7 +123,7 @@ def test_a_server_that_says_nothing_fails_the_statement_of_who_serves(
     start = time.monotonic()
     with another_connection(web).cursor() as cursor, pytest.raises(OperationalError) as failed:
         cursor.execute("SELECT SLEEP(8)")
-    assert failed.value.args[0] in database.LOST
+    assert failed.value.args[0] in database.CONNECTION_ERRORS
     assert bound <= time.monotonic() - start < bound + 4
 
 

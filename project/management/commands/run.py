@@ -22,7 +22,7 @@ PROCESSES = {
     ],
     "beat": ["-m", "celery", "--app", "project", "--quiet", "beat", "--loglevel", "warning"],
 }
-PATIENCE = 15  # seconds that a process has to end by itself
+STOP_TIMEOUT_SECONDS = 15  # seconds that a process has to end by itself
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
 
@@ -139,7 +139,7 @@ class Command(BaseCommand):
         for process in self.running.values():
             if process.poll() is None:
                 process.terminate()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         for process in self.running.values():
             try:
                 process.wait(max(deadline - time.monotonic(), 0.1))
