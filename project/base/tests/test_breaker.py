@@ -19,7 +19,7 @@ def test_after_a_failure_calls_fail_at_once_and_then_are_tried_again(monkeypatch
         pass
 
 
-def test_failing_at_once_does_not_prolong_the_rest():
+def test_failing_at_once_does_not_prolong_the_open_state():
     breaker = Breaker(reset_seconds=60)
     with pytest.raises(OSError), breaker:
         raise OSError

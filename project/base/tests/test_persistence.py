@@ -1,4 +1,4 @@
-"""A statement that must not be lost outlasts a restart of MySQL."""
+"""A statement that must not be lost survives a restart of MySQL."""
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
@@ -38,7 +38,7 @@ def connection(monkeypatch) -> Connection:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch) -> list[float]:
-    """The waits, which pass at once."""
+    """The waits, which take no time here."""
     waits: list[float] = []
     monkeypatch.setattr(database.time, "monotonic", lambda: sum(waits))
     monkeypatch.setattr(database.time, "sleep", waits.append)
