@@ -89,7 +89,7 @@ def _strange(character: str) -> str:
     else:
         shown = f"U+{ord(character):04X}"
     if character.isdigit():
-        return _("Write an ISBN with the digits 0 to 9; %(character)s is another sign.") % {
+        return _("Write an ISBN with the digits 0 to 9; found %(character)s.") % {
             "character": shown
         }
     return _("An ISBN has only digits, and X as the last of ten; found %(character)s.") % {

@@ -27,7 +27,7 @@ def latest_year() -> int:
 def not_after_next_year(year: int) -> None:
     if year > (latest := latest_year()):
         raise ValidationError(
-            _("A publication year is at most %(latest)d."),
+            _("The publication year cannot be later than %(latest)d."),
             code="max_value",
             params={"latest": latest},
         )

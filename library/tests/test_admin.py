@@ -216,7 +216,7 @@ def test_a_list_never_counts_past_its_bound(desk, monkeypatch):
         book(number, title=f"Dune {number}")
     response = desk.get(LIST)
     assert response.context["cl"].result_count == 2
-    assert "The first 2 of more books" in response.content.decode()
+    assert "Only the first 2 books are listed" in response.content.decode()
 
 
 def test_an_action_on_everything_is_refused_past_the_bound(desk, monkeypatch):

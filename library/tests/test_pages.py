@@ -85,14 +85,14 @@ def test_a_cursor_whose_keys_fit_no_more_is_out_of_date(api, key):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("?cursor=abc", "This is no cursor of ours: take it from “next” or “previous”."),
-        ("?cursor={cursor}x", "This is no cursor of ours: take it from “next” or “previous”."),
+        ("?cursor=abc", "Invalid cursor: use the one from “next” or “previous”."),
+        ("?cursor={cursor}x", "Invalid cursor: use the one from “next” or “previous”."),
         (
             "?ordering=-title&cursor={cursor}",
             "This cursor belongs to another ordering or other filters.",
         ),
-        ("?page_size=201", "Write a number from 1 to 200."),
-        ("?count=yes", "Write true or false."),
+        ("?page_size=201", "Use a number from 1 to 200."),
+        ("?count=yes", "Use true or false."),
     ],
 )
 def test_what_is_wrong_with_a_page_is_said(api, address, message):

@@ -31,7 +31,7 @@ class ConflictError(exceptions.APIException):
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "unique"
-    default_detail = gettext_lazy("Such a record exists already.")
+    default_detail = gettext_lazy("A record with this value already exists.")
 
     def __init__(self, errors: dict[str, Any] | None = None, existing: str | None = None) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
         detail = str(error.detail)
     elif isinstance(error, exceptions.ValidationError):
         errors = list(flatten(error.get_full_details()))
-        detail = _("The request was not accepted; “errors” says why.")
+        detail = _("The request is invalid; “errors” says why.")
     else:
         detail = str(error.detail)
         errors = [{"field": None, "code": error.get_codes(), "message": detail}]

@@ -49,7 +49,7 @@ class TimeField(fields.IsoDateTimeField):
             raise forms.ValidationError(self.error_messages["invalid"], "invalid")
         time = super().clean(value)
         if time and not 1000 <= time.year < 9999:
-            raise forms.ValidationError(_("Write a year from 1000 to 9998."), "invalid")
+            raise forms.ValidationError(_("Use a year from 1000 to 9998."), "invalid")
         return time
 
 

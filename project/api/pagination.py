@@ -62,14 +62,14 @@ class KeysetPagination(BasePagination):
             return self.page_size
         is_number = given.isascii() and given.isdigit() and len(given) < 10
         if not (is_number and 1 <= int(given) <= self.max_page_size):
-            message = _("Write a number from 1 to %(most)d.") % {"most": self.max_page_size}
+            message = _("Use a number from 1 to %(most)d.") % {"most": self.max_page_size}
             raise ValidationError({"page_size": [message]})
         return int(given)
 
     def _wants_count(self) -> bool:
         given = self.request.query_params.get("count", "false")
         if given not in ("true", "false"):
-            raise ValidationError({"count": [_("Write true or false.")]})
+            raise ValidationError({"count": [_("Use true or false.")]})
         return given == "true"
 
     def _position(self) -> tuple[list[Any] | None, bool]:
@@ -79,7 +79,7 @@ class KeysetPagination(BasePagination):
         try:
             keys, backwards, query = signing.loads(given, salt=SALT, serializer=CursorSerializer)
         except (signing.BadSignature, ValueError, TypeError, zlib.error):
-            message = _("This is no cursor of ours: take it from “next” or “previous”.")
+            message = _("Invalid cursor: use the one from “next” or “previous”.")
             raise ValidationError({"cursor": [message]}) from None
         if query != self._query():
             message = _("This cursor belongs to another ordering or other filters.")

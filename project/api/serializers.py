@@ -48,7 +48,7 @@ class StrictSerializer(serializers.Serializer):
 
     def _unknown_fields(self, data: dict[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
         known = ", ".join(name for name, field in self.fields.items() if not field.read_only)
-        message = _("Unknown field. Known are: %(names)s.") % {"names": known}
+        message = _("Unknown field. Known fields: %(names)s.") % {"names": known}
         error = serializers.ErrorDetail(message, "unknown")
         return {name: [error] for name in data if name not in self.fields}
 

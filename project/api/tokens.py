@@ -84,6 +84,6 @@ class TokenView(StrictMixin, APIView):
     )
     def delete(self, request: Request) -> Response:
         if not isinstance(request.auth, AuthToken):
-            raise ValidationError(_("This request carries no token, but a session."))
+            raise ValidationError(_("This request is authenticated by a session, not by a token."))
         request.auth.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -50,7 +50,7 @@ class StrictMixin:
                 message = _("Null characters are not allowed.")
                 errors[name] = [ErrorDetail(message, "null_characters_not_allowed")]
             elif "\ufffd" in values[0]:  # what Django reads for bytes that are not UTF-8
-                errors[name] = [ErrorDetail(_("Write this parameter in UTF-8."), "encoding")]
+                errors[name] = [ErrorDetail(_("Encode this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
 
@@ -157,5 +157,5 @@ class RecordMixin(StrictMixin):
 
 def _unknown_parameter(name: str, known: set[str]) -> str:
     if close := difflib.get_close_matches(name[:50], known, n=1):
-        return _("Unknown parameter. Do you mean %(name)s?") % {"name": close[0]}
+        return _("Unknown parameter. Did you mean %(name)s?") % {"name": close[0]}
     return _("Unknown parameter.")

@@ -200,7 +200,7 @@ def test_a_chosen_filter_applies_at_once_beside_the_search(page, book):
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     with page.expect_navigation():
         page.get_by_label("Published").select_option("2020 –")
-    expect(page.get_by_text("Nothing fits.")).to_be_visible()
+    expect(page.get_by_text("Nothing matches.")).to_be_visible()
 
 
 def test_an_empty_search_leaves_no_trace_in_the_address(page, book):

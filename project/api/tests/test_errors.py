@@ -146,9 +146,9 @@ def test_hostile_parameters(web, query):
 def test_an_unknown_parameter_names_the_closest(web):
     [error] = problem(web.get(f"{BOOKS}?titel=x"), 400)["errors"]
     assert error["field"] == "titel"
-    assert error["message"] == "Unknown parameter. Do you mean title?"
+    assert error["message"] == "Unknown parameter. Did you mean title?"
     [error] = problem(web.get(f"{BOOKS}?publication_yeer=1"), 400)["errors"]
-    assert error["message"] == "Unknown parameter. Do you mean publication_year?"
+    assert error["message"] == "Unknown parameter. Did you mean publication_year?"
     [error] = problem(web.get(f"{BOOKS}?zzz=x"), 400)["errors"]
     assert error["message"] == "Unknown parameter."
 
