@@ -133,7 +133,7 @@ def test_pages_are_described_in_the_schema():
             "in": "query",
             "required": False,
             "name": "count",
-            "description": "`true` adds `count`, the number of all results. "
+            "description": "`true` adds `count`, the total number of results. "
             "Counting a large catalogue takes longer than reading a page of it.",
             "schema": {"type": "boolean", "default": False},
         },

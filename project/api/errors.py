@@ -27,7 +27,7 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class ConflictError(exceptions.APIException):
-    """A record with this value exists; EXISTING is its address where the caller may see it."""
+    """A record with this value exists; `existing` is its URL if the caller may see it."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "unique"
@@ -40,7 +40,7 @@ class ConflictError(exceptions.APIException):
 
 
 class BusyError(exceptions.APIException):
-    """The database gave way to another change of the same rows."""
+    """Another change locked the same rows first."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "busy"
@@ -68,7 +68,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.ValidationError(as_serializer_error(error))
     elif isinstance(error, RequestDataTooBig):
         error = TooLargeError()
-    elif _of_the_database(error):
+    elif is_database_error(error):
         if not is_lock_error(error):
             logger.error("The database is not available: %r", error)
         error = BusyError() if is_lock_error(error) else UnavailableError()
@@ -81,7 +81,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.PermissionDenied()
     response.data = problem(response.status_code, cast(exceptions.APIException, error))
     response.content_type = CONTENT_TYPE
-    # Whatever the view answers with itself: a page, or the schema in YAML.
+    # Even where the view itself renders a page, or the schema in YAML.
     context["request"].accepted_renderer = JSONRenderer()
     context["request"].accepted_media_type = CONTENT_TYPE
     return response
@@ -110,7 +110,7 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
 
 def flatten(details: Any, path: str = "") -> Any:
     """DRF's nested error details as {field, code, message}, fields joined by dots."""
-    # A field of the caller's may be called "message" too, but what is wrong with it is a list.
+    # A serializer field may be called "message" too, but its errors are a list.
     if isinstance(details, dict) and isinstance(details.get("message"), str):
         yield {
             "field": path or None,
@@ -127,19 +127,19 @@ def flatten(details: Any, path: str = "") -> Any:
 
 
 def printable(text: str) -> str:
-    """TEXT with lone surrogates escaped: a body may name them, but UTF-8 cannot."""
+    """Escape lone surrogates: JSON can spell them, UTF-8 cannot encode them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _of_the_database(error: BaseException | None) -> bool:
-    # Django itself may swallow the first error of a transaction (Q.check), and then refuses to
-    # go on with it.
+def is_database_error(error: BaseException | None) -> bool:
+    # Django itself may swallow the first error of a transaction (Q.check) and then refuses the
+    # next statement.
     if isinstance(error, TransactionManagementError):
         error = error.__cause__
     return isinstance(error, OperationalError | InterfaceError)
 
 
-# Django's own error pages, for what happens before or outside a view of the API.
+# Replacing Django's error pages, for errors before or outside a view of the API.
 
 
 def _page(request: HttpRequest, error: type[exceptions.APIException], page: Any) -> HttpResponse:
@@ -176,8 +176,8 @@ def too_large(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    # Django calls this while it handles the exception.
-    if _of_the_database(sys.exc_info()[1]):
+    # Django calls this while handling the exception.
+    if is_database_error(sys.exc_info()[1]):
         response = _page(request, UnavailableError, lambda: unavailable(request))
         response["Retry-After"] = str(UnavailableError.wait)
         return response

@@ -27,9 +27,9 @@ ETAG_STATUSES = (200, 201, 304, 412)
 
 
 class StrictMixin:
-    """What is the same for every view: parameters, time zone, and what is left of the limit."""
+    """Common to every view: strict parameters, UTC, and rate limit headers."""
 
-    flags: set[str] = set()  # parameters without a value
+    flags: set[str] = set()  # parameters that need no value
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with timezone.override(UTC):  # programs read and write UTC; TIME_ZONE is for the pages
@@ -49,7 +49,7 @@ class StrictMixin:
             elif "\0" in values[0]:
                 message = _("Null characters are not allowed.")
                 errors[name] = [ErrorDetail(message, "null_characters_not_allowed")]
-            elif "\ufffd" in values[0]:  # what Django reads for bytes that are not UTF-8
+            elif "\ufffd" in values[0]:  # Django's replacement for bytes that are not UTF-8
                 errors[name] = [ErrorDetail(_("Encode this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
@@ -70,10 +70,10 @@ class StrictMixin:
 
 
 class RecordMixin(StrictMixin):
-    """Records with a version: read and written under conditions, and no edit is lost.
+    """Records with a version: conditional requests, and no edit is lost.
 
-    A record is locked before it is changed or deleted, so that requests for one record follow
-    one another. A value that is taken is a 409, however close the race.
+    A record is locked before it is changed or deleted, so requests for one record run one after
+    another. A value that is taken is a 409, however close the race.
     """
 
     record: VersionedModel | None = None
