@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from django.conf import settings as desk
+from django.conf import settings as project_settings
 
 ADDRESSES = {"SECRET_KEY": "x", "DATABASE_URL": "x", "REDIS_URL": "x"}
 PROGRAM = """#!/bin/sh
@@ -26,7 +26,7 @@ def start(tmp_path):
 
     def run(*arguments: str, **environment: str) -> tuple[subprocess.CompletedProcess, list[str]]:
         environment |= {"DATA_DIR": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-        command = [str(Path(desk.BASE_DIR) / "entrypoint.sh"), *arguments]
+        command = [str(Path(project_settings.BASE_DIR) / "entrypoint.sh"), *arguments]
         process = subprocess.run(command, env=environment, capture_output=True, text=True)
         ran = tmp_path / "ran"
         return process, ran.read_text().splitlines() if ran.exists() else []

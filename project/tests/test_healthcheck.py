@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from django.conf import settings as desk
+from django.conf import settings as project_settings
 
 from project import gunicorn
 
@@ -50,7 +50,7 @@ def test_a_wrong_setting_does_not_crash_it(healthcheck, monkeypatch):
     ("role", "said"),
     [
         ("worker", "no heartbeat has come through the queue yet"),
-        ("beat", "its clock has not moved yet"),
+        ("beat", "it has not ticked yet"),
     ],
 )
 def test_until_the_first_heartbeat_it_is_unhealthy(healthcheck, role, said, capsys):
@@ -171,7 +171,9 @@ def test_what_an_earlier_process_left_says_nothing_of_the_next(tmp_path):
     python.chmod(0o700)
     environment = {"SECRET_KEY": "x", "DATABASE_URL": "x", "REDIS_URL": "x"}
     environment |= {"DATA_DIR": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-    run = subprocess.run([Path(desk.BASE_DIR) / "entrypoint.sh", "worker"], env=environment)
+    run = subprocess.run(
+        [Path(project_settings.BASE_DIR) / "entrypoint.sh", "worker"], env=environment
+    )
     assert run.returncode == 7
     assert (tmp_path / "role").read_text() == "worker\n"
     assert not (tmp_path / "heartbeat").exists()
@@ -199,7 +201,7 @@ def start_with(**environment):
     return subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | environment,
-        cwd=desk.BASE_DIR,
+        cwd=project_settings.BASE_DIR,
         capture_output=True,
         text=True,
     )

@@ -19,8 +19,8 @@ from project.management.commands import run as command
 pytestmark = pytest.mark.worker
 
 
-class Desk:
-    """A run on a folder of its own."""
+class EmbeddedRun:
+    """`make run` on a folder of its own."""
 
     def __init__(self, folder) -> None:
         self.folder = folder
@@ -48,7 +48,7 @@ class Desk:
             return answer.status == 200
 
     def children(self) -> dict[str, int]:
-        """The roles' processes, by the parent that the system tells of."""
+        """Process ids by role."""
         found = subprocess.run(
             ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
             capture_output=True,
@@ -72,47 +72,47 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path)
+def running(tmp_path):
+    running = EmbeddedRun(tmp_path)
     try:
-        assert wait_for(desk.answers)
-        yield desk
+        assert wait_for(running.answers)
+        yield running
     finally:
-        desk.process.kill()
-        desk.process.stdout.close()
-        desk.process.wait()
+        running.process.kill()
+        running.process.stdout.close()
+        running.process.wait()
 
 
-def test_the_next_start_names_who_runs_and_the_end_leaves_no_process_behind(desk):
-    told = desk.second_start()
-    assert f"already runs on {desk.folder} (process {desk.process.pid})" in told
-    assert told.rstrip().endswith(f"kill {desk.process.pid}")
-    assert desk.answers(), "the first one goes on"
+def test_the_next_start_names_the_running_one_whose_end_leaves_no_process(running):
+    told = running.second_start()
+    assert f"already runs on {running.folder} (process {running.process.pid})" in told
+    assert told.rstrip().endswith(f"kill {running.process.pid}")
+    assert running.answers(), "the first one goes on"
 
-    desk.process.stdout.close()  # nobody reads what it prints
-    desk.process.send_signal(signal.SIGINT)
-    desk.process.wait(60)
-    assert desk.is_unlocked()
+    running.process.stdout.close()  # nobody reads what it prints
+    running.process.send_signal(signal.SIGINT)
+    running.process.wait(60)
+    assert running.is_unlocked()
 
 
-def test_after_a_kill_the_next_start_names_the_orphans_until_they_end(desk):
-    children = desk.children()
+def test_after_a_kill_the_next_start_names_the_orphans_until_they_end(running):
+    children = running.children()
     assert set(children) == {"web", "worker", "beat"}
     os.kill(children["web"], signal.SIGSTOP)  # it cannot end now; the others do
     try:
-        desk.process.kill()
-        desk.process.wait()
+        running.process.kill()
+        running.process.wait()
         if not command.prctl:
             os.kill(children["beat"], signal.SIGTERM)
         assert wait_for(lambda: not command.is_alive(str(children["beat"])))
         with suppress(ProcessLookupError):
             os.killpg(children["worker"], signal.SIGKILL)  # Celery takes its time to end
-        told = desk.second_start()
-        assert f"already runs on {desk.folder} (process {children['web']})" in told
+        told = running.second_start()
+        assert f"already runs on {running.folder} (process {children['web']})" in told
         assert told.rstrip().endswith(f"kill {children['web']}")
     finally:
         os.kill(children["web"], signal.SIGCONT)
-    assert wait_for(desk.is_unlocked)
+    assert wait_for(running.is_unlocked)
 
 
 @pytest.fixture
