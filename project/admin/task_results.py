@@ -35,7 +35,7 @@ ENDED_STATES = ("SUCCESS", "FAILURE")
 class TaskStateFilter(ChoiceFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
-    choices_of = {state: text for state, (text, _) in STATES.items()}
+    choices_of = {state: text for state, (text, colour) in STATES.items()}
 
     def chosen(self, results: QuerySet[TaskResult], value: str) -> QuerySet[TaskResult]:
         return results.filter(status=value)
@@ -54,9 +54,9 @@ setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {res
 
 
 class TaskResultAdmin(ReadOnlyAdmin):
-    """Instead of the package's page, which counts, searches and lists without bounds.
+    """Replaces the package's page, which counts, searches and lists without bounds.
 
-    The app whose tasks there are extends and registers it.
+    The app that defines the tasks extends and registers it.
     """
 
     list_display = ["state", "task", "outcome", "created", "duration"]
@@ -92,7 +92,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
-        """The sentence that the task returned, or that its error says."""
+        """The sentence that the task returned, or its error message."""
         try:
             outcome = json.loads(result.result or "null")
         except ValueError:
@@ -103,7 +103,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
             return words or outcome.get("exc_type", "–")
         return outcome if isinstance(outcome, str) else "–"
 
-    # The package's own columns carry its help texts, made for programmers.
+    # The package's own columns carry help texts for programmers.
 
     @admin.display(description=gettext_lazy("created"), ordering="date_created")
     def created(self, result: Result) -> str:
@@ -123,7 +123,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("finished"))
     def finished(self, result: Result) -> str:
-        # django-celery-results sets date_done when a task starts, too.
+        # django-celery-results also sets date_done when a task starts.
         return moment(result.date_done if result.status in ENDED_STATES else None)
 
     @admin.display(description=gettext_lazy("duration"))

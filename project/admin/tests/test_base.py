@@ -241,12 +241,12 @@ def test_cards_show_and_offer_what_the_account_may(client, names, shown):
     html = page.content.decode().partition('class="row row-cols')[2]
     for name in ("library_book_add", "members_member_add"):
         assert (f'href="{reverse(f"admin:{name}")}"' in html) is (name in shown)
-    assert ("Your account may not see anything yet" in html) is (not shown)
+    assert ("Your account cannot see anything yet" in html) is (not shown)
 
 
 def test_operators_who_see_no_card_are_not_called_blind(client):
     account(client, "view_welcomeemail")
-    assert "Your account may not see anything yet" not in client.get(INDEX).content.decode()
+    assert "Your account cannot see anything yet" not in client.get(INDEX).content.decode()
 
 
 def test_cards_count_all_and_those_of_the_last_seven_days_with_a_bound(staffed, monkeypatch):
