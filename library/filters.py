@@ -15,7 +15,7 @@ from project.api.filters import TimeFilter
 from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
 
-MIN_YEAR, MAX_YEAR = 1, 9999  # as the column's constraint
+MIN_YEAR, MAX_YEAR = 1, 9999  # the column's constraint
 
 
 class IsbnFilter(filters.CharFilter):
@@ -26,7 +26,7 @@ class YearField(forms.IntegerField):
     default_validators = [MinValueValidator(MIN_YEAR), MaxValueValidator(MAX_YEAR)]
 
     def to_python(self, value: str | None) -> int | None:
-        # int() would take " 2000 ", "2_000" and digits of other scripts too.
+        # int() also accepts " 2000 ", "2_000" and digits of other scripts.
         if value and not re.fullmatch("[0-9]{1,9}", value):
             raise ValidationError(self.error_messages["invalid"], "invalid")
         return super().to_python(value)
@@ -44,7 +44,7 @@ class YearFilter(filters.NumberFilter):
 class BookFilterSet(filters.FilterSet):
     search = filters.CharFilter(
         method="by_search",
-        label="An ISBN in any spelling, or words of title and author (the last may be a beginning). "
+        label="An ISBN in any spelling, or words of title and author (the last may be incomplete). "
         "Best matches come first unless `ordering` is given.",
     )
     title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
@@ -82,7 +82,7 @@ class BookFilterSet(filters.FilterSet):
 
 @contextmanager
 def naming(parameter: str) -> Iterator[None]:
-    """Errors of a query set are about this parameter."""
+    """Attribute a query set's errors to this parameter."""
     try:
         yield
     except ValidationError as error:

@@ -142,9 +142,9 @@ def test_pages_are_described_in_the_schema():
     assert page["required"] == ["next", "previous", "results"]
     link = {"type": ["string", "null"], "format": "uri"}
     assert page["properties"] == {
-        "count": {"type": "integer", "minimum": 0, "description": "With `count=true` only."},
-        "next": {**link, "description": "The following page; null on the last."},
-        "previous": {**link, "description": "The page before; null on the first."},
+        "count": {"type": "integer", "minimum": 0, "description": "Only with `count=true`."},
+        "next": {**link, "description": "The next page; null on the last."},
+        "previous": {**link, "description": "The previous page; null on the first."},
         "results": {"type": "array", "items": {"$ref": "#/components/schemas/Book"}},
     }
     assert page["type"] == "object"

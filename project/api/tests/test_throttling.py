@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def redis_cache(settings):
-    """The configured one, with patience for a busy machine."""
+    """The configured one, with long limits for a busy machine."""
     settings.CACHES = {"default": configured.CACHES["default"] | {"OPTIONS": {}}}
 
 
