@@ -16,7 +16,7 @@ NAMES = [f"mem{number}" for number in range(MIN_ACCEPTED)]
 
 
 class Drill:
-    """One in which all went well, to be spoilt."""
+    """A drill in which all went well, for tests to spoil."""
 
     def __init__(self) -> None:
         self.outcome = Outcome("a fault", accepted=list(NAMES))

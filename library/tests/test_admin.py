@@ -118,7 +118,7 @@ def test_best_matches_come_first_unless_a_column_is_clicked(staff_client):
     assert [row.title for row in by_title] == ["A Guide to Everything about Dune", "Dune"]
 
 
-def test_no_column_is_marked_as_sorted_where_the_best_matches_come_first(staff_client):
+def test_no_column_is_marked_as_sorted_while_the_best_matches_come_first(staff_client):
     def sorted_columns(**chosen):
         return staff_client.get(LIST, chosen).context["cl"].get_ordering_field_columns()
 
@@ -174,7 +174,7 @@ def test_a_choice_of_years_holds_its_first_and_its_last(staff_client, choice, fi
     assert {row.publication_year for row in rows} == {year for year in years if years[year]}
 
 
-def test_the_choice_of_the_last_days_is_about_when_books_were_added(staff_client):
+def test_the_last_days_filter_is_about_when_books_were_added(staff_client):
     old, new = book(), book(1)
     past = timezone.now() - timedelta(days=9)
     Book.objects.filter(pk=old.pk).update(created_at=past)

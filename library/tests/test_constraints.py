@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def write(column: str, value: object) -> None:
-    """Past every check of Python's."""
+    """Bypasses every check in Python."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"UPDATE library_book SET {column} = %s", [value])
 

@@ -41,7 +41,7 @@ def test_what_is_wrong_is_said(text, says):
 
 
 @pytest.mark.parametrize("number", ["979-10-90636-07-1", "978-3-16-148410-0"])
-def test_the_last_ten_of_13_digits_are_told_how_to_write_them(number):
+def test_for_the_last_ten_of_13_digits_the_whole_number_is_suggested(number):
     ten = normalise(number)[3:]
     assert not stdnum_isbn.is_valid(ten)
     with pytest.raises(ValidationError) as error:

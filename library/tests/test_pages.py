@@ -1,4 +1,4 @@
-"""Pages of the catalogue, beyond one ordering: what a link carries, and what its query asks."""
+"""Pages of the catalogue with several orderings: what a link carries, and its query."""
 
 from itertools import product
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def walk(api, address: str, link: str) -> tuple[list[int], str]:
-    """The ids of all pages from ADDRESS on, and the address of the last one."""
+    """The ids on all pages from this address on, and the address of the last page."""
     found = []
     while True:
         page = api.get(address).json()

@@ -1,4 +1,4 @@
-"""register_member(): the row is the promise, the message only asks to look at it."""
+"""register_member(): the row is the promise, the message only a reminder."""
 
 import pytest
 from django.core.management import call_command

@@ -143,7 +143,7 @@ def test_a_web_whose_gunicorn_is_not_ready_is_unhealthy(healthcheck, capsys):
         (["[::1]"], "[::1]"),
     ],
 )
-def test_the_web_says_by_which_name_it_is_to_be_asked(settings, tmp_path, allowed, asked):
+def test_the_web_writes_the_host_name_to_ask_for(settings, tmp_path, allowed, asked):
     settings.ALLOWED_HOSTS = allowed
     settings.DATA_DIR = tmp_path / "new"
     settings.PORT = 8123
@@ -162,7 +162,7 @@ def test_a_web_is_asked_by_a_name_that_it_answers_to(healthcheck, settings, live
     assert healthcheck.main() == 1
 
 
-def test_what_an_earlier_process_left_says_nothing_of_the_next(tmp_path):
+def test_the_health_files_of_an_earlier_process_are_removed(tmp_path):
     for name in ("address", "heartbeat"):
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
@@ -181,7 +181,7 @@ def test_what_an_earlier_process_left_says_nothing_of_the_next(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["abc", "29", "3601", "1e3"])
-def test_a_wrong_deafness_stops_the_start_with_one_line(value):
+def test_a_wrong_worker_deaf_after_stops_the_start_with_one_line(value):
     run = start_with(WORKER_DEAF_AFTER=value)
     assert run.returncode == 1
     [line] = run.stderr.splitlines()
@@ -190,7 +190,7 @@ def test_a_wrong_deafness_stops_the_start_with_one_line(value):
 
 
 @pytest.mark.parametrize("value", ["30", "3600", ""])
-def test_a_right_deafness_is_taken(value):
+def test_a_valid_worker_deaf_after_is_taken(value):
     run = start_with(WORKER_DEAF_AFTER=value)
     assert (run.returncode, run.stdout) == (0, f"{value or 120}\n")
 

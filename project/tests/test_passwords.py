@@ -24,7 +24,7 @@ def test_a_weak_password_is_refused(password, reason):
     assert [error.code for error in caught.value.error_list] == [reason]
 
 
-def test_others_are_taken_down_to_eight_characters():
+def test_other_passwords_need_eight_characters():
     validate_password("lamps-77", User(username="ann.walker"))
 
 

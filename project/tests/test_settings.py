@@ -152,12 +152,12 @@ def servers(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "value"), EMBEDDED.items(), ids=EMBEDDED)
-def test_what_an_empty_environment_means(embedded, name, value):
+def test_an_empty_environment_means_the_embedded_run(embedded, name, value):
     assert embedded[name] == value
 
 
 @pytest.mark.parametrize(("name", "value"), SERVERS.items(), ids=SERVERS)
-def test_what_holds_beside_servers(servers, name, value):
+def test_settings_with_servers(servers, name, value):
     assert servers[name] == value
 
 
@@ -179,5 +179,5 @@ def test_a_purge_is_short(value, longest):
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "purge_results"])
-def test_what_comes_by_itself_leaves_no_result(name):
+def test_periodic_tasks_leave_no_result(name):
     assert getattr(tasks, name).ignore_result

@@ -67,7 +67,7 @@ def in_batches_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reason(*rows: str) -> str:
-    """Why the last of ROWS is refused, under the usual header."""
+    """Why the last row is refused, under the usual header."""
     imported(HEADER, *rows)
     last = refused()[-1]
     assert int(last["refused row"]) == len(rows) + 1
@@ -176,7 +176,7 @@ def test_many_changes_of_one_batch_cost_few_queries():
 
 
 def failing_save(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[Exception]:
-    """ERRORS come out of the saves, one by one; those that did not are left over."""
+    """Each save raises the next error; returns the errors still to be raised."""
     left = list(errors)
     save = importing._save_books
 
@@ -208,12 +208,12 @@ def test_an_error_that_stays_is_not_tried_again(monkeypatch):
     assert not Book.objects.exists()
 
 
-def test_a_book_that_somebody_adds_meanwhile_is_brought_up_to_date(monkeypatch):
+def test_a_book_that_somebody_adds_meanwhile_is_updated(monkeypatch):
     create = BookQuerySet.bulk_create
 
     def overtaken(books: BookQuerySet, *args: Any, **kwargs: Any) -> list[Book]:
         if not Book.objects.exists():
-            # Its row goes back together with ours, so it is there anew the next time.
+            # Its row is rolled back with ours, so it is new again next time.
             monkeypatch.setattr(importing, "_save_books", with_the_other)
             add(isbn=THE_BOOK, title="The Other's")
         return create(books, *args, **kwargs)
@@ -420,7 +420,7 @@ def test_all_reasons_of_a_row_are_listed():
     ]
 
 
-def test_blanks_at_the_ends_are_removed_and_counted_and_inner_ones_kept():
+def test_outer_spaces_are_removed_and_counted_and_inner_ones_kept():
     output = imported(HEADER, f'" Emma","Jane  Austen ",1815,{THE_BOOK}')
     book = Book.objects.get()
     assert (book.title, book.author) == ("Emma", "Jane  Austen")
@@ -455,19 +455,19 @@ def test_headers_and_delimiters_are_guessed(header):
 @pytest.mark.parametrize(
     ("given", "delimiter"), [("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), (":", ":")]
 )
-def test_a_delimiter_may_be_told(given, delimiter):
+def test_a_delimiter_may_be_given(given, delimiter):
     write(HEADER.replace(",", delimiter), ROW.replace(",", delimiter))
     assert counts(run("books.csv", delimiter=given))["new"] == 1
     assert Book.objects.get().title == "Emma"
 
 
-def test_a_told_delimiter_counts_more_than_the_header():
+def test_a_given_delimiter_overrides_the_header():
     name = write("title,author,publication_year,isbn;a;b", ROW)
     with pytest.raises(CommandError, match="No column looks like the title"):
         run(name, delimiter=";")
 
 
-def test_columns_may_be_told_and_others_are_ignored():
+def test_columns_may_be_given_and_others_are_ignored():
     output = imported(
         "id,original_title,title,who,when,code",
         f"1,Emma,Emma (Penguin),Jane Austen,1815,{THE_BOOK}",
@@ -477,7 +477,7 @@ def test_columns_may_be_told_and_others_are_ignored():
     assert "title <- original_title" in output
 
 
-def test_several_columns_may_be_told_for_the_isbn():
+def test_several_columns_may_be_given_for_the_isbn():
     imported(
         "title,author,year,a,b",
         f"Emma,Jane Austen,1815,,{THE_BOOK}",
@@ -507,7 +507,7 @@ def test_several_columns_may_be_told_for_the_isbn():
         ("x" * 2**20, {}, "longer than 1 MiB"),
     ],
 )
-def test_what_stops_the_import_is_said_in_one_line(header, options, says):
+def test_what_stops_the_import_is_reported_in_one_line(header, options, says):
     with pytest.raises(CommandError) as error:
         imported(header, ROW, **options)
     assert says in str(error.value)
@@ -618,7 +618,7 @@ class TestAnyFile(TestCase):
         assert total["read"] == sum(total.values()) - total["read"]
 
 
-# --- RefusedError rows ---
+# --- Refused rows ---
 
 
 def test_refused_rows_can_be_corrected_and_imported_as_they_are():
@@ -670,19 +670,19 @@ def test_refused_rows_go_to_the_current_folder(folder):
     assert os.listdir("deep") == ["list.csv"]
 
 
-def test_refused_rows_are_utf_8_with_its_mark_whatever_the_file_was():
+def test_refused_rows_are_utf_8_with_a_byte_order_mark_whatever_the_file_was():
     run(write("title,author,year,isbn", "Идиот,Ф,1869,", encoding="cp1251"), encoding="cp1251")
     assert Path("books.refused.csv").read_bytes().startswith(b"\xef\xbb\xbfrefused row,")
     assert refused()[0]["title"] == "Идиот"
 
 
-def test_a_file_of_a_header_alone_has_nothing_to_tell():
+def test_a_file_with_only_a_header_imports_nothing():
     output = imported(HEADER)
     assert counts(output)["read"] == 0
     assert "Nothing has changed" not in output
 
 
-def test_where_nobody_looks_there_is_no_progress_bar(capsys):
+def test_without_a_terminal_there_is_no_progress_bar(capsys):
     imported(HEADER, ROW)
     assert capsys.readouterr().err == ""
 
@@ -697,7 +697,7 @@ def test_where_nobody_looks_there_is_no_progress_bar(capsys):
         (OperationalError(2006, "Server has gone away"), "gone away", 1),
     ],
 )
-def test_what_was_done_before_an_interruption_stays_and_is_said(monkeypatch, error, says, code):
+def test_an_interruption_keeps_and_reports_what_was_done(monkeypatch, error, says, code):
     in_batches_of(2, monkeypatch)
     save = importing.save_books
 

@@ -134,9 +134,7 @@ def test_a_form_without_a_version_overwrites_nothing(staff_client, book, page):
 
 
 @pytest.mark.parametrize("tampered", ["garbage", "", None])
-def test_a_form_that_tells_nonsense_of_what_it_was_filled_with_is_asked(
-    staff_client, book, page, tampered
-):
+def test_a_form_with_tampered_initial_values_is_asked(staff_client, book, page, tampered):
     form = filled(staff_client.get(page)) | {"isbn": "9780375508325", "initial-isbn": tampered}
     Book.objects.filter(pk=book.pk).update(isbn="9780486266893")
     form = {name: value for name, value in form.items() if value is not None}
@@ -146,7 +144,7 @@ def test_a_form_that_tells_nonsense_of_what_it_was_filled_with_is_asked(
 
 
 @pytest.mark.parametrize("version", ["x", "1e9", "9" * 40, "-1"])
-def test_a_version_that_is_none_overwrites_nothing(staff_client, book, page, version):
+def test_an_invalid_version_overwrites_nothing(staff_client, book, page, version):
     form = filled(staff_client.get(page)) | {"title": "Blind", "version": version}
     assert staff_client.post(page, form).status_code in (200, 409)
     assert stored(book)[0] == "Dune"
@@ -245,7 +243,7 @@ def test_each_button_is_kept(staff_client, book, page, button):
     assert pressed == {button}
 
 
-def test_what_was_emptied_differs_too(staff_client):
+def test_an_emptied_field_is_a_difference(staff_client):
     member = Member.objects.create(username="ann", email="ann@example.org")
     page = reverse("admin:members_member_change", args=[member.pk])
     form = filled(staff_client.get(page))
