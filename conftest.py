@@ -1,4 +1,4 @@
-"""Fixtures of every app's tests, and which of them can run here."""
+"""Fixtures for every app's tests, and which tests can run here."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def nothing_left_over() -> None:
 
 @pytest.fixture
 def api() -> APIClient:
-    """Nobody in particular."""
+    """An anonymous client."""
     return APIClient()
 
 
@@ -54,7 +54,7 @@ def browser() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright's event loop stays in this thread until the last test; Django is to ignore it.
+        # Playwright's event loop runs in this thread until the last test; Django must ignore it.
         patch.setattr("django.utils.asyncio.get_running_loop", Mock(side_effect=RuntimeError))
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)

@@ -1,4 +1,4 @@
-"""How long the database works for a page of the catalogue; README.md beside this file says more."""
+"""Database time of a page of the catalogue; see README.md beside this file."""
 
 import argparse
 import csv
@@ -41,7 +41,7 @@ SYLLABLES = [consonant + vowel for consonant in "bdgklmnrst" for vowel in "aeo"]
 
 
 def fill(source: Path, count: int) -> None:
-    """COUNT invented books from the words of a real catalogue, as frequent as they are there."""
+    """Add `count` invented books, with the words of a real catalogue at their real frequency."""
     books = invented(source, random.Random(1))
     word_ids = dict(Word.objects.values_list("text", "pk"))
     last = Book.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
@@ -63,7 +63,7 @@ def fill(source: Path, count: int) -> None:
 def write(books: list[Book], word_ids: dict[str, int]) -> None:
     """What bulk_create() writes, in a third of its time."""
     places = {book.pk: BookWord.places(book) for book in books}
-    new = {text for found in places.values() for text, _ in found} - word_ids.keys()
+    new = {text for found in places.values() for text, rank in found} - word_ids.keys()
     Word.objects.bulk_create([Word(text=text) for text in sorted(new)])
     word_ids |= Word.objects.ids_of(new)
     insert(Book, [[getattr(book, f.attname) for f in Book._meta.fields] for book in books])
@@ -172,7 +172,7 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def by_frequency() -> list[str]:
-    """Words of titles, most frequent first, counted in a part of the books."""
+    """Words of titles, most frequent first, counted in a sample of the books."""
     counts: dict[str, int] = {}
     for book in Book.objects.order_by("pk")[:20_000]:
         for text, rank in BookWord.places(book):
@@ -182,7 +182,7 @@ def by_frequency() -> list[str]:
 
 
 def at(position: int, parameters: dict[str, str]) -> dict[str, str]:
-    """PARAMETERS with the cursor of the page that follows the book at POSITION."""
+    """The parameters with the cursor of the page that follows the book at this position."""
     books = Book.objects.all()
     if "search" in parameters:
         books = books.search(parameters["search"])
