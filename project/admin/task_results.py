@@ -48,6 +48,7 @@ class TaskCreatedFilter(SinceFilter):
 
 
 admin.site.unregister([TaskResult, GroupResult])
+# Not a proxy model, which would need its own permissions, addresses and history.
 TaskResult._meta.verbose_name = gettext_lazy("task result")
 TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
 setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {result.pk}")  # noqa: B010

@@ -19,6 +19,7 @@ from knox.settings import CONSTANTS, knox_settings
 from .base import BaseAdmin
 
 admin.site.unregister(AuthToken)
+# Not a proxy model, which would need its own permissions, addresses and history.
 AuthToken._meta.verbose_name = gettext_lazy("API token")
 AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
 
