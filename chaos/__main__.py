@@ -95,7 +95,7 @@ def judge(stack: Stack, fault: Fault, outcome: Outcome, first: int, before: Coun
 
     expect(len(accepted) >= MIN_ACCEPTED, f"only {len(accepted)} registrations were accepted")
     expect(accepted <= members, f"accepted and not there: {sorted(accepted - members)[:3]}")
-    expect(not fault.answers_all or members <= accepted, "members whom nobody was told of")
+    expect(not fault.answers_all or members <= accepted, "members without a confirmed response")
     expect(members == set(states), f"without a row: {sorted(members ^ set(states))[:3]}")
     expect(sent <= set(mails), f"called sent and not there: {sorted(sent - set(mails))[:3]}")
     strangers = set(mails) - set(states)

@@ -1,4 +1,4 @@
-"""Values are taken as what they are: no number for a text, no blank for a filter, no ISMN."""
+"""Values are typed strictly: no number for a text, no blank for a filter, no ISMN."""
 
 from datetime import date
 from pathlib import Path

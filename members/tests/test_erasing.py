@@ -51,7 +51,7 @@ def attempt(welcome: WelcomeEmail, settings, **answers) -> None:
 
 @pytest.fixture
 def life(client, staff, settings, delay, monkeypatch) -> Member:
-    """A member with a past: registered in the admin, refused, edited, asked again, sent."""
+    """A member with a history: registered in the admin, refused, edited, sent again."""
     monkeypatch.setattr(send_welcome_emails, "store_eager_result", True)
     client.force_login(staff)
     client.post(reverse("admin:members_member_add"), {"username": NAME, "email": ADDRESS})

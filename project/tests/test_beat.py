@@ -1,4 +1,4 @@
-"""Beat and workers show that they live, and nothing that happens to the database stops them."""
+"""Beat and workers show that they are alive, and no database trouble stops them."""
 
 import logging
 import threading
@@ -22,7 +22,7 @@ def beat() -> WatchedScheduler:
 
 @pytest.fixture
 def asked(monkeypatch) -> list[str]:
-    """The parts whose heartbeat the database was told."""
+    """The parts whose heartbeat was recorded."""
     asked: list[str] = []
     monkeypatch.setattr(celery, "_record_heartbeat", asked.append)
     return asked
@@ -122,7 +122,7 @@ def record(level: int, name: str | None) -> logging.LogRecord:
         (logging.ERROR, "members.tasks.sweep_welcome_emails", True),
     ],
 )
-def test_routine_is_logged_when_it_fails_only(level, name, news):
+def test_routine_is_logged_only_when_it_fails(level, name, news):
     assert celery.is_news(record(level, name)) is news
 
 

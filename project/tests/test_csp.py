@@ -15,7 +15,7 @@ from members.registration import register_member
 
 pytestmark = pytest.mark.django_db
 
-# Pages beside those of the models; a new page of the admin belongs here.
+# Pages other than those of the models; add new pages of the admin here.
 PAGES = [
     "admin:index",
     "admin:password_change",
@@ -38,7 +38,7 @@ def staff_client(staff) -> Client:
 
 
 def breaches(response) -> list[str]:
-    """What of the page the browser would refuse, or fetch from elsewhere."""
+    """What the browser would block, or fetch from elsewhere."""
     policy = response.headers["Content-Security-Policy"]
     found = []
     for script in SCRIPT.finditer(response.content):
@@ -86,7 +86,7 @@ def test_page(staff_client, name):
 
 
 def test_swagger_ui_shows_our_schema_to_nobody(client):
-    """Off localhost, which a test in a browser cannot be, it would ask its maker's validator."""
+    """Except on localhost, where browser tests run, it would ask its maker's validator."""
     assert b'"validatorUrl": null' in client.get(f"{reverse('swagger-ui')}?script=").content
 
 

@@ -1,4 +1,4 @@
-"""What each role of the image runs, with which programs in its place."""
+"""What each role of the image runs, with stubs in place of the programs."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def test_each_role_waits_for_the_servers_and_then_runs_its_program(
 
 
 @pytest.mark.parametrize("role", ["web", "worker", "beat", "migrate"])
-def test_who_waits_in_vain_starts_nothing(start, role):
+def test_a_role_that_waits_in_vain_starts_nothing(start, role):
     process, ran = start(role, **ADDRESSES, STATUS="7")
     assert (process.returncode, len(ran)) == (7, 1)
 

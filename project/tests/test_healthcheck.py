@@ -82,7 +82,7 @@ def test_a_minute_is_just_young_enough(healthcheck, monkeypatch):
 
 
 def serve(answer):
-    """A web that answers this, at a free port."""
+    """A web that answers this, on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):  # noqa: N802
@@ -166,7 +166,7 @@ def test_the_health_files_of_an_earlier_process_are_removed(tmp_path):
     for name in ("address", "heartbeat"):
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
-    python = tmp_path / "bin" / "python"  # `manage.py wait`, and it ends there
+    python = tmp_path / "bin" / "python"  # stands for `manage.py wait`, and fails
     python.write_text("#!/bin/sh\nexit 7\n")
     python.chmod(0o700)
     environment = {"SECRET_KEY": "x", "DATABASE_URL": "x", "REDIS_URL": "x"}

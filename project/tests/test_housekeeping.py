@@ -24,7 +24,7 @@ def test_results_are_kept_for_30_days():
     assert TaskResult.objects.count() == 3
 
 
-def test_so_are_those_of_groups():
+def test_results_of_groups_are_kept_as_long():
     for age in (29, 31):
         GroupResult.objects.create(group_id=str(age))
         rows = GroupResult.objects.filter(group_id=str(age))
@@ -47,7 +47,7 @@ def test_a_purge_that_takes_too_long_leaves_the_rest_for_later(monkeypatch):
     assert tasks.purge_results() == "0 results deleted."
 
 
-def test_our_purge_stands_in_for_celerys_cleanup():
+def test_our_purge_replaces_celerys_cleanup():
     entry = Scheduler(app, lazy=False).schedule["celery.backend_cleanup"]
     assert entry.task == "project.tasks.purge_results"
     assert entry.task in app.tasks

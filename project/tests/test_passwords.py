@@ -1,4 +1,4 @@
-"""Which passwords staff may not choose; each is refused for one reason alone."""
+"""Passwords that staff may not choose; each is refused for exactly one reason."""
 
 import pytest
 from django.contrib.auth.models import User

@@ -37,7 +37,7 @@ class EmbeddedRun:
         )
 
     def second_start(self) -> str:
-        """What another start on the same folder says before it gives up."""
+        """What another start on the same folder says as it gives up."""
         second = self.start(stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         told = second.communicate(timeout=60)[1]
         assert second.returncode == 1
@@ -117,7 +117,7 @@ def test_after_a_kill_the_next_start_names_the_orphans_until_they_end(running):
 
 @pytest.fixture
 def web(tmp_path):
-    """Address and process of the embedded run's web alone."""
+    """Address and process of the embedded run's web."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
@@ -129,7 +129,7 @@ def web(tmp_path):
         assert wait_for(lambda: socket.create_connection(address).close() is None)
         yield address, process
     finally:
-        process.kill()  # its child sees that and ends
+        process.kill()  # its child notices and ends
         process.wait()
 
 
@@ -147,7 +147,7 @@ def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(we
 
 
 def test_a_web_that_is_told_to_end_takes_what_waits_and_refuses_the_rest(web):
-    """What it takes no more must fail at once: a proxy then asks another web."""
+    """Later connections must fail at once, so that a proxy asks another web."""
     address, process = web
     half = socket.create_connection(address)
     half.sendall(b"GET /health/live/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")

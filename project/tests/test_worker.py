@@ -20,7 +20,7 @@ redis_needed = pytest.mark.redis
 
 
 class Rounds(threading.Event):
-    """What watch() waits for: each round may change something, and the last stops it."""
+    """The event that watch() waits for: each round may change something, the last one stops it."""
 
     def __init__(self, *rounds) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def silence():
 
 
 def heartbeat():
-    """Each at another moment than the one before."""
+    """Each at a later moment than the one before."""
     tasks.touch_heartbeat()
     at = worker.heartbeat_at() + 1
     os.utime(tasks.heartbeat_file(), (at, at))
@@ -122,7 +122,7 @@ def test_the_broker_is_asked(settings):
     assert worker.broker_answers() is False
 
 
-# Heartbeats while every process is at work
+# Heartbeats while every process is busy
 
 
 def request(age, limit=None):
@@ -237,7 +237,7 @@ def test_a_heartbeat_that_the_broker_does_not_take_stops_nothing(
     assert "The broker accepts no heartbeat" in caplog.text
 
 
-# The real thing, with shorter seconds
+# A real worker, with shorter times
 
 WORKER = """
 import os

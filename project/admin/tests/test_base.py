@@ -1,4 +1,4 @@
-"""What every list, form and card of the admin holds to, whichever model it shows."""
+"""What holds for every list, form and card of the admin, whatever the model."""
 
 import re
 from datetime import datetime, timedelta
@@ -138,7 +138,7 @@ def test_an_empty_list_links_to_adding_only_for_accounts_that_may_add(client):
     assert reverse("admin:library_book_add") not in html
 
 
-# Small things that pages are made of
+# Formatting
 
 
 def test_a_badge_escapes():
@@ -163,7 +163,7 @@ def test_a_moment_is_local_and_its_absence_a_dash(settings):
     assert moment(None) == "–"
 
 
-# A change that was in the way
+# Retry after a race
 
 
 @pytest.mark.parametrize(

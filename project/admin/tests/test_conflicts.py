@@ -1,4 +1,4 @@
-"""Two tabs of the admin on one record: who saves last chooses between both versions."""
+"""Two tabs of the admin on one record: the last one to save chooses between both versions."""
 
 from html import escape
 

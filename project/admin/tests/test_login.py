@@ -1,4 +1,4 @@
-"""The admin's login takes no more guesses than the API's, and locks nobody out."""
+"""The admin's login allows no more guesses than the API's, and locks nobody out."""
 
 import re
 
