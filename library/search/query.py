@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 class SearchQuerySet(VersionedQuerySet["Book"]):
     MAX_WORDS = 40
-    MAX_IDS = 3000  # so many ids are named one by one
+    MAX_IDS = 3000  # in one IN (…)
 
     def search(self, text: str, ranked: bool = True) -> Self:
-        """The book with this ISBN, else the books with all these words, best matches first.
+        """The book with this ISBN, or the books with all these words, best matches first.
 
-        ranked=False finds the same books for a list that is sorted in another way.
-        Raises ValidationError for an ISBN with a mistake in it, and for TooManyWordsError.
+        ranked=False finds the same books for a list in another order. Raises ValidationError for
+        a mistyped ISBN, and TooManyWordsError.
         """
         if looks_like_isbn(text):
             return self.filter(isbn=normalise(text))
@@ -34,10 +34,10 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return self._ranked(terms) if ranked else self._with_all(terms)
 
     def with_title_words(self, text: str) -> Self:
-        return self._with_words(text, rank__lt=BookWord.AUTHOR)
+        return self._with_words(text, rank__lt=BookWord.AUTHOR_RANK)
 
     def with_author_words(self, text: str) -> Self:
-        return self._with_words(text, rank=BookWord.AUTHOR)
+        return self._with_words(text, rank=BookWord.AUTHOR_RANK)
 
     def _with_words(self, text: str, **place: int) -> Self:
         words = self._words(text)
@@ -57,15 +57,15 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return words
 
     def _ranked(self, terms: list[list[int]]) -> Self:
-        """Along the primary key of the rarest word's rows, which is the order of relevance."""
-        (rarest, *others), _many = BookWord.objects.order_by_rarity(terms)
-        # Named by the word: a cursor must not go on in the order of another one, should that
-        # have become the rarest meanwhile.
+        """In the order of the primary key of the rarest word's rows, which is that of relevance."""
+        (rarest, *others), many = BookWord.objects.order_by_rarity(terms)
+        # Named after the word: if another word has become the rarest, an old cursor must not
+        # continue in its order.
         word = f"_word{rarest[0]}"
         books = self.filter(words__word__in=rarest).annotate(
             **{word: F("words__word"), "_rank": F("words__rank"), "_id": F("words__book")}
         )
-        # Once per book, though the word may stand in its title and be its author's name.
+        # Once per book, even if title and author share the word.
         better = Q(word__in=rarest[:1], rank__lt=OuterRef("_rank"))
         if len(rarest) > 1:
             better = Q(word__in=rarest) & (
@@ -78,8 +78,8 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return books.order_by(word, "_rank", "_id")
 
     def _with_all(self, terms: list[list[int]], **place: int) -> Self:
-        """For any ordering: few books are named by their ids, to be sorted; where there are
-        many, a page of them is soon met on the way along the ordering's own index."""
+        """For any ordering: a few books are selected by id and sorted; of many, a page soon turns
+        up along the ordering's own index."""
         terms, many = BookWord.objects.order_by_rarity(terms, **place)
         if not many:
             ids = BookWord.objects.books_with(terms, **place)[: self.MAX_IDS + 1]

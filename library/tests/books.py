@@ -46,7 +46,7 @@ def add(**values: Any) -> Book:
 
 
 def indexed(book: Book) -> set[tuple[str, int]]:
-    """The words and ranks that the index holds of BOOK."""
+    """The book's words and ranks in the index."""
     return set(BookWord.objects.filter(book=book.pk).values_list("word__text", "rank"))
 
 
