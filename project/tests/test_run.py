@@ -57,8 +57,9 @@ class EmbeddedRun:
         )
         roles = {"gunicorn": "web", "beat": "beat", "worker": "worker"}
         return {
-            roles[re.search(r"gunicorn|beat|worker", line)[0]]: int(line.split()[0])
+            roles[name[0]]: int(line.split()[0])
             for line in found.stdout.splitlines()
+            if (name := re.search(r"gunicorn|beat|worker", line))  # else its exec is to come
         }
 
     def is_unlocked(self) -> bool:
@@ -96,8 +97,8 @@ def test_the_next_start_names_the_running_one_whose_end_leaves_no_process(runnin
 
 
 def test_after_a_kill_the_next_start_names_the_orphans_until_they_end(running):
+    assert wait_for(lambda: set(running.children()) == {"web", "worker", "beat"})
     children = running.children()
-    assert set(children) == {"web", "worker", "beat"}
     os.kill(children["web"], signal.SIGSTOP)  # it cannot end now; the others do
     try:
         running.process.kill()
@@ -107,6 +108,7 @@ def test_after_a_kill_the_next_start_names_the_orphans_until_they_end(running):
         assert wait_for(lambda: not command.is_alive(str(children["beat"])))
         with suppress(ProcessLookupError):
             os.killpg(children["worker"], signal.SIGKILL)  # Celery takes its time to end
+        assert wait_for(lambda: not command.is_alive(str(children["worker"])))
         told = running.second_start()
         assert f"already runs on {running.folder} (process {children['web']})" in told
         assert told.rstrip().endswith(f"kill {children['web']}")
@@ -140,7 +142,7 @@ def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(we
     for connection, half in zip(opened, halves, strict=True):
         connection.sendall(half.encode())
     time.sleep(0.3)  # each has its thread
-    with urlopen(f"http://127.0.0.1:{address[1]}/health/live/", timeout=3) as answer:
+    with urlopen(f"http://127.0.0.1:{address[1]}/health/live/", timeout=10) as answer:
         assert answer.status == 200
     for connection in opened:
         connection.close()
