@@ -85,9 +85,9 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
 
     def index(self, books: Iterable["Book"]) -> None:
         """Bring the words of these saved books in line with their titles and authors."""
-        wanted = {book.pk: BookWord.places(book) for book in books}
-        ids = Word.objects.ids_of({text for places in wanted.values() for text, rank in places})
-        due = {(ids[text], rank, book) for book, places in wanted.items() for text, rank in places}
+        wanted = {book.pk: BookWord.ranked_words(book) for book in books}
+        ids = Word.objects.ids_of({text for words in wanted.values() for text, rank in words})
+        due = {(ids[text], rank, book) for book, words in wanted.items() for text, rank in words}
         held = {
             row
             for batch in batches(list(wanted), 900)
@@ -107,32 +107,32 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         with database.cursor() as cursor:
             cursor.executemany(insert, rows)
 
-    def books_with(self, terms: list[list[int]], **place: int) -> models.QuerySet[Any, int]:
+    def books_with(self, terms: list[list[int]], **rank: int) -> models.QuerySet[Any, int]:
         """The ids of books with all these terms; the first is the rarest."""
         rarest, *others = terms
-        hits = self.filter(word__in=rarest, **place)
+        hits = self.filter(word__in=rarest, **rank)
         for term in others:
             hits = hits.filter(
-                exists_per_row(self.filter(word__in=term, book=OuterRef("book"), **place))
+                exists_per_row(self.filter(word__in=term, book=OuterRef("book"), **rank))
             )
         # Long titles first: if there are many hits, they turn up sooner there.
         return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
 
-    def order_by_rarity(self, terms: list[list[int]], **place: int) -> tuple[list[list[int]], bool]:
+    def order_by_rarity(self, terms: list[list[int]], **rank: int) -> tuple[list[list[int]], bool]:
         """The terms, rarest first, and whether many books clearly have all of them.
 
         Rows of rare words are counted, those of frequent words only in the newest books.
         """
         if len(terms) == 1:
             return terms, False
-        counts = [self.filter(word__in=ids, **place)[: self.MAX_RARE_ROWS].count() for ids in terms]
+        counts = [self.filter(word__in=ids, **rank)[: self.MAX_RARE_ROWS].count() for ids in terms]
         many = min(counts) == self.MAX_RARE_ROWS
         if many:
             newest = self.aggregate(Max("book"))["book__max"]
             words = {word for ids in terms for word in ids}
             # Abs keeps SQLite on the index by book; otherwise it reads all rows of the words.
             sample = (
-                self.filter(book__gt=newest - self.SAMPLE_BOOKS, **place)
+                self.filter(book__gt=newest - self.SAMPLE_BOOKS, **rank)
                 .alias(number=Abs("word", output_field=models.BigIntegerField()))
                 .filter(number__in=words)
             )
@@ -168,7 +168,7 @@ class BookWord(models.Model):
         return f"{self.word_id} {self.rank} {self.book_id}"
 
     @classmethod
-    def places(cls, book: "Book") -> set[tuple[str, int]]:
+    def ranked_words(cls, book: "Book") -> set[tuple[str, int]]:
         title = words_of(book.title)
         rank = min(len(title), cls.LONG_TITLE_RANK)
         return {(word, rank) for word in title} | {

@@ -39,12 +39,12 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     def with_author_words(self, text: str) -> Self:
         return self._with_words(text, rank=BookWord.AUTHOR_RANK)
 
-    def _with_words(self, text: str, **place: int) -> Self:
+    def _with_words(self, text: str, **rank: int) -> Self:
         words = self._words(text)
         known = Word.objects.known(words)
         if not words or len(known) < len(words):
             return self.none()
-        return self._with_all([[known[word]] for word in words], **place)
+        return self._with_all([[known[word]] for word in words], **rank)
 
     def _words(self, text: str) -> list[str]:
         words = list(dict.fromkeys(words_of(text)))
@@ -71,22 +71,22 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             better = Q(word__in=rarest) & (
                 Q(word__lt=OuterRef(word)) | Q(word=OuterRef(word), rank__lt=OuterRef("_rank"))
             )
-        places = BookWord.objects.filter(book=OuterRef("_id"))
+        rows = BookWord.objects.filter(book=OuterRef("_id"))
         for term in others:
-            books = books.filter(exists_per_row(places.filter(word__in=term)))
-        books = books.filter(exists_per_row(places.filter(better), exist=False))
+            books = books.filter(exists_per_row(rows.filter(word__in=term)))
+        books = books.filter(exists_per_row(rows.filter(better), exist=False))
         return books.order_by(word, "_rank", "_id")
 
-    def _with_all(self, terms: list[list[int]], **place: int) -> Self:
+    def _with_all(self, terms: list[list[int]], **rank: int) -> Self:
         """For any ordering: a few books are selected by id and sorted; of many, a page soon turns
         up along the ordering's own index."""
-        terms, many = BookWord.objects.order_by_rarity(terms, **place)
+        terms, many = BookWord.objects.order_by_rarity(terms, **rank)
         if not many:
-            ids = BookWord.objects.books_with(terms, **place)[: self.MAX_IDS + 1]
+            ids = BookWord.objects.books_with(terms, **rank)[: self.MAX_IDS + 1]
             if len(ids) <= self.MAX_IDS:
                 return self.filter(pk__in=set(ids))
         books = self
         for term in terms:
-            same_book = BookWord.objects.filter(word__in=term, book=OuterRef("pk"), **place)
+            same_book = BookWord.objects.filter(word__in=term, book=OuterRef("pk"), **rank)
             books = books.filter(exists_per_row(same_book))
         return books

@@ -51,7 +51,7 @@ def indexed(book: Book) -> set[tuple[str, int]]:
 
 
 def index_is_right() -> bool:
-    return all(indexed(book) == BookWord.places(book) for book in Book.objects.all()) and (
+    return all(indexed(book) == BookWord.ranked_words(book) for book in Book.objects.all()) and (
         set(BookWord.objects.values_list("book", flat=True))
         <= set(Book.objects.values_list("pk", flat=True))
     )

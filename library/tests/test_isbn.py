@@ -85,9 +85,9 @@ def test_every_right_number_survives_hyphens_and_ten_digits(number):
 
 
 @given(st.integers(0, 10**9 - 1), st.integers(0, 12), st.integers(1, 9))
-def test_no_single_wrong_digit_passes(number, place, shift):
+def test_no_single_wrong_digit_passes(number, position, shift):
     right = isbn_number(number)
-    wrong = right[:place] + str((int(right[place]) + shift) % 10) + right[place + 1 :]
+    wrong = right[:position] + str((int(right[position]) + shift) % 10) + right[position + 1 :]
     with pytest.raises(ValidationError):
         normalise(wrong)
 

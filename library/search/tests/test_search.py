@@ -30,16 +30,16 @@ def test_save_and_create_index():
     book = Book.objects.create(
         title="The Sea, the Sea", author="Iris Murdoch", publication_year=1978, isbn=THE_BOOK
     )
-    places = {
+    expected = {
         ("the", 4),
         ("sea", 4),
         ("iris", BookWord.AUTHOR_RANK),
         ("murdoch", BookWord.AUTHOR_RANK),
     }
-    assert indexed(book) == places
+    assert indexed(book) == expected
     book.title = "The Bell"
     book.save(update_fields=["title"])
-    assert indexed(book) == {("the", 2), ("bell", 2)} | {p for p in places if p[1] == 10}
+    assert indexed(book) == {("the", 2), ("bell", 2)} | {p for p in expected if p[1] == 10}
     book.author = "Murdoch"
     book.save(update_fields=["author"])
     assert indexed(book) == {("the", 2), ("bell", 2), ("murdoch", BookWord.AUTHOR_RANK)}
@@ -384,7 +384,7 @@ class TestSearchIsWhatItSays(TestCase):
         expected = [
             book
             for book in stored
-            if set(words_of(text)) <= {word for word, _ in BookWord.places(book)}
+            if set(words_of(text)) <= {word for word, _ in BookWord.ranked_words(book)}
         ]
         complete = all(Word.objects.filter(text=word).exists() for word in words_of(text))
         for ranked in (True, False):
