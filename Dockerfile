@@ -6,8 +6,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY requirements.txt .
-# --no-deps: a package that requirements.txt does not pin must fail the build, not slip in.
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir wheels --requirement requirements.txt
+# A package that requirements.txt does not pin, or a file whose hash it does not hold, fails the build.
+RUN pip wheel --no-cache-dir --no-deps --require-hashes --wheel-dir wheels --requirement requirements.txt
 
 
 FROM python:3.13-slim-trixie AS system

@@ -1,4 +1,4 @@
-"""Fixtures of every app's tests, and which of them can run here."""
+"""Fixtures for every app's tests, and which tests can run here."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def nothing_left_over() -> None:
 
 @pytest.fixture
 def api() -> APIClient:
-    """Nobody in particular."""
+    """An anonymous client."""
     return APIClient()
 
 
@@ -54,7 +54,7 @@ def browser() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright's event loop stays in this thread until the last test; Django is to ignore it.
+        # Playwright's event loop runs in this thread until the last test; Django must ignore it.
         patch.setattr("django.utils.asyncio.get_running_loop", Mock(side_effect=RuntimeError))
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
@@ -66,8 +66,8 @@ MISSING = {
     "redis": not os.environ.get("REDIS_URL") and "set REDIS_URL",
     "browser": not CHROMIUM and "install Chromium or Chrome",
 }
-LONG = {"worker", "browser"}
-LONG_TIMEOUT = 300  # seconds
+SLOW_MARKERS = {"worker", "browser"}
+SLOW_TIMEOUT_SECONDS = 300  # seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,8 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, cure in MISSING.items():
             if cure and name in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=f"{name}: {cure}"))
-        if LONG & set(item.keywords):
-            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT))
+        if SLOW_MARKERS & set(item.keywords):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,7 @@
 # Roles of the image: migrate (one shot), web, worker, beat; anything else runs as given.
 set -eu
 
-# needs NAME: it, or the file NAME_FILE, is given.
+# needs NAME: the variable, or NAME_FILE, is set.
 needs() {
   eval "[ -n \"\${$1:-}\${$1_FILE:-}\" ]" && return
   echo "Library desk cannot start: $1 is not set, nor is $1_FILE." >&2
@@ -12,11 +12,11 @@ needs() {
 role=${1:-web}
 case $role in
 migrate | web | worker | beat)
-  # Without addresses the settings would mean the embedded run, whose data dies with a container.
+  # Without them the settings mean the embedded run, whose data is lost with the container.
   needs SECRET_KEY
   needs DATABASE_URL
   needs REDIS_URL
-  # For project/healthcheck.py; what an earlier process left there says nothing of this one.
+  # For project/healthcheck.py; files of an earlier process say nothing about this one.
   echo "$role" >"$DATA_DIR/role"
   rm -f "$DATA_DIR/address" "$DATA_DIR/heartbeat"
   ;;
@@ -38,12 +38,12 @@ beat)
   exec celery --app project beat --loglevel info --pidfile=
   ;;
 secrets)
-  # Once for a set of volumes: passwords and keys that nobody has to choose, one file per reader.
-  # What the environment gives replaces what was made up.
+  # Once per set of volumes: generates passwords and keys, one file per reader. Values from the
+  # environment replace generated ones.
   umask 077
   cd /run/library-desk
   random() { head -c 64 /dev/urandom | base64 | tr -d '+/=\n' | cut -c 1-48; }
-  # keep FILE READER VALUE [GIVEN]: complete, or not at all.
+  # keep FILE READER VALUE [GIVEN]: writes all of it or nothing.
   keep() {
     [ -n "${4:-}" ] || [ ! -s "$1" ] || return 0
     printf %s "${4:-$3}" >"$1.new"

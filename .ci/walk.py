@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Walks through a running desk as its users do, from outside, with the standard library alone.
+"""Walks through a running desk from outside, as its users do; standard library only.
 
 walk.py main URL MAILPIT   the main path, once; the staff password is in DESK_PASSWORD
-walk.py load URL FILE      register members until FILE.stop appears; the accepted ones go to FILE.
-                           A registration may fail while FILE.down is there, and only then
-walk.py settle URL MAILPIT FILE MOST   each accepted member is there and has got the welcome
-                           e-mail, at most MOST of them twice and nobody more often
-walk.py counts URL         how many books and members there are
+walk.py load URL FILE      registers members until FILE.stop appears; writes accepted ones to FILE.
+                           A registration may fail only while FILE.down exists
+walk.py settle URL MAILPIT FILE MOST   each accepted member exists and got the welcome e-mail,
+                           at most MOST of them twice and nobody more often
+walk.py counts URL         prints the number of books and of members
 walk.py answers URL        waits until the desk is ready
-walk.py door URL           slow clients, limits and compression
-walk.py closed URL         what the door says while nothing stands behind it
-walk.py tls URL            TLS ends at a further proxy in front (HTTPS=1, TRUSTED_PROXIES=2)
+walk.py door URL           nginx: slow clients, limits and compression
+walk.py closed URL         nginx while no web runs
+walk.py tls URL            TLS ends at another proxy in front (HTTPS=1, TRUSTED_PROXIES=2)
 """
 
 import http.client
@@ -132,14 +132,14 @@ def program(base: str) -> Browser:
     client = Browser(base)
     account = {"username": username(), "password": os.environ["DESK_PASSWORD"]}
     answer = client.ask("/api/v1/auth/token/", account)
-    expect(answer.status == 200, "no token is given", answer)
+    expect(answer.status == 200, "no token is issued", answer)
     client.headers["Authorization"] = f"Token {answer.json()['token']}"
     return client
 
 
 def new_isbn() -> str:
     digits = "978" + f"{random.randrange(10**9):09}"
-    total = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
+    total = sum(int(digit) * (3 if index % 2 else 1) for index, digit in enumerate(digits))
     return digits + str(-total % 10)
 
 
@@ -199,7 +199,7 @@ def sent(client: Browser, name: str) -> bool:
 
 
 def load(base: str, file: str) -> None:
-    """A light one: somebody registers, again and again until it is accepted."""
+    """A light load: each member tries again until accepted."""
     stop, down, run = Path(f"{file}.stop"), Path(f"{file}.down"), random.randrange(10**6)
     number, failures = 0, 0
     with Path(file).open("a") as out:
@@ -215,7 +215,7 @@ def load(base: str, file: str) -> None:
                     status, text = answer.status, answer.text
                 except (OSError, HTTPException) as error:
                     status, text = 0, repr(error)
-                # 400 and 409 then say "is registered already": only the answer got lost.
+                # 400 and 409 then mean "registered already": only the response was lost.
                 if status == 201 or (failed_before and status in (400, 409)):
                     out.write(f"{name}\n")
                     out.flush()
@@ -227,7 +227,7 @@ def load(base: str, file: str) -> None:
                     break
                 time.sleep(1)
             time.sleep(0.3)
-    step(f"{number} registrations, {failures} tries failed while the database or the door was down")
+    step(f"{number} registrations; {failures} attempts failed while database or nginx was down")
 
 
 def settle(base: str, mailpit: str, file: str, most: str) -> None:
@@ -254,7 +254,7 @@ def answers(base: str) -> None:
 
 
 def say(base: str, data: bytes) -> socket.socket:
-    """A connection on which DATA was sent."""
+    """A connection on which the data was sent."""
     address = urllib.parse.urlsplit(base)
     connection = socket.create_connection((address.hostname, address.port), timeout=20)
     connection.sendall(data)
@@ -283,14 +283,14 @@ def door(base: str) -> None:
         inside()
         for connection in slow:
             connection.close()
-    step("8 and 100 half heads and as many half bodies delay nobody")
+    step("8 and 100 incomplete heads and bodies delay nobody")
 
     connection = say(base, head)
     connection.settimeout(30)
-    expect(connection.recv(1) == b"", "half a head is answered instead of hung up")
-    step("half a head is hung up on")
+    expect(connection.recv(1) == b"", "an incomplete head is answered, not dropped")
+    step("an incomplete head is dropped")
 
-    # The path of a request line of 8,190 bytes, "GET " and " HTTP/1.1" included.
+    # The path of a request line of 8,190 bytes, including "GET " and " HTTP/1.1".
     path = "/api/v1/books/?title=".ljust(8190 - len("GET  HTTP/1.1"), "a")
     answer = Browser(base).ask(path)
     expect(answer.status == 200, "a request line of 8,190 bytes", answer)
@@ -305,7 +305,7 @@ def door(base: str) -> None:
         problem(Answer(response.status, response.headers, response.read(), base), 400)
     text(Browser(base).ask("/admin/".ljust(9000, "a")), 414)
     text(Browser(base).ask("/apical/".ljust(9000, "a")), 414)
-    step("what the door refuses is a problem document in the API, and a sentence elsewhere")
+    step("what nginx refuses is a problem document in the API, and a sentence elsewhere")
 
     browser = Browser(base)
     browser.headers["Accept-Encoding"] = "gzip"
@@ -313,13 +313,13 @@ def door(base: str) -> None:
     expect(schema.headers["Content-Encoding"] == "gzip", "the schema is not compressed")
     account = {"username": username(), "password": os.environ["DESK_PASSWORD"]}
     token = browser.ask("/api/v1/auth/token/", account)
-    expect(token.status == 200, "no token is given", token)
+    expect(token.status == 200, "no token is issued", token)
     expect(token.headers["Content-Encoding"] is None, "a token is compressed")
-    step("long answers are compressed, tokens are not")
+    step("long responses are compressed, tokens are not")
 
 
 def inside() -> None:
-    """The health check that Docker runs in the web."""
+    """Docker's health check of the web."""
     check = "docker compose exec -T web python project/healthcheck.py"
     run = subprocess.run(check.split(), capture_output=True, text=True, timeout=20)
     expect(run.returncode == 0, f"web is not healthy: {run.stdout}{run.stderr}")
@@ -327,25 +327,25 @@ def inside() -> None:
 
 def problem(answer: Answer, status: int) -> None:
     kind = answer.headers["Content-Type"]
-    expect(answer.status == status, f"{status} is wanted", answer)
+    expect(answer.status == status, f"{status} is expected", answer)
     expect(kind == "application/problem+json", f"{status} in the API is {kind}", answer)
     expect(answer.json()["status"] == status, f"the problem is not {status}", answer)
-    expect({"type", "title", "detail", "errors"} <= answer.json().keys(), "fields lack", answer)
+    expect({"type", "title", "detail", "errors"} <= answer.json().keys(), "missing fields", answer)
 
 
 def text(answer: Answer, status: int) -> None:
     kind = answer.headers["Content-Type"]
-    expect(answer.status == status, f"{status} is wanted", answer)
+    expect(answer.status == status, f"{status} is expected", answer)
     expect(kind.startswith("text/plain"), f"{status} outside the API is {kind}", answer)
 
 
 def closed(base: str) -> None:
     for path, check in (("/api/v1/books/", problem), ("/admin/", text)):
         answer = Browser(base).ask(path)
-        expect(answer.status in (502, 503, 504), "nothing stands behind the door", answer)
+        expect(answer.status in (502, 503, 504), "no web runs behind nginx", answer)
         check(answer, answer.status)
-        expect(answer.headers["Retry-After"], "it does not say when to come again", answer)
-    step("while no web runs the door says when to come again")
+        expect(answer.headers["Retry-After"], "no Retry-After", answer)
+    step("while no web runs, nginx answers with Retry-After")
 
 
 def tls(base: str) -> None:
@@ -353,12 +353,12 @@ def tls(base: str) -> None:
     browser.headers["X-Forwarded-For"] = "192.0.2.77"
     browser.headers["X-Forwarded-Proto"] = "https"
     answer = browser.ask("/admin/login/")
-    expect(answer.status == 200, "what came by TLS is not answered", answer)
-    expect(answer.headers["Strict-Transport-Security"], "it need not stay with TLS", answer)
+    expect(answer.status == 200, "a request over TLS is not answered", answer)
+    expect(answer.headers["Strict-Transport-Security"], "no HSTS", answer)
     with say(base, b"GET /admin/ HTTP/1.0\r\nHost: localhost\r\n\r\n") as connection:
         first = connection.makefile("rb").readline()
-    expect(b" 301 " in first, f"what came without TLS is answered: {first!r}")
-    step("the scheme that the outer proxy tells is believed")
+    expect(b" 301 " in first, f"a request without TLS is not redirected: {first!r}")
+    step("the outer proxy's X-Forwarded-Proto is believed")
 
 
 def counts(base: str) -> None:

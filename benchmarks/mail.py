@@ -1,10 +1,10 @@
-"""How fast welcome e-mails go out, what a registration costs, and what a sweep of a million rows is.
+"""How fast welcome e-mails go out, and what a registration and a sweep of a million rows cost.
 
     python benchmarks/mail.py send [1000]       one worker process against a bare smtplib loop
     python benchmarks/mail.py register [200]    milliseconds and statements, broker there or not
     python benchmarks/mail.py sweep [1000000]   memory, seconds and plan of a sweep
 
-On the MySQL and Redis of DATABASE_URL and REDIS_URL, whose contents it adds to: use empty ones.
+Writes to the MySQL and Redis of DATABASE_URL and REDIS_URL: use empty ones.
 """
 
 import os
@@ -36,7 +36,7 @@ for line in sys.stdin:
 
 
 class Sink:
-    """A mail server in a process of its own, as any is."""
+    """A mail server in its own process."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -102,7 +102,7 @@ def send(number: int = 1000) -> None:
                 stdout=log,
                 stderr=log,
             )
-        first = wait_for(sink, before + number // 10)  # its start and first imports left out
+        first = wait_for(sink, before + number // 10)  # without the start and the first imports
         done = wait_for(sink, before + number)
         ours = number * 9 / 10 / (done - first)
         mails, now = sink.taken()
@@ -246,7 +246,7 @@ def sweep(number: int = 1_000_000) -> None:
                 said = tasks.sweep_welcome_emails()
             took = (time.perf_counter() - start) * 1000
             statements = [query["sql"] for query in queries]
-            reset_queries()  # they would be kept
+            reset_queries()  # or they pile up
             print(
                 f"{took:7.1f} ms, {len(statements)} statements, {memory() - before:+d} KiB: {said}"
             )

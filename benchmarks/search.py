@@ -1,4 +1,4 @@
-"""How long the database works for a page of the catalogue; README.md beside this file says more."""
+"""Database time of a page of the catalogue; see README.md beside this file."""
 
 import argparse
 import csv
@@ -32,7 +32,7 @@ from library.models import Book  # noqa: E402
 from library.search.models import BookWord, Word  # noqa: E402
 from project.api.pagination import KeysetPagination, total_ordering  # noqa: E402
 
-BATCH = 20_000
+FILL_BATCH_SIZE = 20_000
 HOST = {"host": "localhost"}
 SYLLABLES = [consonant + vowel for consonant in "bdgklmnrst" for vowel in "aeo"]
 
@@ -41,13 +41,13 @@ SYLLABLES = [consonant + vowel for consonant in "bdgklmnrst" for vowel in "aeo"]
 
 
 def fill(source: Path, count: int) -> None:
-    """COUNT invented books from the words of a real catalogue, as frequent as they are there."""
+    """Add `count` invented books, with the words of a real catalogue at their real frequency."""
     books = invented(source, random.Random(1))
     word_ids = dict(Word.objects.values_list("text", "pk"))
     last = Book.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     with tqdm(total=count, unit=" books", file=sys.stderr) as bar:
-        for first in range(last + 1, last + count + 1, BATCH):
-            size = min(BATCH, last + count + 1 - first)
+        for first in range(last + 1, last + count + 1, FILL_BATCH_SIZE):
+            size = min(FILL_BATCH_SIZE, last + count + 1 - first)
             batch = list(islice(books, size))
             for pk, book in enumerate(batch, first):
                 book.pk = pk
@@ -62,13 +62,13 @@ def fill(source: Path, count: int) -> None:
 
 def write(books: list[Book], word_ids: dict[str, int]) -> None:
     """What bulk_create() writes, in a third of its time."""
-    places = {book.pk: BookWord.places(book) for book in books}
-    new = {text for found in places.values() for text, _ in found} - word_ids.keys()
+    wanted = {book.pk: BookWord.ranked_words(book) for book in books}
+    new = {text for found in wanted.values() for text, rank in found} - word_ids.keys()
     Word.objects.bulk_create([Word(text=text) for text in sorted(new)])
     word_ids |= Word.objects.ids_of(new)
     insert(Book, [[getattr(book, f.attname) for f in Book._meta.fields] for book in books])
     BookWord.objects.insert(
-        sorted((word_ids[text], rank, pk) for pk, found in places.items() for text, rank in found)
+        sorted((word_ids[text], rank, pk) for pk, found in wanted.items() for text, rank in found)
     )
 
 
@@ -172,17 +172,17 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def by_frequency() -> list[str]:
-    """Words of titles, most frequent first, counted in a part of the books."""
+    """Words of titles, most frequent first, counted in a sample of the books."""
     counts: dict[str, int] = {}
     for book in Book.objects.order_by("pk")[:20_000]:
-        for text, rank in BookWord.places(book):
-            if rank < BookWord.AUTHOR and len(text) > 1:
+        for text, rank in BookWord.ranked_words(book):
+            if rank < BookWord.AUTHOR_RANK and len(text) > 1:
                 counts[text] = counts.get(text, 0) + 1
     return sorted(counts, key=lambda text: -counts[text])
 
 
 def at(position: int, parameters: dict[str, str]) -> dict[str, str]:
-    """PARAMETERS with the cursor of the page that follows the book at POSITION."""
+    """The parameters with the cursor of the page that follows the book at this position."""
     books = Book.objects.all()
     if "search" in parameters:
         books = books.search(parameters["search"])

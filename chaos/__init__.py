@@ -1,1 +1,1 @@
-"""The whole stack under every fault that can be caused: `make chaos`."""
+"""The fault drill: the whole stack under one fault after another (`make chaos`)."""

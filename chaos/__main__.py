@@ -1,8 +1,8 @@
-"""Three webs, two workers and a beat on a real MySQL and Redis, while one thing after another fails.
+"""Three webs, two workers and a beat on a real MySQL and Redis, while one part after another fails.
 
 DATABASE_URL and REDIS_URL name servers that hold nothing of value: Redis is flushed. CHAOS_MYSQL
-and CHAOS_REDIS are the names of their containers (docker stop, start, pause, restart); without
-them these faults are left out. CHAOS=quick takes the most telling faults only.
+and CHAOS_REDIS name their containers (docker stop, start, pause, restart); without them these
+faults are skipped. CHAOS=quick runs only the most telling faults.
 """
 
 import os
@@ -23,7 +23,7 @@ from .stack import PASSWORD, Load, Outcome, Stack
 QUICK = os.environ.get("CHAOS") == "quick"
 LOAD_SECONDS = 3 if QUICK else 4  # of registrations while a fault lasts
 RECOVERY_SECONDS = 90  # after a fault, until every mail is sent or explained
-MIN_ACCEPTED = 5  # registrations, or the drill has shown nothing
+MIN_ACCEPTED = 5  # registrations; with fewer the drill shows nothing
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def empty_database() -> Iterator[str]:
 
     server().query(f"CREATE DATABASE {name}")
     try:
-        # A server that is silent for longer than this has failed (database.bound_waits).
+        # A statement fails when the server is silent for longer (database.bound_waits).
         yield parts._replace(path=f"/{name}", query="read_timeout=3&write_timeout=3").geturl()
     finally:
         server().query(f"DROP DATABASE {name}")
@@ -74,7 +74,7 @@ def drill(stack: Stack, fault: Fault) -> Outcome:
 
 
 def judge(stack: Stack, fault: Fault, outcome: Outcome, first: int, before: Counter[str]) -> None:
-    """accepted == members == rows == mails, but for what the fault may do."""
+    """accepted == members == rows == mails, except for what the fault may change."""
     from members.models import Member, WelcomeEmail
 
     members = set(Member.objects.filter(pk__gt=first).values_list("username", flat=True))
@@ -95,7 +95,7 @@ def judge(stack: Stack, fault: Fault, outcome: Outcome, first: int, before: Coun
 
     expect(len(accepted) >= MIN_ACCEPTED, f"only {len(accepted)} registrations were accepted")
     expect(accepted <= members, f"accepted and not there: {sorted(accepted - members)[:3]}")
-    expect(not fault.answers_all or members <= accepted, "members whom nobody was told of")
+    expect(not fault.answers_all or members <= accepted, "members without a confirmed response")
     expect(members == set(states), f"without a row: {sorted(members ^ set(states))[:3]}")
     expect(sent <= set(mails), f"called sent and not there: {sorted(sent - set(mails))[:3]}")
     strangers = set(mails) - set(states)
@@ -175,7 +175,7 @@ def main() -> int:
                 if (QUICK and not fault.quick) or (only and only not in fault.name):
                     continue
                 if {"mysql": not MYSQL, "redis": not REDIS}.get(fault.needs):
-                    print(f"Left out, for CHAOS_{fault.needs.upper()} is not set: {fault.name}")
+                    print(f"Skipped, CHAOS_{fault.needs.upper()} is not set: {fault.name}")
                     continue
                 outcome = drill(stack, fault)
                 outcomes.append(outcome)

@@ -22,7 +22,7 @@ class ChaosConfig(AppConfig):
         batch.MAX_BATCH_SECONDS = 5
         reasons.ConfigurationError.pause = timedelta(seconds=3)
         tasks.HEARTBEAT_SECONDS = 1
-        breaker.broker.rest, breaker.cache.rest = 2, 1
+        breaker.broker.reset_seconds, breaker.cache.reset_seconds = 2, 1
 
         enqueue, order = registration.enqueue, settings.DATA_DIR / "die-before-publishing"
 

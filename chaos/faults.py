@@ -1,4 +1,4 @@
-"""What can happen to the stack: each fault lasts as long as its context."""
+"""The faults. Each lasts as long as its context."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def web_killed(stack: Stack) -> Iterator[None]:
 
 
 def replace_workers(stack: Stack) -> None:
-    """Kill them while the mail server is slow, and start others when it is no longer."""
+    """Kill the workers while the mail server is slow, then start them with a fast one."""
     for worker in stack.workers:
         worker.kill()
     stack.sink.set("ok")
@@ -48,7 +48,7 @@ def workers_killed(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def workers_killed_in_batches(stack: Stack) -> Iterator[None]:
-    with redis_flushed(stack):  # so that the sweeper hands the backlog out
+    with redis_flushed(stack):  # so that the sweeper enqueues the backlog
         yield
         stack.sink.set("slow")
     time.sleep(9)  # by now messages count as lost
@@ -57,7 +57,7 @@ def workers_killed_in_batches(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def workers_asleep(stack: Stack) -> Iterator[None]:
-    """One worker stops in the middle of its mails, and goes on after others have taken them over."""
+    """One worker stops in the middle of its mails, and continues after others took them over."""
     stack.sink.set("slow")
     yield
     stack.workers[0].signal(signal.SIGSTOP)
@@ -118,7 +118,7 @@ def redis_flushed(stack: Stack) -> Iterator[None]:
 def mysql_connections_killed(stack: Stack) -> Iterator[None]:
     from django.db import connection
 
-    connection.close()  # ours would be among them
+    connection.close()  # or it would be killed too
     stop = threading.Event()
 
     def kill() -> None:
@@ -129,7 +129,7 @@ def mysql_connections_killed(stack: Stack) -> Iterator[None]:
                     " WHERE id <> CONNECTION_ID() AND db = DATABASE()"
                 )
                 for (number,) in cursor.fetchall():
-                    with suppress(Exception):  # it has ended by itself
+                    with suppress(Exception):  # it has already ended
                         cursor.execute(f"KILL {number}")
         connection.close()
 
@@ -166,7 +166,7 @@ def beat_killed(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def garbage_queued(stack: Stack) -> Iterator[None]:
-    """What is no task of ours, and ours with ids that no row has."""
+    """Unknown tasks, and our own with ids that no row has."""
     from celery import Celery
 
     stranger = Celery(broker=os.environ["REDIS_URL"])
@@ -196,16 +196,16 @@ class Fault:
     name: str
     cause: Callable[[Stack], AbstractContextManager[None]]
     quick: bool = False
-    killed: int = 0  # worker processes that die, or sleep longer than their claim, with a mail
-    answers_lost: bool = False  # of the mail server, which takes mails and does not say so
-    refuses: bool = False  # mails for good, with an answer about the recipient
+    killed: int = 0  # worker processes that die, or sleep past their claim, with a mail in flight
+    answers_lost: bool = False  # the mail server accepts mails without saying so
+    refuses: bool = False  # the mail server rejects recipients for good
     mysql_away: bool = False
     webs_die: bool = False
     needs: str = ""
 
     @property
     def answers_all(self) -> bool:
-        """Whether every registration gets its answer."""
+        """Whether every registration gets a response."""
         return not (self.mysql_away or self.webs_die)
 
 

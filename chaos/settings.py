@@ -1,4 +1,4 @@
-"""The settings of the tool with a clock that runs faster, so that a drill takes minutes."""
+"""The tool's settings with shorter times, so that a drill takes minutes."""
 
 from celery.schedules import schedule
 

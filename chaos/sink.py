@@ -1,4 +1,4 @@
-"""A mail server that fails on command. It counts what it took, whatever it answered then."""
+"""A mail server that fails on command. It counts the mails it took, whatever it answered."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ REPLIES = {
 
 
 class Sink:
-    """MODE is "ok", a reply's code, "535", "hang", "close" (after DATA), "slow" or "refuse"."""
+    """mode is "ok", a reply's code, "535", "hang", "close" (after DATA), "slow" or "refuse"."""
 
     def __init__(self) -> None:
         self.mode = "ok"
@@ -51,7 +51,7 @@ class Sink:
         elif self.mode == "refuse":
             self.listen()
         self.mode = mode
-        if mode == "535":  # whoever is logged in would go on
+        if mode == "535":  # clients that are logged in would not notice
             self.loop.call_soon_threadsafe(self.hang_up)
 
     def hang_up(self) -> None:

@@ -1,4 +1,4 @@
-"""The whole stack as processes of its own, and the members who register with it meanwhile."""
+"""The whole stack as processes, and the members who register with it meanwhile."""
 
 import http.client
 import os
@@ -21,7 +21,7 @@ PASSWORD = "chaos-" + os.urandom(8).hex()
 
 
 class Process:
-    """One role of the tool, with a folder of its own."""
+    """One role of the tool, with its own folder."""
 
     def __init__(self, name: str, folder: Path, command: list[str], **environment: str) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class Outcome:
 
 
 class Load:
-    """Members who register through the API and, by a clerk's hand, in the admin."""
+    """Members who register through the API and, with a clerk, in the admin."""
 
     number = 0
     lock = threading.Lock()

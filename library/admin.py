@@ -34,7 +34,7 @@ class PublishedFilter(ChoiceFilter):
     }
 
     def chosen(self, books: QuerySet[Book], value: str) -> QuerySet[Book]:
-        first, _, last = value.partition("-")
+        first, dash, last = value.partition("-")
         if first:
             books = books.filter(publication_year__gte=int(first))
         return books.filter(publication_year__lte=int(last)) if last else books
@@ -47,14 +47,14 @@ class AddedFilter(SinceFilter):
 
 
 class BookPaginator(CappedPaginator):
-    """Ten thousand matches of two frequent words among a million books take a second to find."""
+    """Finding ten thousand matches of two frequent words in a million books takes a second."""
 
     MAX_ROWS = 1_000
 
 
 class BookChangeList(BaseChangeList):
     def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
-        """No column is the sorted one where the best matches come first."""
+        """None while the best matches come first."""
         if self.query and ORDER_VAR not in self.params:
             return {}
         return super().get_ordering_field_columns()
@@ -72,7 +72,7 @@ class BookForm(VersionedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if year := self.fields.get("publication_year"):  # who may only look has no fields
+        if year := self.fields.get("publication_year"):  # a view-only form has no fields
             year.widget.attrs["min"] = 1  # the column's type says 0
 
     def clean_isbn(self) -> str:
@@ -97,7 +97,7 @@ class BookAdmin(VersionedAdmin):
     paginator = BookPaginator
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]
     list_filter = [PublishedFilter, AddedFilter]
-    search_fields = ["title"]  # switches the box on; get_search_results does the search
+    search_fields = ["title"]  # shows the search box; get_search_results() searches
     search_help_text = gettext_lazy("ISBN, or words of title and author")
     readonly_fields = ["created_at", "updated_at"]
     fieldsets = [
@@ -128,5 +128,5 @@ class BookAdmin(VersionedAdmin):
     ) -> tuple[QuerySet[Book], bool]:
         if not search_term.strip():
             return queryset, False
-        # Where a column was clicked, in its order instead of the best match first.
+        # Best matches first, unless a column was clicked.
         return queryset.search(search_term, ranked=ORDER_VAR not in request.GET), False

@@ -15,7 +15,7 @@ from project.api.filters import TimeFilter
 from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
 
-FIRST_YEAR, LAST_YEAR = 1, 9999  # as the column's constraint
+MIN_YEAR, MAX_YEAR = 1, 9999  # the column's constraint
 
 
 class IsbnFilter(filters.CharFilter):
@@ -23,10 +23,10 @@ class IsbnFilter(filters.CharFilter):
 
 
 class YearField(forms.IntegerField):
-    default_validators = [MinValueValidator(FIRST_YEAR), MaxValueValidator(LAST_YEAR)]
+    default_validators = [MinValueValidator(MIN_YEAR), MaxValueValidator(MAX_YEAR)]
 
     def to_python(self, value: str | None) -> int | None:
-        # int() would take " 2000 ", "2_000" and digits of other scripts too.
+        # int() also accepts " 2000 ", "2_000" and digits of other scripts.
         if value and not re.fullmatch("[0-9]{1,9}", value):
             raise ValidationError(self.error_messages["invalid"], "invalid")
         return super().to_python(value)
@@ -37,14 +37,14 @@ class YearFilter(filters.NumberFilter):
 
     def __init__(self, *args: Any, label: str, **kwargs: Any) -> None:
         super().__init__(*args, label=label, **kwargs)
-        schema = {"type": "integer", "minimum": FIRST_YEAR, "maximum": LAST_YEAR}
+        schema = {"type": "integer", "minimum": MIN_YEAR, "maximum": MAX_YEAR}
         extend_schema_field({**schema, "description": label})(self)
 
 
 class BookFilterSet(filters.FilterSet):
     search = filters.CharFilter(
         method="by_search",
-        label="An ISBN in any spelling, or words of title and author (the last may be a beginning). "
+        label="An ISBN in any spelling, or words of title and author (the last may be incomplete). "
         "Best matches come first unless `ordering` is given.",
     )
     title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
@@ -82,7 +82,7 @@ class BookFilterSet(filters.FilterSet):
 
 @contextmanager
 def naming(parameter: str) -> Iterator[None]:
-    """Errors of a query set are about this parameter."""
+    """Attribute a query set's errors to this parameter."""
     try:
         yield
     except ValidationError as error:

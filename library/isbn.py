@@ -1,4 +1,4 @@
-"""ISBN as in ISO 2108: any spelling in, 13 digits stored, hyphenated for people."""
+"""ISBNs (ISO 2108): any spelling in, 13 digits stored, hyphenated for people."""
 
 import re
 import unicodedata
@@ -17,11 +17,11 @@ LABEL = re.compile(r"isbn(?:[-\u2010-\u2015 ]?1[03](?=[:\s]))?\s*:?\s*", re.IGNO
 EXAMPLE = "978-3-16-148410-0"
 
 
-@lru_cache(maxsize=4096)  # on the way into the database every book asks several times
+@lru_cache(maxsize=4096)  # saving a book asks several times
 def normalise(text: str) -> str:
-    """The 13 digits of an ISBN in any spelling; a ValidationError says what is wrong with it.
+    """The 13 digits of an ISBN in any spelling; raises a ValidationError that says what is wrong.
 
-    Accepts ISBN-10 and ISBN-13, a leading "ISBN", blanks and dashes of every kind, and a small x.
+    Accepts ISBN-10 and ISBN-13, a leading "ISBN", spaces and dashes of any kind, and a small x.
     """
     text = text.strip()
     if label := LABEL.match(text):
@@ -63,7 +63,7 @@ def hyphenated(number: str) -> str:
 
 
 def looks_like_isbn(text: str) -> bool:
-    """Whether somebody who types TEXT in a search box means an ISBN, be it right or wrong."""
+    """Whether text typed into a search box is meant as an ISBN, valid or not."""
     text = text.strip()
     if label := LABEL.match(text):
         rest = "".join(c for c in text[label.end() :] if not _separates(c))
@@ -73,13 +73,13 @@ def looks_like_isbn(text: str) -> bool:
     number = "".join(c for c in text if not _separates(c))
     if re.fullmatch(r"97[89][0-9]{10}", number):
         return True
-    # Ten digits with blanks may be years ("1914 1918 45"); with three dashes they are an ISBN.
+    # Ten digits with spaces may be years ("1914 1918 45"); with three dashes they are an ISBN.
     dashes = sum(unicodedata.category(c) == "Pd" for c in text)
     return dashes == 3 and bool(re.fullmatch(r"[0-9]{9}[0-9xX]", number))
 
 
 def _separates(character: str) -> bool:
-    # Pd: dashes of every kind; Zs: blanks; Cf: the soft hyphen and other invisible marks.
+    # Pd: dashes of any kind; Zs: spaces; Cf: the soft hyphen and other invisible marks.
     return unicodedata.category(character) in ("Pd", "Zs", "Cf") or character in "\t\u2212"
 
 
@@ -89,7 +89,7 @@ def _strange(character: str) -> str:
     else:
         shown = f"U+{ord(character):04X}"
     if character.isdigit():
-        return _("Write an ISBN with the digits 0 to 9; %(character)s is another sign.") % {
+        return _("Write an ISBN with the digits 0 to 9; found %(character)s.") % {
             "character": shown
         }
     return _("An ISBN has only digits, and X as the last of ten; found %(character)s.") % {
@@ -131,7 +131,7 @@ class IsbnFormField(forms.CharField):
 
 
 class IsbnField(models.CharField):
-    """13 digits; every path into the column and every exact look-up accepts any spelling."""
+    """13 digits; every write and every exact lookup accepts any spelling."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["max_length"] = 13
@@ -155,5 +155,5 @@ class IsbnField(models.CharField):
         return value
 
     def formfield(self, **kwargs: Any) -> forms.Field | None:
-        # Room for every spelling, not only for what is stored.
+        # Long enough for every spelling, not only for the stored one.
         return super().formfield(**{"form_class": IsbnFormField, **kwargs, "max_length": 40})

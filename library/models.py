@@ -10,6 +10,7 @@ from django.db.models.functions import Length
 from django.db.models.lookups import Range
 from django.db.models.signals import post_save
 from django.dispatch import receiver
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from project.base.fields import AlphabeticCharField
@@ -27,7 +28,7 @@ def latest_year() -> int:
 def not_after_next_year(year: int) -> None:
     if year > (latest := latest_year()):
         raise ValidationError(
-            _("A publication year is at most %(latest)d."),
+            gettext("The publication year cannot be later than %(latest)d."),
             code="max_value",
             params={"latest": latest},
         )
@@ -35,35 +36,33 @@ def not_after_next_year(year: int) -> None:
 
 class BookQuerySet(SearchQuerySet):
     def in_batches(self, size: int = 1000) -> Iterator[list["Book"]]:
-        """All books by id, in memory of one batch (a MySQL cursor would hold all of them)."""
+        """All books by id, one batch in memory at a time (a MySQL cursor would hold them all)."""
         books: BookQuerySet = self.order_by("pk")
         last = 0
         while batch := list(books.filter(pk__gt=last)[:size]):
             yield batch
             last = batch[-1].pk
 
-    # Every way to write books keeps their words, in one transaction.
+    # Every way to write books updates the word index in the same transaction.
 
-    def bulk_create(  # type: ignore[override]
-        self, objs: Iterable["Book"], *args: Any, **kwargs: Any
-    ) -> list["Book"]:
+    def bulk_create(self, objs: Iterable["Book"], *args: Any, **kwargs: Any) -> list["Book"]:
         with transaction.atomic(using=self.db):
-            books = super().bulk_create(objs, *args, **kwargs)  # type: ignore[arg-type]
+            books = super().bulk_create(objs, *args, **kwargs)
             ids: dict[str, int] = {}
-            # Read again: MySQL does not return the ids, and on a conflict the stored title may
-            # be another one than that of the object.
+            # Read them back: MySQL does not return ids, and on a conflict the stored title may
+            # differ from the object's.
             for batch in batches([book.isbn for book in books], 900):
                 stored = list(self.model.objects.filter(isbn__in=batch))
                 BookWord.objects.index(stored)
                 ids |= {book.isbn: book.pk for book in stored}
             for book in books:
                 book.pk = ids[book.isbn]
-        return books  # type: ignore[return-value]
+        return books
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
 
     def update(self, **kwargs: Any) -> int:
-        """Also what bulk_update() calls."""
+        """bulk_update() calls it too."""
         if not kwargs.keys() & {"title", "author"}:
             return super().update(**kwargs)
         with transaction.atomic(using=self.db):
@@ -77,7 +76,7 @@ class BookQuerySet(SearchQuerySet):
 
 
 class Book(VersionedModel):
-    """One title in the catalogue, known to the world by its ISBN."""
+    """One title in the catalogue, identified by its ISBN."""
 
     title = AlphabeticCharField(_("title"), max_length=500)
     author = AlphabeticCharField(_("author"), max_length=500)
@@ -145,6 +144,6 @@ class Book(VersionedModel):
 def index_words(
     instance: Book, update_fields: Collection[str] | None = None, **kwargs: Any
 ) -> None:
-    # A signal, for loaddata does not call save().
+    # A signal, because loaddata does not call save().
     if update_fields is None or {"title", "author"} & set(update_fields):
         BookWord.objects.index([instance])

@@ -16,14 +16,14 @@ class IsbnField(ExactCharField):
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
-        self.run_validators(text)  # the longest spelling; DRF asks of the 13 digits alone
+        self.run_validators(text)  # of the text as given; DRF validates only the 13 digits
         return normalise(text)
 
 
 class BookSerializer(StrictModelSerializer):
     publication_year = YearField()
     isbn = IsbnField(
-        max_length=40, help_text=f"Any spelling, such as {EXAMPLE}; answered as 13 digits."
+        max_length=40, help_text=f"Any spelling, such as {EXAMPLE}; returned as 13 digits."
     )
 
     class Meta:

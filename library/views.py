@@ -21,12 +21,12 @@ EXAMPLES = [OpenApiExample("A book", value=BOOK, request_only=True)]
 
 @extend_schema_view(
     list=extend_schema(
-        summary="Search the catalogue", description="A book has to fit every parameter given."
+        summary="Search the catalogue", description="A book must match every parameter given."
     ),
     retrieve=extend_schema(summary="Read a book"),
     create=extend_schema(
         summary="Add a book",
-        description="Where its ISBN is in the catalogue already, the 409 names the record.",
+        description="If its ISBN is already in the catalogue, the 409 names the record.",
         examples=EXAMPLES,
     ),
     update=extend_schema(summary="Replace a book", examples=EXAMPLES),

@@ -13,7 +13,7 @@ from members.models import Member, WelcomeEmail
 
 @contextmanager
 def redis_database() -> Iterator[str]:
-    """The address of an empty database on the Redis of REDIS_URL.
+    """The URL of an empty database on the Redis of REDIS_URL.
 
     Not the queue of a real worker, and one for each process of the test run.
     """
@@ -29,18 +29,18 @@ def redis_database() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def first_heartbeat():
-    """Each test's process is a new one, which has shown no heartbeat yet."""
+    """Each test starts like a new process, without a heartbeat yet."""
     tasks._heartbeats.clear()
 
 
 def claim(welcome: WelcomeEmail, task_id: str | None = None) -> WelcomeEmail | None:
-    """As a worker takes it for an attempt."""
+    """As a worker claims it."""
     return next(iter(WelcomeEmail.objects.claim([welcome.pk], task_id, timezone.now())), None)
 
 
 @pytest.fixture
 def delay() -> Iterator[Mock]:
-    """The message to the workers, which goes nowhere."""
+    """The message to the workers, which is not sent."""
     with patch("members.mail.tasks.send_welcome_emails.delay") as delay:
         yield delay
 

@@ -1,21 +1,21 @@
-"""What a member leaves in tables that are not ours, and how it is taken out."""
+"""Erasing what members leave in Django's own tables."""
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import CharField, Model, Value
 from django.db.models.functions import Concat
 
-AT_ONCE = 1000
+HISTORY_BATCH_SIZE = 1000
 
 
 def erase_from_history(model: type[Model], ids: list[int]) -> None:
-    """Leave in the admin's history that something was done to #7, but not who that was.
+    """Keep the admin's history entries, but name the record only as #7.
 
-    project/migrations/0002_history_index.py holds the index for this.
+    project/migrations/0002_history_index.py adds the index for this.
     """
     entries = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model))
-    for start in range(0, len(ids), AT_ONCE):
-        about = [str(pk) for pk in ids[start : start + AT_ONCE]]
+    for start in range(0, len(ids), HISTORY_BATCH_SIZE):
+        about = [str(pk) for pk in ids[start : start + HISTORY_BATCH_SIZE]]
         entries.filter(object_id__in=about).update(
             object_repr=Concat(Value("#"), "object_id", output_field=CharField()),
             change_message="",

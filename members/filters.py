@@ -8,10 +8,10 @@ from .models import Member, WelcomeEmail
 
 class MemberFilterSet(filters.FilterSet):
     search = filters.CharFilter(
-        method="by_search", label="How the username or the e-mail address begins, case aside."
+        method="by_search", label="The beginning of username or e-mail address, ignoring case."
     )
-    username = filters.CharFilter(label="The member with this username, case aside.")
-    email = filters.CharFilter(label="The member with this e-mail address, case aside.")
+    username = filters.CharFilter(label="The member with this username, ignoring case.")
+    email = filters.CharFilter(label="The member with this e-mail address, ignoring case.")
     registered_after = TimeFilter("registered_at", "gte", label="Registered at or after this time.")
     registered_before = TimeFilter("registered_at", "lt", label="Registered before this time.")
     welcome_state = filters.ChoiceFilter(

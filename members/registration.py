@@ -1,4 +1,4 @@
-"""The one door through which a member enters: API, admin and imports all call it."""
+"""Registering a member: API, admin and imports all call it."""
 
 from django.db import transaction
 
@@ -8,9 +8,9 @@ from .models import Member, WelcomeEmail
 
 @transaction.atomic(savepoint=False)
 def register_member(member: Member) -> Member:
-    """Save a new member together with the welcome e-mail that it is owed.
+    """Save a new member together with its welcome e-mail.
 
-    Raises IntegrityError where the username or the address is taken.
+    Raises IntegrityError if the username or the address is taken.
     """
     member.save(force_insert=True)
     welcome = WelcomeEmail.objects.create(member=member)

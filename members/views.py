@@ -18,7 +18,7 @@ EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
 
 @extend_schema_view(
     list=extend_schema(
-        summary="Search the members", description="A member has to fit every parameter given."
+        summary="Search the members", description="A member must match every parameter given."
     ),
     retrieve=extend_schema(summary="Read a member"),
     partial_update=extend_schema(
@@ -28,7 +28,7 @@ EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
     destroy=extend_schema(summary="Remove a member and everything about it"),
     register=extend_schema(
         summary="Register a member",
-        description="The welcome e-mail is sent soon afterwards, by a task in the background.",
+        description="A background task sends the welcome e-mail soon afterwards.",
         examples=[OpenApiExample("A member", EXAMPLE, request_only=True)],
         request=RegistrationSerializer,
         responses={201: RegistrationSerializer},
@@ -52,7 +52,7 @@ class MemberViewSet(
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
 
     def etag(self, record: Member) -> str:  # type: ignore[override]
-        # What is shown of the e-mail changes without the member; the tag has to tell.
+        # The e-mail's state is shown and changes on its own, so it is part of the tag.
         welcome = getattr(record, "welcome_email", None)
         sent_at = welcome and welcome.sent_at
         shown = [record.version, welcome and welcome.state, sent_at and sent_at.timestamp()]

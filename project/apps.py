@@ -16,7 +16,7 @@ class LibraryAdminConfig(admin.AdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        from .admin import tokens  # noqa: F401  # registers its page, and knox's is there by now
+        from .admin import tokens  # noqa: F401  # replaces knox's page, which is registered by now
 
 
 class TaskResultsConfig(task_results.CeleryResultConfig):

@@ -22,7 +22,7 @@ app.autodiscover_tasks()
 
 @signals.celeryd_init.connect
 def wait_for_the_broker(conf: Settings, **kwargs: Any) -> None:
-    """A worker may wait for its broker; settings hold the web's limits, which only publishes."""
+    """A worker may wait for its broker; the settings hold limits for the web, which only publishes."""
     conf.broker_transport_options = settings.WORKER_TRANSPORT_OPTIONS
 
 
@@ -36,10 +36,10 @@ def bound_waits_for_the_database(**kwargs: Any) -> None:
 
 @signals.task_prerun.connect
 def keep_the_database_connection(**kwargs: Any) -> None:
-    """From task to task for CONN_MAX_AGE seconds, as the web does from request to request.
+    """Across tasks for CONN_MAX_AGE seconds, as the web keeps it across requests.
 
-    CELERY_DB_REUSE_MAX stops Celery from closing it twice a task; here it is left when it is old
-    or broken, and its next use asks first whether it still stands (CONN_HEALTH_CHECKS).
+    CELERY_DB_REUSE_MAX stops Celery from closing it twice per task. Here an old or broken one is
+    closed, and the next use checks it first (CONN_HEALTH_CHECKS).
     """
     from django.db import close_old_connections, connection
 
@@ -48,7 +48,7 @@ def keep_the_database_connection(**kwargs: Any) -> None:
 
 
 @signals.celeryd_init.connect
-def watch_consumption(instance, **kwargs) -> None:
+def watch_consumption(instance: Any, **kwargs: Any) -> None:
     from .worker import Heartbeat
 
     app.steps["consumer"].add(Heartbeat)
@@ -58,12 +58,12 @@ stopping = threading.Event()
 
 
 @signals.celeryd_after_setup.connect
-def add_heartbeat_queue(sender, instance, **kwargs) -> None:
+def add_heartbeat_queue(sender: str, instance: Any, **kwargs: Any) -> None:
     from .worker import queue_name, watch
 
     if not settings.REDIS_URL:
         return
-    # It outlives its worker by a few minutes only: the next container has another name.
+    # It outlives its worker by ten minutes: the next container has another name.
     instance.app.amqp.queues.select_add(queue_name(sender), expires=600)
     threading.Thread(target=watch, args=[stopping], daemon=True).start()
 
@@ -73,13 +73,13 @@ def stop_watching(**kwargs: Any) -> None:
     stopping.set()
 
 
-# What runs every few seconds: worth a line when it fails only.
+# These run every few seconds, so only their failures are logged.
 ROUTINE = {"project.tasks.heartbeat", "members.tasks.sweep_welcome_emails"}
 
 
 @signals.celeryd_after_setup.connect
 def start_without_a_connection(**kwargs: Any) -> None:
-    """The checks at the start ask the database; its processes must not inherit one connection."""
+    """The checks at the start query the database; pool processes must not inherit the connection."""
     from django.db import connections
 
     connections.close_all()
@@ -96,13 +96,13 @@ def is_news(record: logging.LogRecord) -> bool:
 
 
 class WatchedScheduler(PersistentScheduler):
-    """Beat's clock, whose every tick can be seen from outside (project/healthcheck.py)."""
+    """Beat's scheduler, whose every tick is visible from outside (project/healthcheck.py)."""
 
-    HEARTBEAT_INTERVAL = 15  # seconds between two in the database
+    HEARTBEAT_INTERVAL_SECONDS = 15  # in the database
     heartbeat_at = float("-inf")
     heartbeat: threading.Thread | None = None
 
-    def tick(self, *args, **kwargs) -> float:
+    def tick(self, *args: Any, **kwargs: Any) -> float:
         from .tasks import touch_heartbeat
 
         touch_heartbeat()
@@ -110,8 +110,8 @@ class WatchedScheduler(PersistentScheduler):
         return super().tick(*args, **kwargs)
 
     def record_heartbeat(self) -> None:
-        """In a thread of its own: neither a database that fails nor one that hangs stops a clock."""
-        recent = time.monotonic() - self.heartbeat_at < self.HEARTBEAT_INTERVAL
+        """In a thread: a database that fails or hangs must not stop beat."""
+        recent = time.monotonic() - self.heartbeat_at < self.HEARTBEAT_INTERVAL_SECONDS
         if recent or (self.heartbeat and self.heartbeat.is_alive()):
             return
         self.heartbeat_at = time.monotonic()
@@ -120,7 +120,7 @@ class WatchedScheduler(PersistentScheduler):
 
 @signals.worker_ready.connect
 def record_first_heartbeat(**kwargs: Any) -> None:
-    """Before the first sweep comes by, else the dashboard would say that no worker answers."""
+    """Before the first sweep, or the dashboard says that no worker answers."""
     record_heartbeat("worker")
 
 
@@ -137,7 +137,7 @@ def _record_heartbeat(part: str) -> None:
 
     try:
         Dispatch.objects.heartbeat(part)
-    except Exception as error:  # whatever it is, clock and worker go on
+    except Exception as error:  # whatever it is, beat and worker go on
         logger.warning("The heartbeat of %s cannot be recorded: %r", part, error)
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""The admin's first page: numbers, each bounded, indexed, and a link to its list."""
+"""The admin's first page: numbers that link to their lists, each counted up to a bound."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +20,7 @@ class DashboardSite(LibraryAdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        from members.mail.dashboard import overview  # it registers pages with this very site
+        from members.mail.dashboard import overview  # it registers pages with this site
 
         context = {"cards": cards(request), "sending": overview(request)}
         return super().index(request, {**context, **(extra_context or {})})

@@ -1,4 +1,4 @@
-"""gunicorn's configuration; the master reads the settings first, so a wrong one stops the start."""
+"""gunicorn's configuration. The master reads the settings first, so a wrong one stops the start."""
 
 import logging
 import os
@@ -13,10 +13,10 @@ from project.base import env  # noqa: E402
 
 
 class DrainingWorker(ThreadWorker):
-    """When told to end, takes what waits in the listening socket's queue and closes the socket.
+    """At a stop, accepts the connections that wait in the listening socket, then closes it.
 
-    gunicorn keeps it open until the last answer, takes nothing more, and so drops what comes
-    meanwhile. Closed, it refuses, and nginx asks another web.
+    gunicorn keeps the socket open until the last response and accepts nothing more, so it drops
+    what comes meanwhile. Once closed it refuses connections, and nginx asks another web.
     """
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -33,21 +33,21 @@ class DrainingWorker(ThreadWorker):
 
 wsgi_app = "project.wsgi"
 bind = f"{env.text('BIND', '127.0.0.1')}:{settings.PORT}"
-# SQLite and memory as cache want one process; its threads wait for each other's I/O only.
+# SQLite and the in-memory cache need a single process.
 workers = 1 if settings.EMBEDDED else settings.WEB_CONCURRENCY
 worker_class = DrainingWorker
-# A thread waits while its client sends. In containers nginx does that; here nothing stands before us.
+# A thread waits while its client sends. In containers nginx does the waiting; here nothing does.
 threads = env.number("WEB_THREADS", 16 if settings.EMBEDDED else 4, 1, 64)
 timeout = env.number("WEB_TIMEOUT", 60, 5, 3600)
 # Below compose's stop_grace_period, so that requests in hand are answered before SIGKILL.
 graceful_timeout = env.number("WEB_GRACEFUL_TIMEOUT", 25, 1, 3600)
-limit_request_line = 8190  # the most it takes; a link to the next page may carry long titles
+limit_request_line = 8190  # gunicorn's maximum; a link to the next page may carry long titles
 keepalive = env.number("WEB_KEEPALIVE", 5, 0, 3600)
-# A process is replaced now and then, whatever may leak; jitter, so that not all are at once.
+# Processes are replaced now and then, in case they leak; jitter spreads that out.
 max_requests = env.number("WEB_MAX_REQUESTS", 0 if settings.EMBEDDED else 10_000, 0, 10**9)
 max_requests_jitter = max_requests // 5
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no disk in the heartbeat
-# Django alone judges what proxies tell (TRUSTED_PROXIES): two judges might disagree.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # heartbeats need no disk
+# Only Django interprets proxy headers (TRUSTED_PROXIES): two interpreters might disagree.
 forwarded_allow_ips = ""
 control_socket_disable = True  # signals suffice
 accesslog = None if settings.EMBEDDED else "-"
@@ -62,7 +62,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Tell project/healthcheck.py whom to ask; leave good answers to it out of the access log."""
+    """Tell project/healthcheck.py the address; leave successful checks out of the access log."""
     host = next(iter(settings.ALLOWED_HOSTS), "*").lstrip(".")
     address = f"{settings.PORT} {'localhost' if host == '*' else host}"
     settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)

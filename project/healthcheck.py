@@ -1,6 +1,6 @@
-"""Is the role of this container healthy? Docker asks every few seconds; this only reads.
+"""Is this container healthy? Docker asks every few seconds.
 
-It imports as little as it can: no Django, no settings.
+Imports as little as possible: no Django, no settings.
 """
 
 import http.client
@@ -11,12 +11,10 @@ from pathlib import Path
 
 FOLDER = Path(os.environ["DATA_DIR"])
 ROLE = FOLDER / "role"  # written by entrypoint.sh
-ADDRESS = (
-    FOLDER / "address"
-)  # written by gunicorn.py: port, and a host name that the desk answers to
-HEARTBEAT = FOLDER / "heartbeat"  # touched by each heartbeat that came through a worker's queue,
-# and by each tick of beat's clock.
-MAX_HEARTBEAT_AGE = 60  # seconds; there is one every 15
+ADDRESS = FOLDER / "address"  # written by gunicorn.py: port, and one of ALLOWED_HOSTS
+# Touched by each heartbeat that comes through a worker's queue, and by each tick of beat.
+HEARTBEAT = FOLDER / "heartbeat"
+MAX_HEARTBEAT_AGE_SECONDS = 60  # there is one every 15
 
 
 def web() -> str:
@@ -36,7 +34,7 @@ def web() -> str:
 
 
 def beat() -> str:
-    return heartbeat("its clock has not moved yet", "its clock last moved %d s ago")
+    return heartbeat("it has not ticked yet", "its last tick was %d s ago")
 
 
 def worker() -> str:
@@ -51,7 +49,7 @@ def heartbeat(none: str, old: str) -> str:
         age = time.time() - HEARTBEAT.stat().st_mtime
     except FileNotFoundError:
         return none
-    return old % age if age > MAX_HEARTBEAT_AGE else ""
+    return old % age if age > MAX_HEARTBEAT_AGE_SECONDS else ""
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
-"""Settings of every role; only the environment tells machines apart (README lists the variables).
+"""Settings of every role. Only the environment differs between machines (see README).
 
-Without DATABASE_URL this is the embedded run: SQLite, Celery's filesystem broker, mails as files,
-all under DATA_DIR.
+Without DATABASE_URL this is the embedded run: SQLite, Celery's filesystem broker and e-mails as
+files, all under DATA_DIR.
 """
 
 import os
@@ -26,7 +26,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise env.WrongSetting(
+        raise env.SettingError(
             "DATA_DIR", f"cannot be written: {error.strerror}: {error.filename}"
         ) from None
     return path
@@ -36,7 +36,7 @@ DATA_DIR = make_folder(Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).absolut
 
 
 def embedded_secret_key() -> str:
-    """The key that the first embedded run generated, readable by its owner alone."""
+    """The key that the first embedded run generates, readable only by its owner."""
     path = DATA_DIR / "secret-key"
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -44,20 +44,20 @@ def embedded_secret_key() -> str:
     except FileExistsError:
         pass
     except OSError as error:
-        raise env.WrongSetting("DATA_DIR", f"cannot be written: {error}") from None
+        raise env.SettingError("DATA_DIR", f"cannot be written: {error}") from None
     return path.read_text()
 
 
 # --- Core ---
 DEBUG = env.flag("DEBUG", default=False)
-# No default where there is a real database: a missing secret must stop the start.
+# No default with a real database: a missing secret must stop the start.
 SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret_key()
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 PORT = env.number("PORT", 8000, 1, 65535)
-# Here and not in project/gunicorn.py, for gunicorn itself reads it before that, and less kindly.
+# Here and not in project/gunicorn.py: gunicorn reads it earlier, with a worse message.
 WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", 2, 1, 64)
-# How many proxies stand in front: so many entries of X-Forwarded-For, from the right, are theirs.
+# How many proxies stand in front: they wrote that many entries of X-Forwarded-For, from the right.
 TRUSTED_PROXIES = env.number(
     "TRUSTED_PROXIES", 0, 0, 9, "how many proxies stand in front, not which"
 )
@@ -67,7 +67,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Apps ---
 INSTALLED_APPS = [
-    "project",  # before jazzmin, of whose templates it replaces a few
+    "project",  # before jazzmin, some of whose templates it replaces
     "jazzmin",  # before the admin, whose templates it replaces
     "project.apps.LibraryAdminConfig",
     "django.contrib.auth",
@@ -117,7 +117,7 @@ TEMPLATES = [
 ]
 
 # --- Security ---
-# HTTPS=1 where a proxy ends TLS in front of us: a cookie marked secure is lost on plain HTTP.
+# HTTPS=1 where a proxy in front ends TLS: browsers send secure cookies only over HTTPS.
 HTTPS = env.flag("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -126,7 +126,7 @@ SECURE_REDIRECT_EXEMPT = [r"^health/"]
 # Without a proxy anybody could write this header.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
-# What no page of ours asks the browser for. Copying (Swagger UI) stays.
+# Browser features that no page uses. Copying (Swagger UI) stays.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in (
@@ -141,8 +141,8 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [SELF],
         "script-src": [
             SELF,
-            # jazzmin's inline scripts. Where an upgrade or a setting of the theme changes one,
-            # project/tests/test_csp.py fails and prints its new hash.
+            # jazzmin's inline scripts. If an upgrade or a theme setting changes one,
+            # project/tests/test_csp.py fails and prints the new hash.
             "'sha256-oufyiLq9heVNX0RFs532lnKzrs2pHgVyLVsyRlTCfQg='",  # every page: light or dark
             "'sha256-buUBs3t6s1E0ZYk13Vv1G24JzjBRIOuOWucgKaifN7k='",  # every page: the theme
             "'sha256-F7GVayJMLy0KHikNUhjbBcBE0ax/V4knxuE9lJsuA6A='",  # lists: width of the filters
@@ -165,7 +165,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     if not DATABASES["default"]["NAME"].startswith(":"):
         make_folder(Path(DATABASES["default"]["NAME"]).parent)
     DATABASES["default"]["OPTIONS"] = {
-        # Readers never wait for the writer; writers queue at BEGIN instead of failing at COMMIT.
+        # Readers never wait for a writer; writers queue at BEGIN instead of failing at COMMIT.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
         "PRAGMA cache_size=-65536; PRAGMA mmap_size=268435456",
         "transaction_mode": "IMMEDIATE",
@@ -173,7 +173,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
 else:
     DATABASES["default"] |= {
-        # Far below MySQL's wait_timeout (8 hours), which would cut an idle connection off.
+        # Far below MySQL's wait_timeout (8 hours), after which it drops an idle connection.
         "CONN_MAX_AGE": env.number("CONN_MAX_AGE", 60, 0, 3600),
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": env.mysql_options(DATABASES["default"]),
@@ -191,7 +191,7 @@ if REDIS_URL:
         }
     }
 else:
-    # One web process with threads (see project/gunicorn.py), so its memory is shared enough.
+    # One web process with threads (see project/gunicorn.py), so memory is shared enough.
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- Auth ---
@@ -226,8 +226,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-# jazzmin 3.0.5 asks for the address of a folder, which no manifest holds
-# (farridav/django-jazzmin#684); strict, every page after the login would be a 500.
+# jazzmin 3.0.5 asks for the URL of a folder, which no manifest holds
+# (farridav/django-jazzmin#684); in strict mode every page after the login is a 500.
 WHITENOISE_MANIFEST_STRICT = False
 
 # --- E-mail ---
@@ -240,38 +240,38 @@ EMAIL_HOST_USER = mail["EMAIL_HOST_USER"]
 EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_PASSWORD"]
 EMAIL_USE_TLS = mail.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = mail.get("EMAIL_USE_SSL", False)
-EMAIL_TIMEOUT = 20  # seconds; without it one silent mail server holds a worker for ever
-MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds from mail to mail, of each worker process
+EMAIL_TIMEOUT = 20  # seconds; without it a silent mail server holds a worker for ever
+MAIL_INTERVAL = env.interval("MAIL_RATE")  # seconds between mails, in each worker process
 DEFAULT_FROM_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "Library desk <library@localhost>")
 
 # --- Celery ---
 CELERY_RESULT_BACKEND = "project.base.results.RetryingBackend"
-CELERY_RESULT_EXTENDED = True  # task name and arguments (ids only) for the admin
+CELERY_RESULT_EXTENDED = True  # task name and arguments (only ids) for the admin
 CELERY_RESULT_EXPIRES = timedelta(days=30)
-CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # what project.base.results calls a passing fault
+CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # errors that project.base.results calls passing
 CELERY_RESULT_BACKEND_MAX_RETRIES = 16  # 10 ms, 20, 40 … 10 s, with jitter: about half a minute
 CELERY_TASK_TRACK_STARTED = True  # the admin shows how long a task took
 CELERY_TASK_SOFT_TIME_LIMIT = 120
 CELERY_TASK_ACKS_LATE = True
 CELERY_DB_REUSE_MAX = 10**9  # project.celery recycles connections as the web does
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # nobody steers a worker, and no message can
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # no message may control a worker
 CELERY_WORKER_CONCURRENCY = env.number("WORKER_CONCURRENCY", 2, 1, 64)
-# A process is replaced between two tasks, whatever may leak.
+# Processes are replaced between tasks, in case they leak.
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.number("WORKER_MAX_MEMORY_MB", 300, 100, 65536) * 1024
-# With REMAP_SIGTERM=SIGQUIT (entrypoint.sh): so many seconds for the tasks in hand, then their
+# With REMAP_SIGTERM=SIGQUIT (entrypoint.sh): running tasks get this many seconds, then their
 # messages go back to the queue. Below compose's stop_grace_period.
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.number("WORKER_GRACEFUL_TIMEOUT", 60, 1, 3600)
-# Seconds without a heartbeat after which a worker ends itself: two of them, at the least.
+# Seconds without a heartbeat after which a worker ends itself: at least two heartbeats.
 WORKER_DEAF_AFTER = env.number("WORKER_DEAF_AFTER", 120, 30, 3600)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULER = "project.celery:WatchedScheduler"
-CELERY_BEAT_MAX_LOOP_INTERVAL = 15  # its clock moves at least so often (project/healthcheck.py)
+CELERY_BEAT_MAX_LOOP_INTERVAL = 15  # seconds between ticks at most (project/healthcheck.py)
 CELERY_BEAT_SCHEDULE = {
-    # Under this name it takes the place of Celery's own, which deletes all in one statement.
+    # Under this name it replaces Celery's own, which deletes everything in one statement.
     "celery.backend_cleanup": {
         "task": "project.tasks.purge_results",
         "schedule": crontab(minute="17"),
@@ -280,14 +280,14 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "members.tasks.sweep_welcome_emails",
         "schedule": schedule(30),
-        # Behind a backlog it would take messages for lost that only wait, and double them.
+        # After waiting behind a backlog it would mistake waiting messages for lost ones.
         "options": {"expires": 60},
     },
 }
 if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
-    # Publishing from a web request: a broker that refuses or is silent costs, with the cache's
-    # limit above, one second at most.
+    # Publishing from a web request: with the cache's limit above, a broker that refuses or is
+    # silent costs at most one second.
     CELERY_TASK_PUBLISH_RETRY = False
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
         "socket_timeout": 0.75,
@@ -310,7 +310,7 @@ else:
         "data_folder_in": str(make_folder(DATA_DIR / "broker" / "queue")),
         "data_folder_out": str(DATA_DIR / "broker" / "queue"),
         "control_folder": str(make_folder(DATA_DIR / "broker" / "control")),
-        "polling_interval": 0.1,  # a worker takes one message at each look, at kombu's 1 s one a second
+        "polling_interval": 0.1,  # a worker takes one message per poll; kombu polls once a second
     }
 
 # --- API ---
@@ -359,7 +359,7 @@ SPECTACULAR_SETTINGS = {
         "filter": True,
         "persistAuthorization": True,
         "tryItOutEnabled": True,
-        "validatorUrl": None,  # Swagger UI would show our schema to its maker's server
+        "validatorUrl": None,  # Swagger UI would send the schema to its maker's server
     },
     "TAGS": [
         {"name": "books", "description": "The catalogue."},

@@ -1,4 +1,4 @@
-"""Tasks that keep the house itself in order."""
+"""Maintenance: heartbeats, and purging task results."""
 
 import time
 from datetime import timedelta
@@ -9,8 +9,8 @@ from django.conf import settings
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
 
-BATCH_SIZE = 2000
-PURGE_SECONDS = 60  # what is left waits for the next run
+PURGE_BATCH_SIZE = 2000
+MAX_PURGE_SECONDS = 60  # the rest waits for the next run
 
 
 def heartbeat_file() -> Path:
@@ -23,7 +23,7 @@ def touch_heartbeat() -> None:
 
 @shared_task(ignore_result=True)
 def heartbeat() -> None:
-    """Show that this worker really consumes (project/worker.py)."""
+    """Show that this worker consumes its queue (project/worker.py)."""
     touch_heartbeat()
 
 
@@ -31,18 +31,18 @@ def heartbeat() -> None:
 def purge_results() -> str:
     """Delete results older than CELERY_RESULT_EXPIRES.
 
-    In small batches, each its own transaction: in one statement millions of rows would time out
-    and hold their locks meanwhile (celery/django-celery-results#117).
+    In small batches, each its own transaction: one statement for millions of rows times out and
+    holds its locks meanwhile (celery/django-celery-results#117).
     """
     expired = timezone.now() - settings.CELERY_RESULT_EXPIRES
-    stop = timezone.now() + timedelta(seconds=PURGE_SECONDS)
+    stop = timezone.now() + timedelta(seconds=MAX_PURGE_SECONDS)
     deleted = 0
     for model in (TaskResult, GroupResult):
         while timezone.now() < stop:
             rows = model._default_manager.filter(date_done__lt=expired).order_by("date_done")
-            batch = list(rows.values_list("pk", flat=True)[:BATCH_SIZE])
+            batch = list(rows.values_list("pk", flat=True)[:PURGE_BATCH_SIZE])
             deleted += model._default_manager.filter(pk__in=batch).delete()[0]
-            if len(batch) < BATCH_SIZE:
+            if len(batch) < PURGE_BATCH_SIZE:
                 break
-            time.sleep(0.05)  # let others at the table
+            time.sleep(0.05)  # let others use the table
     return f"{deleted} results deleted."

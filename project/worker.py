@@ -1,9 +1,8 @@
 """A worker that consumes nothing ends itself, to be restarted.
 
-A worker may be connected and yet consume nothing (celery/celery#8091 and its successors), and
-`inspect ping` does not notice. So each worker sends itself a task every few seconds, over the
-broker and through the pool; the task touches a file, whose age this module and
-project/healthcheck.py watch.
+A worker may be connected and yet consume nothing (celery/celery#8091 and its successors), which
+`inspect ping` does not notice. So each worker sends itself a task every few seconds, through broker
+and pool. The task touches a file whose age this module and project/healthcheck.py watch.
 """
 
 import logging
@@ -23,8 +22,8 @@ from . import tasks
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 15  # seconds from heartbeat to heartbeat
-WATCH_INTERVAL = 5  # seconds
+HEARTBEAT_INTERVAL_SECONDS = 15
+WATCH_INTERVAL_SECONDS = 5
 
 
 def queue_name(node: str) -> str:
@@ -32,7 +31,7 @@ def queue_name(node: str) -> str:
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """Starts and stops with the consumer: after a lost connection it begins anew."""
+    """Starts and stops with the consumer, so it restarts after a lost connection."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
     timer: Any = None
@@ -42,7 +41,9 @@ class Heartbeat(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         self.beat(consumer)
-        self.timer = consumer.timer.call_repeatedly(INTERVAL, self.beat, (consumer,))
+        self.timer = consumer.timer.call_repeatedly(
+            HEARTBEAT_INTERVAL_SECONDS, self.beat, (consumer,)
+        )
 
     def stop(self, consumer: Any) -> None:
         if self.timer is not None:
@@ -54,22 +55,22 @@ class Heartbeat(bootsteps.StartStopStep):
     def beat(self, consumer: Any) -> None:
         if is_busy(consumer.pool.num_processes):
             tasks.touch_heartbeat()
-        # Short limits: the worker does nothing else while it publishes.
+        # Short timeouts: the worker does nothing else while it publishes.
         limits = {"socket_timeout": 2, "socket_connect_timeout": 2}
         try:
             with consumer.app.connection_for_write(transport_options=limits) as connection:
                 tasks.heartbeat.apply_async(  # type: ignore[call-arg]
                     queue=queue_name(consumer.hostname),
-                    expires=INTERVAL * 4,
+                    expires=HEARTBEAT_INTERVAL_SECONDS * 4,
                     connection=connection,
                     retry=False,
                 )
         except (OperationalError, OSError) as error:
-            logger.warning("The broker takes no heartbeat: %r", error)
+            logger.warning("The broker accepts no heartbeat: %r", error)
 
 
 def is_busy(processes: int) -> bool:
-    """Whether no process is free for a heartbeat, though one will be when its task ends in time."""
+    """Whether every process is busy, and one of them within its task's time limit."""
 
     def is_in_time(request: Any) -> bool:
         limit = request.task.soft_time_limit or settings.CELERY_TASK_SOFT_TIME_LIMIT
@@ -80,21 +81,20 @@ def is_busy(processes: int) -> bool:
 
 
 def watch(stopping: threading.Event) -> None:
-    """End this process after WORKER_DEAF_AFTER seconds in which the broker answered but no
-    heartbeat came through.
+    """End this process after WORKER_DEAF_AFTER seconds without a heartbeat while the broker answers.
 
-    Counts its own rounds: neither a clock that is set nor a machine that slept make it deaf.
+    Counts its own rounds, so neither a changed clock nor a suspended machine looks like silence.
     """
     silence, last = 0.0, heartbeat_at()
     while silence < settings.WORKER_DEAF_AFTER:
-        if stopping.wait(WATCH_INTERVAL):
+        if stopping.wait(WATCH_INTERVAL_SECONDS):
             return
         at = heartbeat_at()
-        silence = silence + WATCH_INTERVAL if at == last and broker_answers() else 0
+        silence = silence + WATCH_INTERVAL_SECONDS if at == last and broker_answers() else 0
         last = at
     logger.critical("The worker is deaf: no heartbeat for %d s. It ends.", silence)
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT + 5)  # to give its messages back
+    time.sleep(settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT + 5)  # to give back its messages
     logger.critical("The deaf worker did not end: it is killed.")
     os.kill(os.getpid(), signal.SIGKILL)
 

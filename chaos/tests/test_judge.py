@@ -16,7 +16,7 @@ NAMES = [f"mem{number}" for number in range(MIN_ACCEPTED)]
 
 
 class Drill:
-    """One in which all went well, to be spoilt."""
+    """A drill in which all went well, for tests to spoil."""
 
     def __init__(self) -> None:
         self.outcome = Outcome("a fault", accepted=list(NAMES))
@@ -105,9 +105,9 @@ def test_who_was_accepted_and_is_not_there(drill):
     assert any("accepted and not there" in wrong for wrong in drill.judged(mysql_away=True))
 
 
-def test_a_member_whom_nobody_was_told_of(drill):
+def test_a_member_without_a_confirmed_response(drill):
     drill.outcome.accepted[1] = drill.outcome.accepted[0]
-    assert "members whom nobody was told of" in drill.judged()
+    assert "members without a confirmed response" in drill.judged()
 
 
 def test_an_answer_may_be_lost_with_the_database_or_the_web(drill):
@@ -116,7 +116,7 @@ def test_an_answer_may_be_lost_with_the_database_or_the_web(drill):
     drill.taken["extra@example.org"] += 1
     assert drill.judged(mysql_away=True) == []
     assert drill.judged(webs_die=True) == []
-    assert drill.judged() == ["members whom nobody was told of"]
+    assert drill.judged() == ["members without a confirmed response"]
 
 
 def test_a_member_without_a_row(drill):

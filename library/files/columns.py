@@ -1,4 +1,4 @@
-"""Which columns of a catalogue file hold what."""
+"""Which column of a catalogue file holds which field."""
 
 import re
 import textwrap
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .entries import FIELDS, label
 
-# Headers that name a field, in order of preference; compared without case, "_" and "-".
+# Headers of each field, in order of preference; case, "_" and "-" do not matter.
 SYNONYMS: Mapping[str, Sequence[str]] = {
     "title": (
         *("title", "book title", "original title", "name"),
@@ -26,17 +26,16 @@ SYNONYMS: Mapping[str, Sequence[str]] = {
 
 
 class UnreadableFileError(Exception):
-    """Why a file as a whole cannot be read, in one line."""
+    """The whole file cannot be read; says why in one line."""
 
 
 def plain(name: str) -> str:
-    """A header as it is compared."""
+    """The header as compared."""
     return " ".join(re.sub(r"[_-]", " ", name.casefold()).split())
 
 
 def choose_columns(header: list[str], given: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-    """Where the texts of each field stand: in the columns given, else in those that its
-    synonyms name."""
+    """The indexes of each field's columns: the given ones, or those that its synonyms name."""
     names = [plain(name) for name in header]
     present = textwrap.shorten(", ".join(header), 300)
     chosen = {}
@@ -51,7 +50,7 @@ def choose_columns(header: list[str], given: Mapping[str, Sequence[str]]) -> dic
             wanted = wanted if name == "isbn" else wanted[:1]
         if not wanted:
             raise UnreadableFileError(
-                f"No column is known as the {label(name)}: name it by --column {name}=COLUMN. "
+                f"No column looks like the {label(name)}: name it with --column {name}=COLUMN. "
                 f"The file has: {present}."
             )
         for column in wanted:

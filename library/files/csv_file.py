@@ -27,7 +27,7 @@ class CsvFile:
         encoding: str = "",
     ) -> None:
         self.encoding = _encoding_of(file, encoding)
-        # surrogateescape: one bad byte costs its row, not the file.
+        # surrogateescape: a bad byte costs its row, not the whole file.
         try:
             text = TextIOWrapper(file, self.encoding, errors="surrogateescape", newline="")
         except LookupError:
@@ -63,7 +63,7 @@ class CsvFile:
             except StopIteration:
                 return
             except csv.Error:
-                # The lines that an open quote swallowed are rows of their own again.
+                # Lines that an open quote swallowed become rows again.
                 first, *rest = self.lines.taken
                 self.lines.push_back(*rest)
                 yield Entry(row, [first], problem=BAD_QUOTES, raw=first)
@@ -79,7 +79,7 @@ class CsvFile:
         if any(map(_undecoded, cells)):
             return Entry(row, cells, problem=f"it has bytes that are not {self.encoding_name}")
         texts = {
-            name: [cells[position] for position in places] for name, places in self.columns.items()
+            name: [cells[index] for index in indexes] for name, indexes in self.columns.items()
         }
         return Entry(row, cells, texts)
 
@@ -93,7 +93,7 @@ def _undecoded(cell: str) -> bool:
 
 
 class _Lines:
-    """Lines of a text, remembering those taken since the last record for a second reading."""
+    """Lines of a text; remembers those read since the last record, so that they can be reread."""
 
     def __init__(self, text: TextIO) -> None:
         self.text = text
@@ -125,7 +125,7 @@ class _Lines:
 
 
 def _encoding_of(file: BinaryIO, given: str) -> str:
-    """A byte order mark tells more surely than anybody; it is also on our own refused rows."""
+    """A byte order mark overrides what was given; our own files of refused rows have one."""
     start = file.peek(4)[:4]  # type: ignore[attr-defined]
     if start.startswith(b"\xef\xbb\xbf"):
         return "utf-8-sig"
@@ -135,14 +135,14 @@ def _encoding_of(file: BinaryIO, given: str) -> str:
 
 
 def _fitness(line: str, delimiter: str, columns: Mapping[str, Sequence[str]]) -> tuple[int, int]:
-    """How well the delimiter explains the header: columns recognised, columns in all."""
+    """How well the delimiter fits the header: recognised columns, all columns."""
     header = [plain(name) for name in next(csv.reader([line], delimiter=delimiter))]
     known = {plain(name) for names in (*columns.values(), *SYNONYMS.values()) for name in names}
     return len(known & set(header)), len(header)
 
 
 def write_csv(batches: Iterable[list[Book]]) -> Iterator[tuple[str, int]]:
-    """Pieces of a catalogue file as text, each with the number of books in it."""
+    """Chunks of a catalogue file as text, each with its number of books."""
     yield _csv_lines([FIELDS]), 0
     for books in batches:
         yield _csv_lines([[getattr(book, name) for name in FIELDS] for book in books]), len(books)

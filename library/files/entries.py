@@ -1,4 +1,4 @@
-"""What a catalogue file says of one book, and the book that this makes."""
+"""What a catalogue file says about one book, and how that becomes a book."""
 
 import re
 from collections import Counter
@@ -25,19 +25,19 @@ class RefusedError(Exception):
 
 @dataclass
 class Entry:
-    """What a file says about one book: texts as they stand; an ISBN may be given several times."""
+    """One row of a file: the texts as given; there may be several ISBN columns."""
 
     row: int
     original: list[str]
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     problem: str = ""
-    raw: str = ""  # the line itself, where it could not be taken apart
+    raw: str = ""  # the line itself, if it could not be parsed
 
 
 def book_of(entry: Entry, repairs: Counter[str]) -> Book:
-    """The book that the entry describes, not saved; counts in repairs what had to be repaired.
+    """The entry as an unsaved book; adds what had to be repaired to repairs.
 
-    Raises RefusedError with every reason why it cannot be a book of the catalogue.
+    Raises RefusedError with every reason why it cannot be a book.
     """
     if entry.problem:
         raise RefusedError([entry.problem])
@@ -71,7 +71,7 @@ def _stripped(entry: Entry, name: str, made: list[str]) -> str:
     given = entry.texts[name][0]
     text = given.strip()
     if text != given:
-        made.append(f"{label(name)}: blanks at the ends removed")
+        made.append(f"{label(name)}: spaces at the ends removed")
     return text
 
 
@@ -88,7 +88,7 @@ def _year(texts: Sequence[str], made: list[str]) -> int:
 
 
 def _isbn(texts: Sequence[str], made: list[str]) -> str:
-    """The ISBN that stands in any of TEXTS; those that are wrong do not matter beside a right one."""
+    """The one valid ISBN among the texts; wrong ones are ignored beside it."""
     found: dict[str, list[str]] = {}
     reasons = []
     for text in filter(None, (text.strip() for text in texts)):
@@ -104,13 +104,13 @@ def _isbn(texts: Sequence[str], made: list[str]) -> str:
     (number, repairs), *_ = found.items()
     made += repairs
     if reasons:
-        made.append("ISBN in another column wrong, passed over")
+        made.append("wrong ISBN in another column ignored")
     return number
 
 
 def _isbn_of(text: str, repairs: list[str]) -> str:
     if ROUNDED.fullmatch(text):
-        raise ValidationError("a spreadsheet has rounded it, its last digits are lost")
+        raise ValidationError("a spreadsheet has rounded it; its last digits are lost")
     if decimal := DECIMAL.fullmatch(text):
         text = decimal[1]
         repairs.append("ISBN written as 9780306406157.0")
@@ -121,8 +121,8 @@ def _isbn_of(text: str, repairs: list[str]) -> str:
         number = normalise(full)
     except ValidationError as error:
         raise ValidationError(
-            f"{len(text)} digits are no ISBN, nor are they one that lost its leading zeros, "
-            f"as {full}: {' '.join(error.messages)}"
+            f"{len(text)} digits are not an ISBN, not even with leading zeros restored "
+            f"({full}): {' '.join(error.messages)}"
         ) from None
     repairs.append("ISBN: leading zeros restored")
     return number

@@ -1,4 +1,4 @@
-"""Entries of a catalogue file into the catalogue, whatever format the file has."""
+"""Importing a file's entries into the catalogue, whatever the file's format."""
 
 import sqlite3
 from collections import Counter
@@ -10,11 +10,11 @@ from itertools import islice
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from library.models import Book
-from project.base.database import IN_THE_WAY
+from project.base.database import LOCK_ERRORS
 
 from .entries import Entry, RefusedError, book_of
 
-# The two columns that a file of refused rows has in front of the original ones.
+# The two columns that a file of refused rows adds in front of the original ones.
 ROW, REASONS = "refused row", "refused because"
 
 
@@ -37,7 +37,7 @@ def import_entries(
     dry_run: bool = False,
     batch_size: int = 1000,
 ) -> Iterator[Result]:
-    """Upsert books by ISBN, one transaction per batch; the result grows with each."""
+    """Upsert books by ISBN, one transaction per batch; updates the result after each."""
     seen = SeenIsbns()
     entries = iter(entries)
     while batch := list(islice(entries, batch_size)):
@@ -65,14 +65,14 @@ def import_entries(
 
 
 def save_books(books: list[Book], dry_run: bool = False) -> tuple[int, int]:
-    """Write those of the books that are new or differ from the stored one; how many of each."""
+    """Write the books that are new or changed, and return how many of each."""
     for attempt in range(5):
         try:
             with transaction.atomic():
                 return _save_books(books, dry_run)
         except (OperationalError, IntegrityError) as error:
-            # Also where somebody else has just added one of them: the next time it is stored.
-            passing = isinstance(error, IntegrityError) or error.args[0] in IN_THE_WAY
+            # Or somebody else has just added one of them: next time it is found.
+            passing = isinstance(error, IntegrityError) or error.args[0] in LOCK_ERRORS
             if attempt == 4 or not passing:
                 raise
     raise AssertionError
@@ -107,7 +107,7 @@ def _save_books(books: list[Book], dry_run: bool) -> tuple[int, int]:
 
 
 class SeenIsbns:
-    """The books of one file, in a temporary database: a file may be larger than memory."""
+    """The ISBNs of one file, in a temporary database: a file may be larger than memory."""
 
     def __init__(self) -> None:
         self.database = sqlite3.connect("", isolation_level=None)
@@ -116,7 +116,7 @@ class SeenIsbns:
         self.database.execute("BEGIN")
 
     def before(self, book: Book, row: int) -> bool:
-        """Whether the same book came before; RefusedError where it came with other data."""
+        """Whether the same book came before; raises RefusedError if it came with other data."""
         data = repr((book.title, book.author, book.publication_year))
         digest = blake2b(data.encode(), digest_size=16).digest()
         number = int(book.isbn)

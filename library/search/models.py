@@ -1,4 +1,4 @@
-"""The index of words, which makes a search quick at any size of the catalogue."""
+"""The word index, which keeps searches fast at any size of the catalogue."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,7 +8,7 @@ from django.db import connections, models
 from django.db.models import Exists, Max, OuterRef, Value
 from django.db.models.functions import Abs
 from django.db.models.lookups import Exact
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 
 from project.base.fields import BinaryCharField
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class TooManyWordsError(ValidationError):
-    """The beginning of a word fits more words than a search can look up."""
+    """More words begin like this than a search can look up."""
 
     def __init__(self, beginning: str) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class WordQuerySet(models.QuerySet["Word"]):
     def ids_of(self, texts: Collection[str]) -> dict[str, int]:
         """The id of each text, adding the words that are new."""
         known = self.known(texts)
-        if missing := sorted(set(texts) - known.keys()):  # one order for all: no deadlocks
+        if missing := sorted(set(texts) - known.keys()):  # always in one order: no deadlocks
             self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)  # type: ignore[misc]
             known |= self.known(missing)
         return known
@@ -50,15 +50,15 @@ class WordQuerySet(models.QuerySet["Word"]):
         }
 
     def resolve(self, words: Sequence[str]) -> list[list[int]]:
-        """For each word the ids that it stands for.
+        """The ids that each word stands for.
 
-        The last word counts as a beginning where the catalogue does not know it as a whole.
+        The last word counts as a prefix if the catalogue does not have it as a whole word.
         """
         known = self.known(words)
-        meant = [[known[word]] if word in known else [] for word in words]
-        if words and not meant[-1]:
-            meant[-1] = self.beginning_with(words[-1])
-        return meant
+        ids = [[known[word]] if word in known else [] for word in words]
+        if words and not ids[-1]:
+            ids[-1] = self.beginning_with(words[-1])
+        return ids
 
     def beginning_with(self, beginning: str) -> list[int]:
         fitting = self.filter(text__gte=beginning, text__lt=beginning + "\U0010ffff")
@@ -69,7 +69,7 @@ class WordQuerySet(models.QuerySet["Word"]):
 
 
 class Word(models.Model):
-    """A folded word of any title or author (see words.py)."""
+    """A folded word of a title or author (see words.py)."""
 
     text = BinaryCharField(max_length=64, unique=True)
 
@@ -80,14 +80,14 @@ class Word(models.Model):
 
 
 class BookWordQuerySet(models.QuerySet["BookWord"]):
-    RARE_ROWS = 1000
+    MAX_RARE_ROWS = 1000
     SAMPLE_BOOKS = 1000
 
     def index(self, books: Iterable["Book"]) -> None:
-        """Make the words of these saved books those of their present titles and authors."""
-        wanted = {book.pk: BookWord.places(book) for book in books}
-        ids = Word.objects.ids_of({text for places in wanted.values() for text, _ in places})
-        due = {(ids[text], rank, book) for book, places in wanted.items() for text, rank in places}
+        """Bring the words of these saved books in line with their titles and authors."""
+        wanted = {book.pk: BookWord.ranked_words(book) for book in books}
+        ids = Word.objects.ids_of({text for words in wanted.values() for text, rank in words})
+        due = {(ids[text], rank, book) for book, words in wanted.items() for text, rank in words}
         held = {
             row
             for batch in batches(list(wanted), 900)
@@ -99,41 +99,40 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
 
     def insert(self, rows: list[tuple[int, int, int]]) -> None:
         """Add rows of word, rank and book."""
-        # Not bulk_create(): eight small rows per book are most of the work of an import.
+        # Not bulk_create(): these rows, about eight a book, are most of the work of an import.
         database = connections[self.db]
         names = [str(field.column) for field in self.model._meta.concrete_fields]
         table, *columns = map(database.ops.quote_name, [self.model._meta.db_table, *names])
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)"  # nosec
         with database.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)", rows
-            )
+            cursor.executemany(insert, rows)
 
-    def books_with(self, terms: list[list[int]], **place: int) -> models.QuerySet[Any, int]:
-        """The ids of books with all these terms, of which the first is the rarest."""
+    def books_with(self, terms: list[list[int]], **rank: int) -> models.QuerySet[Any, int]:
+        """The ids of books with all these terms; the first is the rarest."""
         rarest, *others = terms
-        hits = self.filter(word__in=rarest, **place)
+        hits = self.filter(word__in=rarest, **rank)
         for term in others:
             hits = hits.filter(
-                exists_per_row(self.filter(word__in=term, book=OuterRef("book"), **place))
+                exists_per_row(self.filter(word__in=term, book=OuterRef("book"), **rank))
             )
-        # From the long titles: where there are many hits, they are met sooner there.
+        # Long titles first: if there are many hits, they turn up sooner there.
         return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
 
-    def order_by_rarity(self, terms: list[list[int]], **place: int) -> tuple[list[list[int]], bool]:
-        """The terms from the rarest on, and whether it is plain that many books have them all.
+    def order_by_rarity(self, terms: list[list[int]], **rank: int) -> tuple[list[list[int]], bool]:
+        """The terms, rarest first, and whether many books clearly have all of them.
 
-        The rows of rare words are counted, those of frequent ones only in the newest books.
+        Rows of rare words are counted, those of frequent words only in the newest books.
         """
         if len(terms) == 1:
             return terms, False
-        counts = [self.filter(word__in=ids, **place)[: self.RARE_ROWS].count() for ids in terms]
-        many = min(counts) == self.RARE_ROWS
+        counts = [self.filter(word__in=ids, **rank)[: self.MAX_RARE_ROWS].count() for ids in terms]
+        many = min(counts) == self.MAX_RARE_ROWS
         if many:
             newest = self.aggregate(Max("book"))["book__max"]
             words = {word for ids in terms for word in ids}
-            # Abs: along the index by book; SQLite would rather read all rows of the words.
+            # Abs keeps SQLite on the index by book; otherwise it reads all rows of the words.
             sample = (
-                self.filter(book__gt=newest - self.SAMPLE_BOOKS, **place)
+                self.filter(book__gt=newest - self.SAMPLE_BOOKS, **rank)
                 .alias(number=Abs("word", output_field=models.BigIntegerField()))
                 .filter(number__in=words)
             )
@@ -145,14 +144,14 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
 
 
 class BookWord(models.Model):
-    """A word's place in a book.
+    """A word of a book, with its rank.
 
     The primary key, by which InnoDB clusters the rows, is also the order of relevance: rank 1 is
-    a title of one word, rank 2 one of two, …, 9 a longer one, 10 the author.
+    a title of one word, 2 a title of two, …, 9 a longer title, 10 the author.
     """
 
-    LONG_TITLE = 9
-    AUTHOR = 10
+    LONG_TITLE_RANK = 9
+    AUTHOR_RANK = 10
 
     pk = models.CompositePrimaryKey("word_id", "rank", "book_id")
     word = models.ForeignKey(Word, models.PROTECT, related_name="+", db_index=False)
@@ -162,25 +161,25 @@ class BookWord(models.Model):
     objects = BookWordQuerySet.as_manager()
 
     class Meta:
-        # With the rank for SQLite; InnoDB would add it anyway.
+        # The rank is for SQLite; InnoDB adds it anyway.
         indexes = [models.Index(fields=["book", "word", "rank"], name="library_bookword_book_word")]
 
     def __str__(self) -> str:
         return f"{self.word_id} {self.rank} {self.book_id}"
 
     @classmethod
-    def places(cls, book: "Book") -> set[tuple[str, int]]:
+    def ranked_words(cls, book: "Book") -> set[tuple[str, int]]:
         title = words_of(book.title)
-        rank = min(len(title), cls.LONG_TITLE)
+        rank = min(len(title), cls.LONG_TITLE_RANK)
         return {(word, rank) for word in title} | {
-            (word, cls.AUTHOR) for word in words_of(book.author)
+            (word, cls.AUTHOR_RANK) for word in words_of(book.author)
         }
 
 
 def exists_per_row(rows: BookWordQuerySet, exist: bool = True) -> Exact:
-    """Whether such rows exist, tested book by book.
+    """Whether such rows exist, evaluated for each book.
 
-    As a bare EXISTS it may become a join, in an order that MySQL and SQLite guess wrongly.
+    MySQL and SQLite may turn a bare EXISTS into a join, in an order that they guess wrongly.
     """
     return Exact(Exists(rows), Value(exist))
 

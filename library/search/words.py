@@ -3,8 +3,8 @@
 import re
 import unicodedata
 
-MAX_LENGTH = 64
-# Han and kana are written without blanks: there each sign is a word of its own.
+MAX_WORD_LENGTH = 64
+# Han and kana are written without spaces: each character is a word.
 WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+"
 )
@@ -12,7 +12,7 @@ APOSTROPHES = re.compile("['’ʼ`´]")
 
 
 def words_of(text: str) -> list[str]:
-    """The words of the text in order, folded: no case, accents or apostrophes (O’Brien is obrien)."""
+    """The words in order, folded: no case, accents or apostrophes (O’Brien becomes obrien)."""
     folded = unicodedata.normalize("NFKD", APOSTROPHES.sub("", text)).casefold()
     plain = "".join(c for c in folded if not unicodedata.combining(c))
-    return [word[:MAX_LENGTH] for word in WORD.findall(unicodedata.normalize("NFC", plain))]
+    return [word[:MAX_WORD_LENGTH] for word in WORD.findall(unicodedata.normalize("NFC", plain))]

@@ -46,12 +46,12 @@ def add(**values: Any) -> Book:
 
 
 def indexed(book: Book) -> set[tuple[str, int]]:
-    """The words and ranks that the index holds of BOOK."""
+    """The book's words and ranks in the index."""
     return set(BookWord.objects.filter(book=book.pk).values_list("word__text", "rank"))
 
 
 def index_is_right() -> bool:
-    return all(indexed(book) == BookWord.places(book) for book in Book.objects.all()) and (
+    return all(indexed(book) == BookWord.ranked_words(book) for book in Book.objects.all()) and (
         set(BookWord.objects.values_list("book", flat=True))
         <= set(Book.objects.values_list("pk", flat=True))
     )

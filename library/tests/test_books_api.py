@@ -32,7 +32,7 @@ def listed(api: APIClient, **parameters: Any) -> list[str]:
 
 
 def problem(response: Any, status: int, field: str | None = None) -> dict[str, Any]:
-    """The error of FIELD in a problem document of this STATUS."""
+    """The field's error in a problem document with this status."""
     assert response.status_code == status, response.content
     assert response["Content-Type"].startswith("application/problem+json")
     body = response.json()
@@ -96,7 +96,7 @@ def test_its_own_isbn_in_another_spelling_is_no_conflict(staff_api):
     assert staff_api.patch(url(book), {"isbn": "3-16-148410-x"}).status_code == 200
 
 
-def test_times_and_id_are_not_the_callers(staff_api):
+def test_the_caller_cannot_set_times_and_id(staff_api):
     book = add(**GIVEN)
     response = staff_api.patch(url(book), {"id": 99, "created_at": "2000-01-01T00:00:00Z"})
     assert response.status_code == 200  # read-only, so a record may be sent back as it was read
@@ -430,7 +430,7 @@ def test_a_wrong_ordering_names_its_parameter_and_what_is_allowed(api, ordering)
     assert "title, author, publication_year, created_at, id" in error["message"]
 
 
-def test_blanks_between_orderings_count_for_nothing(api):
+def test_spaces_between_orderings_are_ignored(api):
     one, two, other = add(title="B", author="x"), add(title="B", author="y"), add(title="A")
     found = api.get(BOOKS, {"ordering": " title , -author "}).json()["results"]
     assert [book["id"] for book in found] == [other.pk, two.pk, one.pk]
@@ -525,7 +525,7 @@ def test_the_count_is_given_on_request(api, shelf):
     assert "count" not in api.get(BOOKS, {"count": "false"}).json()
 
 
-def test_a_page_has_50_books_unless_told(api):
+def test_a_page_has_50_books_by_default(api):
     Book.objects.bulk_create([unsaved() for _ in range(51)])
     assert len(listed(api)) == 50
     assert len(listed(api, page_size=200)) == 51

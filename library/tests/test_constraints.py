@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def write(column: str, value: object) -> None:
-    """Past every check of Python's."""
+    """Bypasses every check in Python."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"UPDATE library_book SET {column} = %s", [value])
 
@@ -117,7 +117,7 @@ def test_a_book_of_the_year_after_the_next_is_refused():
         unsaved(publication_year=date.today().year + 2).full_clean()
     latest = date.today().year + 1
     assert error.value.message_dict == {
-        "publication_year": [f"A publication year is at most {latest}."]
+        "publication_year": [f"The publication year cannot be later than {latest}."]
     }
 
 

@@ -15,13 +15,13 @@ from .books import BOOKS, add
 pytestmark = pytest.mark.django_db
 
 CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюя"
-# Letters of many planes, of which none repeats: nothing can be compressed.
+# Letters of many planes, none repeated: they do not compress.
 PLANES = [
     chr(c)
     for start in (0x10400, 0x12000, 0x1F300, 0x20000, 0x30000)
     for c in range(start, start + 600)
 ]
-# gunicorn's limit of the whole request line; the ends are "GET " and " HTTP/1.1".
+# gunicorn's limit for the whole request line, which begins "GET " and ends " HTTP/1.1".
 LONGEST_LINE = 8190
 
 

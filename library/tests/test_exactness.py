@@ -1,4 +1,4 @@
-"""Values are taken as what they are: no number for a text, no blank for a filter, no ISMN."""
+"""Values are typed strictly: no number for a text, no blank for a filter, no ISMN."""
 
 from datetime import date
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_no_number_that_is_not_whole_is_a_year(staff_api, number):
 
 
 def test_a_whole_number_is_an_integer_however_it_is_written(staff_api):
-    """As JSON Schema has it."""
+    """As in JSON Schema."""
     path = f"{BOOKS}{add().pk}/"
     response = staff_api.patch(
         path, '{"publication_year": 1815.0}', content_type="application/json"
@@ -187,7 +187,7 @@ def test_a_music_number_is_no_isbn_on_any_path(
     assert "music number" in page.content.decode()
     file = tmp_path / "books.csv"
     file.write_text(f"title,author,publication_year,isbn\nEmma,Jane Austen,1815,{text}\n")
-    monkeypatch.chdir(tmp_path)  # which takes the file of refused rows
+    monkeypatch.chdir(tmp_path)  # where the file of refused rows goes
     call_command("import_books", str(file), verbosity=0)
     assert "music number" in Path("books.refused.csv").read_text()
     with pytest.raises(ValidationError), transaction.atomic():
@@ -195,7 +195,7 @@ def test_a_music_number_is_no_isbn_on_any_path(
     assert not Book.objects.exists()
 
 
-def test_ten_digits_are_never_told_to_become_a_music_number():
+def test_ten_digits_are_never_suggested_as_a_music_number():
     with pytest.raises(ValidationError) as error:
         normalise(MUSIC_NUMBER[3:])
     assert "979-0" not in error.value.messages[0]

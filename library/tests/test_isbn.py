@@ -41,7 +41,7 @@ def test_what_is_wrong_is_said(text, says):
 
 
 @pytest.mark.parametrize("number", ["979-10-90636-07-1", "978-3-16-148410-0"])
-def test_the_last_ten_of_13_digits_are_told_how_to_write_them(number):
+def test_for_the_last_ten_of_13_digits_the_whole_number_is_suggested(number):
     ten = normalise(number)[3:]
     assert not stdnum_isbn.is_valid(ten)
     with pytest.raises(ValidationError) as error:
@@ -58,7 +58,7 @@ def test_the_last_ten_of_13_digits_are_told_how_to_write_them(number):
         ("9773161484100", "An ISBN of 13 digits begins with 978 or 979."),
         ("978316148410a", "An ISBN has only digits, and X as the last of ten; found “a”."),
         ("97831614841\t \x7f0", "An ISBN has only digits, and X as the last of ten; found U+007F."),
-        ("978316148410٠", "Write an ISBN with the digits 0 to 9; “٠” is another sign."),
+        ("978316148410٠", "Write an ISBN with the digits 0 to 9; found “٠”."),
         ("3161484101", "The check digit should be X, not 1: is a digit mistyped?"),
         ("9783161484109", "The check digit should be 0, not 9: is a digit mistyped?"),
     ],
@@ -85,9 +85,9 @@ def test_every_right_number_survives_hyphens_and_ten_digits(number):
 
 
 @given(st.integers(0, 10**9 - 1), st.integers(0, 12), st.integers(1, 9))
-def test_no_single_wrong_digit_passes(number, place, shift):
+def test_no_single_wrong_digit_passes(number, position, shift):
     right = isbn_number(number)
-    wrong = right[:place] + str((int(right[place]) + shift) % 10) + right[place + 1 :]
+    wrong = right[:position] + str((int(right[position]) + shift) % 10) + right[position + 1 :]
     with pytest.raises(ValidationError):
         normalise(wrong)
 

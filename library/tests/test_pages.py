@@ -1,4 +1,4 @@
-"""Pages of the catalogue, beyond one ordering: what a link carries, and what its query asks."""
+"""Pages of the catalogue with several orderings: what a link carries, and its query."""
 
 from itertools import product
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def walk(api, address: str, link: str) -> tuple[list[int], str]:
-    """The ids of all pages from ADDRESS on, and the address of the last one."""
+    """The ids on all pages from this address on, and the address of the last page."""
     found = []
     while True:
         page = api.get(address).json()
@@ -85,14 +85,14 @@ def test_a_cursor_whose_keys_fit_no_more_is_out_of_date(api, key):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("?cursor=abc", "This is no cursor of ours: take it from “next” or “previous”."),
-        ("?cursor={cursor}x", "This is no cursor of ours: take it from “next” or “previous”."),
+        ("?cursor=abc", "Invalid cursor: use the one from “next” or “previous”."),
+        ("?cursor={cursor}x", "Invalid cursor: use the one from “next” or “previous”."),
         (
             "?ordering=-title&cursor={cursor}",
             "This cursor belongs to another ordering or other filters.",
         ),
-        ("?page_size=201", "Write a number from 1 to 200."),
-        ("?count=yes", "Write true or false."),
+        ("?page_size=201", "Use a number from 1 to 200."),
+        ("?count=yes", "Use true or false."),
     ],
 )
 def test_what_is_wrong_with_a_page_is_said(api, address, message):
@@ -133,7 +133,7 @@ def test_pages_are_described_in_the_schema():
             "in": "query",
             "required": False,
             "name": "count",
-            "description": "`true` adds `count`, the number of all results. "
+            "description": "`true` adds `count`, the total number of results. "
             "Counting a large catalogue takes longer than reading a page of it.",
             "schema": {"type": "boolean", "default": False},
         },
@@ -142,9 +142,9 @@ def test_pages_are_described_in_the_schema():
     assert page["required"] == ["next", "previous", "results"]
     link = {"type": ["string", "null"], "format": "uri"}
     assert page["properties"] == {
-        "count": {"type": "integer", "minimum": 0, "description": "With `count=true` only."},
-        "next": {**link, "description": "The following page; null on the last."},
-        "previous": {**link, "description": "The page before; null on the first."},
+        "count": {"type": "integer", "minimum": 0, "description": "Only with `count=true`."},
+        "next": {**link, "description": "The next page; null on the last."},
+        "previous": {**link, "description": "The previous page; null on the first."},
         "results": {"type": "array", "items": {"$ref": "#/components/schemas/Book"}},
     }
     assert page["type"] == "object"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def desk(client, staff):
+def staff_client(client, staff):
     client.force_login(staff)
     return client
 
@@ -29,44 +29,46 @@ def member(state: State = State.SENT, **fields) -> Member:
     return saved
 
 
-def test_adding_a_member_registers_it(desk, django_capture_on_commit_callbacks):
+def test_adding_a_member_registers_it(staff_client, django_capture_on_commit_callbacks):
     with patch(DELAY) as delay, django_capture_on_commit_callbacks(execute=True):
-        assert desk.post(ADD, ANN).status_code == 302
+        assert staff_client.post(ADD, ANN).status_code == 302
     welcome = WelcomeEmail.objects.get(member__username="ann")
     delay.assert_called_once_with(welcome.pk)
 
 
-def test_a_member_that_is_refused_is_owed_nothing(desk, django_capture_on_commit_callbacks):
+def test_a_member_that_is_refused_is_owed_nothing(staff_client, django_capture_on_commit_callbacks):
     with patch(DELAY) as delay, django_capture_on_commit_callbacks(execute=True):
-        assert desk.post(ADD, ANN | {"email": "no address"}).status_code == 200
+        assert staff_client.post(ADD, ANN | {"email": "no address"}).status_code == 200
     delay.assert_not_called()
     assert not WelcomeEmail.objects.exists()
 
 
 @pytest.mark.parametrize("taken", [{"username": "ANN"}, {"email": "Ann@Example.org"}])
-def test_a_name_or_address_that_differs_in_case_alone_is_taken(desk, taken):
+def test_a_name_or_address_that_differs_in_case_alone_is_taken(staff_client, taken):
     member()
     other = {"username": "ben", "email": "ben@example.org"}
-    html = desk.post(ADD, other | taken).content.decode()
+    html = staff_client.post(ADD, other | taken).content.decode()
     assert "is registered already" in html
     assert Member.objects.count() == 1
 
 
-def test_changing_a_member_sends_no_second_welcome(desk):
+def test_changing_a_member_sends_no_second_welcome(staff_client):
     saved = member()
     change = reverse("admin:members_member_change", args=[saved.pk])
     with patch(DELAY) as delay:
-        desk.post(change, filled(desk.get(change)) | {"email": "new@example.org"})
+        staff_client.post(change, filled(staff_client.get(change)) | {"email": "new@example.org"})
     delay.assert_not_called()
     saved.refresh_from_db()
     assert saved.email == "new@example.org"
     assert saved.welcome_email.state == State.SENT
 
 
-def test_the_member_page_shows_its_welcome_e_mail(desk):
+def test_the_member_page_shows_its_welcome_e_mail(staff_client):
     saved = member(State.FAILED)
     WelcomeEmail.objects.update(last_error="The mail server refuses the mail (550 no such user).")
-    html = desk.get(reverse("admin:members_member_change", args=[saved.pk])).content.decode()
+    html = staff_client.get(
+        reverse("admin:members_member_change", args=[saved.pk])
+    ).content.decode()
     assert '<span class="badge text-bg-danger">failed</span>' in html
     assert "550 no such user" in html
     delivery = reverse("admin:members_welcomeemail_change", args=[saved.welcome_email.pk])
@@ -75,22 +77,24 @@ def test_the_member_page_shows_its_welcome_e_mail(desk):
 
 @pytest.mark.parametrize("state", [State.FAILED, State.SENT, State.QUEUED])
 @pytest.mark.parametrize("page", [LIST, WELCOMES])
-def test_send_again_starts_the_timetable_anew(desk, page, state):
+def test_send_again_starts_the_timetable_anew(staff_client, page, state):
     welcome = member(state).welcome_email
     chosen = welcome.member_id if page == LIST else welcome.pk
     with patch(DELAY) as delay:
-        desk.post(page, {"action": "send_again", "_selected_action": chosen, "confirmed": 1})
+        staff_client.post(
+            page, {"action": "send_again", "_selected_action": chosen, "confirmed": 1}
+        )
     delay.assert_called_once_with(welcome.pk)
     welcome.refresh_from_db()
     assert (welcome.state, welcome.attempts) == (State.QUEUED, 0)
 
 
 @pytest.mark.parametrize("state", [State.SENDING, State.HELD])
-def test_send_again_leaves_the_others_alone(desk, state):
+def test_send_again_leaves_the_others_alone(staff_client, state):
     welcome = member(state).welcome_email
     form = {"action": "send_again", "_selected_action": welcome.pk, "confirmed": 1}
     with patch(DELAY) as delay:
-        desk.post(WELCOMES, form)
+        staff_client.post(WELCOMES, form)
     delay.assert_not_called()
     welcome.refresh_from_db()
     assert welcome.state == state
@@ -119,26 +123,26 @@ def test_operators_send_again_but_edit_no_member(client):
     delay.assert_called_once()
 
 
-def test_filters_and_search_work_together(desk):
+def test_filters_and_search_work_together(staff_client):
     saved = member(State.FAILED)
     member(username="bob", email="bob@example.org")
-    rows = desk.get(LIST, {"welcome": "failed", "registered": "today", "q": "an"})
+    rows = staff_client.get(LIST, {"welcome": "failed", "registered": "today", "q": "an"})
     assert list(rows.context["cl"].result_list) == [saved]
-    rows = desk.get(WELCOMES, {"state": "failed", "age": "under-24", "q": "ANN@"})
+    rows = staff_client.get(WELCOMES, {"state": "failed", "age": "under-24", "q": "ANN@"})
     assert [row.member for row in rows.context["cl"].result_list] == [saved]
 
 
-def test_deleting_a_member_takes_its_welcome_e_mail_along(desk):
+def test_deleting_a_member_takes_its_welcome_e_mail_along(staff_client):
     saved = member()
-    desk.post(reverse("admin:members_member_delete", args=[saved.pk]), {"post": "yes"})
+    staff_client.post(reverse("admin:members_member_delete", args=[saved.pk]), {"post": "yes"})
     assert not Member.objects.exists()
     assert not WelcomeEmail.objects.exists()
 
 
 @pytest.mark.parametrize("rows", [1, 30])
 @pytest.mark.parametrize("page", [LIST, WELCOMES])
-def test_lists_cost_the_same_for_many_rows(desk, page, rows, django_assert_max_num_queries):
+def test_lists_cost_the_same_for_many_rows(staff_client, page, rows, django_assert_max_num_queries):
     for number in range(rows):
         member(username=f"ann{number}", email=f"ann{number}@example.org")
     with django_assert_max_num_queries(6):  # session, account, its permissions (2), count, rows
-        desk.get(page)
+        staff_client.get(page)

@@ -1,4 +1,4 @@
-"""Erasing a member leaves its address and its name nowhere."""
+"""Erasing a member removes its address and its name everywhere."""
 
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -25,7 +25,7 @@ WELCOMES = reverse("admin:members_welcomeemail_changelist")
 
 
 def everything() -> Iterator[tuple[str, str]]:
-    """Each value of each table of the database, whether a model of ours knows it or not."""
+    """Each value of each table, whether or not a model describes it."""
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
@@ -44,14 +44,14 @@ def traces() -> list[tuple[str, str]]:
 
 
 def attempt(welcome: WelcomeEmail, settings, **answers) -> None:
-    """As a worker makes it, with its result in the database."""
+    """As a worker makes it, with a result in the database."""
     with mail_server(settings, **answers):
         send_welcome_emails.apply(args=[welcome.pk])
 
 
 @pytest.fixture
 def life(client, staff, settings, delay, monkeypatch) -> Member:
-    """A member with a past: registered in the admin, refused, edited, asked again, sent."""
+    """A member with a history: registered in the admin, refused, edited, sent again."""
     monkeypatch.setattr(send_welcome_emails, "store_eager_result", True)
     client.force_login(staff)
     client.post(reverse("admin:members_member_add"), {"username": NAME, "email": ADDRESS})
@@ -117,7 +117,7 @@ def test_the_history_of_others_stays(client, staff):
 
 @pytest.mark.django_db
 def test_the_history_of_another_table_stays(staff, owed):
-    """Whose rows have the same numbers."""
+    """Its rows may have the same ids."""
     member = owed("ann").member
     for record in (member, staff):
         LogEntry.objects.create(
@@ -134,8 +134,8 @@ def test_the_history_of_another_table_stays(staff, owed):
 
 
 @pytest.mark.django_db
-def test_many_are_erased_to_the_last(staff, owed, monkeypatch):
-    monkeypatch.setattr(erasing, "AT_ONCE", 2)
+def test_erasing_many_members_erases_them_all(staff, owed, monkeypatch):
+    monkeypatch.setattr(erasing, "HISTORY_BATCH_SIZE", 2)
     for number in range(5):
         member = owed(f"ann{number}").member
         LogEntry.objects.create(
@@ -200,7 +200,7 @@ def test_the_history_of_a_member_is_found_by_an_index():
 
 
 def test_no_model_keeps_a_copy_of_an_address():
-    """A new field for one belongs to the test above."""
+    """A new field that holds one must be added to the test above."""
     fields = [
         str(field)
         for model in apps.get_models()

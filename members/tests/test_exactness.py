@@ -1,4 +1,4 @@
-"""Values are taken as what they are, and an address has a domain with a dot."""
+"""Values are typed strictly, and the domain of an address has a dot."""
 
 import base64
 import re

@@ -44,7 +44,7 @@ def test_an_account_needs_the_permission(owed, method, permission):
     assert getattr(client, method)(url, {}).status_code in (200, 204)
 
 
-def test_a_member_tells_of_its_welcome_mail(staff_api, owed):
+def test_a_member_shows_its_welcome_mail(staff_api, owed):
     sent_at = datetime(2026, 1, 31, 12, tzinfo=UTC)
     welcome = owed(state=WelcomeEmail.State.SENT, sent_at=sent_at)
     assert staff_api.get(f"{MEMBERS}{welcome.member_id}/").json() == {
@@ -87,7 +87,7 @@ def test_a_conflict_names_only_what_others_have(staff_api, owed):
     assert [error["field"] for error in response.json()["errors"]] == ["username"]
 
 
-def test_of_two_members_in_the_way_the_conflict_tells_the_first(staff_api, owed):
+def test_of_two_conflicting_members_the_first_is_named(staff_api, owed):
     first, second = owed("bob").member, owed("cat").member
     body = {"username": first.username, "email": second.email}
     answer = staff_api.post(f"{MEMBERS}register/", body).json()

@@ -71,7 +71,7 @@ def test_a_registration_is_few_statements(api, delay, broker_is, number, django_
     ],
 )
 def test_rejected_registration_leaves_nothing(api, username, email, field):
-    # Not by the client's own encoder: it refuses what a hostile client would send.
+    # Without the test client's encoder, which refuses what a hostile client may send.
     body = json.dumps({"username": username, "email": email})
     response = api.generic("POST", REGISTER, body, "application/json")
     assert response.status_code == 400

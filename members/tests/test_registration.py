@@ -1,4 +1,4 @@
-"""register_member(): the row is the promise, the message only asks to look at it."""
+"""register_member(): the row is the promise, the message only a reminder."""
 
 import pytest
 from django.core.management import call_command
@@ -30,7 +30,7 @@ def test_registration_owes_one_mail_and_enqueues_it_after_the_commit(
 def test_a_rolled_back_registration_leaves_nothing_and_enqueues_nothing(delay):
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         register_member(ann())
-        1 / 0  # noqa: B018 - what else may fail in the caller's transaction
+        1 / 0  # noqa: B018 - anything else in the caller's transaction may fail
     assert not Member.objects.exists()
     assert not WelcomeEmail.objects.exists()
     delay.assert_not_called()

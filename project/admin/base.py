@@ -1,4 +1,4 @@
-"""What the admin's pages share: lists that stay quick at any size, saving once more after a race."""
+"""What the admin's pages share: lists that stay fast at any size, and a retry after a race."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -14,11 +14,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
-from project.base.database import IN_THE_WAY
+from project.base.database import LOCK_ERRORS
 
 
 class CappedPaginator(Paginator):
-    """Counts and shows no more than MAX_ROWS rows: counting a million costs more than finding one."""
+    """Counts and shows at most MAX_ROWS rows: counting a million costs more than finding one."""
 
     MAX_ROWS = 10_000
 
@@ -37,24 +37,24 @@ class CappedPaginator(Paginator):
 
 
 def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> HttpResponse:
-    """VIEW, a second time where another change of the same rows was in the way of the first.
+    """Calls the view again if another change of the same rows made the first call fail.
 
-    Somebody saved the same value between our check and our write: now the check sees it. Or a
-    check lost its connection, which Django hides (Q.check) until the next statement.
+    Either somebody saved the same value between our check and our write, and the check now sees
+    it; or a check lost its connection, which Django hides (Q.check) until the next statement.
     """
     try:
         return view(*args, **kwargs)
     except (IntegrityError, TransactionManagementError):
         return view(*args, **kwargs)
     except OperationalError as error:
-        if IN_THE_WAY.isdisjoint(error.args[:1]):
+        if LOCK_ERRORS.isdisjoint(error.args[:1]):
             raise
         return view(*args, **kwargs)
 
 
 class BaseAdmin(admin.ModelAdmin):
     paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
-    where_from: Any = ""  # how rows come about, where the list has none and nobody adds them here
+    where_from: Any = ""  # where rows come from; shown in an empty list that nobody can add to
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
@@ -72,7 +72,7 @@ class BaseAdmin(admin.ModelAdmin):
         return once_more(super().changelist_view, request, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Name the rows alone: what goes along (search words, a welcome e-mail) is part of them."""
+        """Name only the rows: what is deleted with them (search words, e-mail) is part of them."""
         allowed = self.has_delete_permission(request)
         return (
             [str(row) for row in objs],
@@ -94,13 +94,13 @@ class BaseAdmin(admin.ModelAdmin):
 
 class BaseChangeList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
-        """Django's, with the key that it appends going the way of the column before it.
+        """Django's, but the key it appends sorts in the direction of the column before it.
 
         So one index serves both; (title, -pk) would sort the whole table.
         """
         ordering: list[Any] = []
         for column in super().get_ordering(request, queryset):
-            # The default follows the column that was clicked, and may name it again.
+            # The default ordering follows the clicked column, and may name it again.
             if str(column).lstrip("-") not in {str(first).lstrip("-") for first in ordering}:
                 ordering.append(column)
         if len(ordering) > 1 and ordering[-1] == "-pk" and not str(ordering[-2]).startswith("-"):
@@ -112,13 +112,13 @@ class BaseChangeList(ChangeList):
     ) -> QuerySet:
         try:
             return super().get_queryset(request, exclude_parameters)
-        except ValidationError as error:  # a search that can be explained, such as a mistyped ISBN
+        except ValidationError as error:  # such as a mistyped ISBN
             messages.warning(request, " ".join(error.messages))
             return self.root_queryset.none()
 
 
 class ReadOnlyAdmin(BaseAdmin):
-    """Pages that show what the programs wrote."""
+    """For rows that only the programs write."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

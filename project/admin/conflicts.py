@@ -1,4 +1,4 @@
-"""Two people edit one record in the admin: who saves last sees both versions and chooses."""
+"""Two people edit one record in the admin: the one who saves last sees both versions and chooses."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ CONFLICT = "conflict"
 
 @dataclass
 class Difference:
-    """A field with two values; `chosen` is "mine" or "theirs" where only one of us changed it."""
+    """A field with two values; `chosen` is "mine" or "theirs" if only one of us changed it."""
 
     field: BoundField
     mine: Any
@@ -32,18 +32,18 @@ class Difference:
 
 
 class VersionField(forms.IntegerField):
-    """The version of the record that the form was filled with."""
+    """The record's version when the form was opened."""
 
     widget = forms.HiddenInput
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return False  # by nobody who types
+        return False  # nobody types it
 
 
 class VersionedForm(forms.ModelForm):
     """Does not overwrite what somebody else saved after the form was opened.
 
-    Each field carries its initial value along, which tells who changed what.
+    Each field carries its initial value, which shows who changed what.
     """
 
     version = VersionField(required=False)
@@ -70,7 +70,7 @@ class VersionedForm(forms.ModelForm):
             theirs, field = self.initial[bound.name], bound.field
             if field.has_changed(theirs, mine):
                 chosen = ""
-                with suppress(ValidationError):  # of what only a tampered form can hold
+                with suppress(ValidationError):  # only a tampered form holds such a value
                     opened = field.to_python(self.data.get(bound.html_initial_name))
                     if opened == theirs:
                         chosen = "mine"
@@ -86,7 +86,7 @@ class VersionedAdmin(BaseAdmin):
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> VersionedModel | None:
         record = super().get_object(request, *args, **kwargs)
         if record is not None and request.method == "POST" and connection.in_atomic_block:
-            # Once more under a lock: it may be written or deleted at this very moment.
+            # Read again under a lock: somebody may be saving or deleting it right now.
             rows = self.get_queryset(request).select_for_update(of=("self",))
             return rows.filter(pk=record.pk).first()
         return record
@@ -111,7 +111,7 @@ class VersionedAdmin(BaseAdmin):
     def _get_obj_does_not_exist_redirect(
         self, request: HttpRequest, opts: Any, object_id: str
     ) -> HttpResponse:
-        if request.method != "POST" or "post" in request.POST:  # the question before a deletion
+        if request.method != "POST" or "post" in request.POST:  # a confirmed deletion
             return super()._get_obj_does_not_exist_redirect(request, opts, object_id)  # type: ignore[misc]
         return self._both_versions(
             request,

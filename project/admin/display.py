@@ -1,4 +1,4 @@
-"""How the admin's pages write values."""
+"""How the admin's pages format values."""
 
 from datetime import datetime, timedelta
 
@@ -13,18 +13,18 @@ from .base import CappedPaginator
 
 
 def bounded(queryset: QuerySet) -> str:
-    """How many, counted no further than lists are."""
+    """The number of rows, counted as far as lists are."""
     paginator = CappedPaginator(queryset, 1)
     return formats.number_format(paginator.count) + ("+" if paginator.capped else "")
 
 
 def badge(text: str, colour: str) -> SafeString:
-    """COLOUR is one of Bootstrap's: success, danger, warning, info, secondary."""
+    """colour is one of Bootstrap's: success, danger, warning, info, secondary."""
     return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
 
 
 def age(since: datetime) -> str:
-    """In its greatest unit, as "3 hours"."""
+    """In the largest unit, such as "3 hours"."""
     if timezone.now() - since < timedelta(minutes=1):
         return _("less than a minute")
     return timesince(since, depth=1)

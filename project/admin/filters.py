@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ChoiceFilter(admin.SimpleListFilter):
-    """A filter of one parameter with a fixed, short list of choices."""
+    """A filter with a short, fixed list of choices."""
 
     choices_of: ClassVar[dict[str, Any]]
 
@@ -27,7 +27,7 @@ class ChoiceFilter(admin.SimpleListFilter):
 
 
 class SinceFilter(ChoiceFilter):
-    """Rows whose time in FIELD is not longer ago than the choice."""
+    """Rows whose time in `field` is within the chosen period."""
 
     field: ClassVar[str]
     choices_of = {

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 
-# The menu: group, its name, its models in order. Every registered model must be in it.
+# The menu: each group's name and its models in order. Every registered model must be in it.
 MENU = {
     "catalogue": (gettext_lazy("Catalogue"), ["Book"]),
     "membership": (gettext_lazy("Members"), ["Member"]),
@@ -28,7 +28,7 @@ class LibraryAdminSite(admin.AdminSite):
     def get_app_list(
         self, request: HttpRequest, app_label: str | None = None
     ) -> list[dict[str, Any]]:
-        """By what people do, not by the app that happens to hold the model."""
+        """By what people do, not by the app that holds the model."""
         apps = super().get_app_list(request, app_label)
         if app_label is not None:
             return apps
@@ -48,7 +48,7 @@ class LibraryAdminSite(admin.AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Django's, under the limit of the API's login, which counts both."""
+        """Django's, under the limit that it shares with the API's login."""
         from project.api.throttling import (
             LoginThrottle,  # models are not ready when the site is made
         )
@@ -60,7 +60,7 @@ class LibraryAdminSite(admin.AdminSite):
 
     @method_decorator(never_cache)
     def login_later(self, request: HttpRequest, seconds: int) -> TemplateResponse:
-        """The page as it was filled in, without looking whether the password is right."""
+        """The form as it was filled in; the password is not checked."""
         from django.contrib.admin.forms import AdminAuthenticationForm
 
         context = {
@@ -85,7 +85,7 @@ def too_many_attempts(seconds: int) -> str:
             seconds,
         )
         return text % seconds
-    minutes = -(-seconds // 60)  # rounded up: never too early
+    minutes = -(-seconds // 60)  # rounded up, never too early
     text = ngettext(
         "Too many attempts to sign in. Try again in %d minute.",
         "Too many attempts to sign in. Try again in %d minutes.",

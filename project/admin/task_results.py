@@ -29,13 +29,13 @@ STATES = {
     "PENDING": (gettext_lazy("waiting"), "secondary"),
 }
 Result = Any  # a TaskResult, of whose columns mypy knows nothing
-ENDED = ("SUCCESS", "FAILURE")
+ENDED_STATES = ("SUCCESS", "FAILURE")
 
 
 class TaskStateFilter(ChoiceFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
-    choices_of = {state: text for state, (text, _) in STATES.items()}
+    choices_of = {state: text for state, (text, colour) in STATES.items()}
 
     def chosen(self, results: QuerySet[TaskResult], value: str) -> QuerySet[TaskResult]:
         return results.filter(status=value)
@@ -48,15 +48,16 @@ class TaskCreatedFilter(SinceFilter):
 
 
 admin.site.unregister([TaskResult, GroupResult])
+# Not a proxy model, which would need its own permissions, addresses and history.
 TaskResult._meta.verbose_name = gettext_lazy("task result")
 TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
 setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {result.pk}")  # noqa: B010
 
 
 class TaskResultAdmin(ReadOnlyAdmin):
-    """Instead of the package's page, which counts, searches and lists without bounds.
+    """Replaces the package's page, which counts, searches and lists without bounds.
 
-    The app whose tasks there are extends and registers it.
+    The app that defines the tasks extends and registers it.
     """
 
     list_display = ["state", "task", "outcome", "created", "duration"]
@@ -92,7 +93,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
-        """The sentence that the task returned, or that its error says."""
+        """The sentence that the task returned, or its error message."""
         try:
             outcome = json.loads(result.result or "null")
         except ValueError:
@@ -103,7 +104,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
             return words or outcome.get("exc_type", "–")
         return outcome if isinstance(outcome, str) else "–"
 
-    # The package's own columns carry its help texts, made for programmers.
+    # The package's own columns carry help texts for programmers.
 
     @admin.display(description=gettext_lazy("created"), ordering="date_created")
     def created(self, result: Result) -> str:
@@ -123,12 +124,12 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("finished"))
     def finished(self, result: Result) -> str:
-        # django-celery-results sets date_done when a task starts, too.
-        return moment(result.date_done if result.status in ENDED else None)
+        # django-celery-results also sets date_done when a task starts.
+        return moment(result.date_done if result.status in ENDED_STATES else None)
 
     @admin.display(description=gettext_lazy("duration"))
     def duration(self, result: Result) -> str:
-        if not (result.date_started and result.status in ENDED):
+        if not (result.date_started and result.status in ENDED_STATES):
             return "–"
         seconds = (result.date_done - result.date_started).total_seconds()
         return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}

@@ -19,6 +19,7 @@ from knox.settings import CONSTANTS, knox_settings
 from .base import BaseAdmin
 
 admin.site.unregister(AuthToken)
+# Not a proxy model, which would need its own permissions, addresses and history.
 AuthToken._meta.verbose_name = gettext_lazy("API token")
 AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
 
@@ -60,10 +61,10 @@ class TokenAdmin(BaseAdmin):
             request, obj, change, **({} if obj else {"form": TokenForm}) | kwargs
         )
         if obj is None:
-            widget = form.base_fields["user"].widget  # type: ignore[attr-defined]
+            widget = form.base_fields["user"].widget
             widget.can_add_related = widget.can_change_related = widget.can_view_related = False
         if obj is None and not request.user.is_superuser:
-            # A token is as strong as its account: nobody may make one of another's.
+            # A token is as powerful as its account: nobody may create one for another's.
             accounts = get_user_model()._default_manager.filter(
                 username=request.user.get_username()
             )
@@ -93,5 +94,5 @@ class TokenAdmin(BaseAdmin):
     def response_add(
         self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None
     ) -> HttpResponse:
-        # Without Django's own message, in which the token's hash looks like the token.
+        # Without Django's own message, which shows the token's hash as if it were the token.
         return self.response_post_save_add(request, obj)

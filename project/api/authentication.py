@@ -1,6 +1,6 @@
 from django.contrib.auth.models import User
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 from knox import auth as knox
 from knox.crypto import hash_token
 from knox.models import AuthToken
@@ -9,7 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 class TokenAuthentication(knox.TokenAuthentication):
     def authenticate_credentials(self, token: bytes) -> tuple[User, AuthToken]:
-        # By its key: knox would read every token of the account, and take any bytes for UTF-8.
+        # By its digest: knox reads every token with the same key, and takes any bytes for UTF-8.
         if not token.isalnum():
             raise AuthenticationFailed(_("Invalid token."))
         tokens = AuthToken.objects.select_related("user")

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, 13): what a caller has read is still so, or it is told."""
+"""Conditional requests (RFC 9110, 13): a caller learns whether a record has changed."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class PreconditionFailedError(APIException):
 
 
 def check_preconditions(request: Request, etag: str) -> None:
-    """Raise PreconditionFailedError where If-Match or If-None-Match forbid to write this record."""
+    """Raise PreconditionFailedError if If-Match or If-None-Match forbids writing this record."""
     wanted = request.headers.get("If-Match")
     if wanted is not None and not _names(wanted, etag):
         raise PreconditionFailedError
@@ -25,7 +25,7 @@ def check_preconditions(request: Request, etag: str) -> None:
 
 
 def is_known(request: Request, etag: str) -> bool:
-    """Whether If-None-Match names this record as it is; its weak tags count too."""
+    """Whether If-None-Match names this version of the record, by a strong or a weak tag."""
     known = request.headers.get("If-None-Match")
     return known is not None and _names(known.replace("W/", ""), etag)
 

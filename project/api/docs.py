@@ -1,4 +1,4 @@
-"""The schema and its two readers, by the rules of the rest of the API."""
+"""The schema, Swagger UI and ReDoc, under the same rules as the rest of the API."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class SchemaView(DocumentationMixin, views.SpectacularAPIView):
 
 
 class SwaggerView(DocumentationMixin, views.SpectacularSwaggerSplitView):
-    parameters = {"lang", "script"}  # with the second, the page's script
+    parameters = {"lang", "script"}  # "script" asks for the page's script
     flags = {"script"}
 
 

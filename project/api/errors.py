@@ -19,19 +19,19 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
-from project.base.database import gave_way
+from project.base.database import is_lock_error
 
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
 
-class Conflict(exceptions.APIException):
-    """A record with this value exists; EXISTING is its address where the caller may see it."""
+class ConflictError(exceptions.APIException):
+    """A record with this value exists; `existing` is its URL if the caller may see it."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "unique"
-    default_detail = gettext_lazy("Such a record exists already.")
+    default_detail = gettext_lazy("A record with this value already exists.")
 
     def __init__(self, errors: dict[str, Any] | None = None, existing: str | None = None) -> None:
         super().__init__()
@@ -39,21 +39,21 @@ class Conflict(exceptions.APIException):
         self.existing = existing
 
 
-class Busy(exceptions.APIException):
-    """The database gave way to another change of the same rows."""
+class BusyError(exceptions.APIException):
+    """Another change locked the same rows first."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "busy"
     default_detail = gettext_lazy("Another change was being saved at the same time: send it again.")
 
 
-class TooLarge(exceptions.APIException):
+class TooLargeError(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
     default_detail = gettext_lazy("The body of the request is too large.")
 
 
-class Unavailable(exceptions.APIException):
+class UnavailableError(exceptions.APIException):
     """The database cannot be reached; Retry-After says when to ask again."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
@@ -67,11 +67,11 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, DjangoValidationError):
         error = exceptions.ValidationError(as_serializer_error(error))
     elif isinstance(error, RequestDataTooBig):
-        error = TooLarge()
-    elif _of_the_database(error):
-        if not gave_way(error):
+        error = TooLargeError()
+    elif is_database_error(error):
+        if not is_lock_error(error):
             logger.error("The database is not available: %r", error)
-        error = Busy() if gave_way(error) else Unavailable()
+        error = BusyError() if is_lock_error(error) else UnavailableError()
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -81,7 +81,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.PermissionDenied()
     response.data = problem(response.status_code, cast(exceptions.APIException, error))
     response.content_type = CONTENT_TYPE
-    # Whatever the view answers with itself: a page, or the schema in YAML.
+    # Even where the view itself renders a page, or the schema in YAML.
     context["request"].accepted_renderer = JSONRenderer()
     context["request"].accepted_media_type = CONTENT_TYPE
     return response
@@ -93,24 +93,24 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
         "title": HTTPStatus(code).phrase,
         "status": code,
     }
-    if isinstance(error, Conflict):
+    if isinstance(error, ConflictError):
         errors = list(flatten(error.errors))
         detail = str(error.detail)
     elif isinstance(error, exceptions.ValidationError):
         errors = list(flatten(error.get_full_details()))
-        detail = _("The request was not accepted; “errors” says why.")
+        detail = _("The request is invalid; “errors” says why.")
     else:
         detail = str(error.detail)
         errors = [{"field": None, "code": error.get_codes(), "message": detail}]
     body |= {"detail": detail, "errors": errors}
-    if isinstance(error, Conflict) and error.existing:
+    if isinstance(error, ConflictError) and error.existing:
         body["existing"] = error.existing
     return body
 
 
 def flatten(details: Any, path: str = "") -> Any:
     """DRF's nested error details as {field, code, message}, fields joined by dots."""
-    # A field of the caller's may be called "message" too, but what is wrong with it is a list.
+    # A serializer field may be called "message" too, but its errors are a list.
     if isinstance(details, dict) and isinstance(details.get("message"), str):
         yield {
             "field": path or None,
@@ -127,19 +127,19 @@ def flatten(details: Any, path: str = "") -> Any:
 
 
 def printable(text: str) -> str:
-    """TEXT with lone surrogates escaped: a body may name them, but UTF-8 cannot."""
+    """Escape lone surrogates: JSON can spell them, UTF-8 cannot encode them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _of_the_database(error: BaseException | None) -> bool:
-    # Django itself may swallow the first error of a transaction (Q.check), and then refuses to
-    # go on with it.
+def is_database_error(error: BaseException | None) -> bool:
+    # Django itself may swallow the first error of a transaction (Q.check) and then refuses the
+    # next statement.
     if isinstance(error, TransactionManagementError):
         error = error.__cause__
     return isinstance(error, OperationalError | InterfaceError)
 
 
-# Django's own error pages, for what happens before or outside a view of the API.
+# Replacing Django's error pages, for errors before or outside a view of the API.
 
 
 def _page(request: HttpRequest, error: type[exceptions.APIException], page: Any) -> HttpResponse:
@@ -168,18 +168,18 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def too_large(request: HttpRequest) -> HttpResponse:
     return _page(
         request,
-        TooLarge,
+        TooLargeError,
         lambda: HttpResponse(
-            TooLarge.default_detail, status=413, content_type="text/plain; charset=utf-8"
+            TooLargeError.default_detail, status=413, content_type="text/plain; charset=utf-8"
         ),
     )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    # Django calls this while it handles the exception.
-    if _of_the_database(sys.exc_info()[1]):
-        response = _page(request, Unavailable, lambda: unavailable(request))
-        response["Retry-After"] = str(Unavailable.wait)
+    # Django calls this while handling the exception.
+    if is_database_error(sys.exc_info()[1]):
+        response = _page(request, UnavailableError, lambda: unavailable(request))
+        response["Retry-After"] = str(UnavailableError.wait)
         return response
     return _page(request, exceptions.APIException, lambda: defaults.server_error(request))
 

@@ -12,7 +12,8 @@ from rest_framework.request import Request
 
 
 class OrderingFilter(filters.OrderingFilter):
-    """DRF's, but a wrong field is an error, and no parameter leaves the query set's own order."""
+    """Like DRF's, but an unknown field is an error, and without the parameter the query set's own
+    order stays."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
         given = request.query_params.get(self.ordering_param)
@@ -42,14 +43,14 @@ class OrderingFilter(filters.OrderingFilter):
 
 
 class TimeField(fields.IsoDateTimeField):
-    """A time that the databases can hold: year 1 or 9999 may lie beyond them in UTC."""
+    """A time that every database can store: in UTC, year 1 or 9999 may be out of range."""
 
     def clean(self, value: str) -> datetime | None:
-        if value and not value.isascii():  # Django reads digits of any script
+        if value and not value.isascii():  # Django accepts digits of any script
             raise forms.ValidationError(self.error_messages["invalid"], "invalid")
         time = super().clean(value)
         if time and not 1000 <= time.year < 9999:
-            raise forms.ValidationError(_("Write a year from 1000 to 9998."), "invalid")
+            raise forms.ValidationError(_("Use a year from 1000 to 9998."), "invalid")
         return time
 
 

@@ -24,7 +24,7 @@ class ReadySerializer(serializers.Serializer):
 
 
 class HealthView(APIView):
-    """Any query string is accepted: a monitor may add one against caches."""
+    """Accepts any query string: a monitor may add one to get past caches."""
 
     authentication_classes: list[type] = []
     permission_classes = [AllowAny]
@@ -63,12 +63,12 @@ def database_state() -> str:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         return "ok" if is_migrated() else "migrations pending"
-    except Exception:  # each driver has errors of its own, and all of them mean the same here
+    except Exception:  # each driver has its own errors, and here all mean the same
         return "down"
 
 
 def is_migrated() -> bool:
-    """Whether the tables are those of this code; once they are, they stay so."""
+    """Whether every migration is applied; asked until it is."""
     global _migrated
     if not _migrated:
         executor = MigrationExecutor(connection)
@@ -81,7 +81,7 @@ _migrated = False
 
 def broker_state() -> str:
     if not settings.REDIS_URL:
-        return "ok"  # folders on our own disk
+        return "ok"  # the filesystem broker
     try:
         with redis_at_a_glance() as redis:
             redis.ping()

@@ -10,23 +10,23 @@ from .errors import bad_request, too_large
 
 
 class ChunkedBodyMiddleware:
-    """Reads a body without Content-Length, which Django would take for empty."""
+    """Reads a body without Content-Length, which Django treats as empty."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Only where the server undoes the chunks (gunicorn does): else reading would never end.
+        # Only where the server decodes the chunks (gunicorn does): otherwise reading never ends.
         if "HTTP_TRANSFER_ENCODING" in request.META and request.META.get("wsgi.input_terminated"):
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
             try:
                 body = request.META["wsgi.input"].read(limit + 1)
-            except Exception as error:  # each server has its own for malformed chunks
+            except Exception as error:  # each server raises its own for malformed chunks
                 return bad_request(request, BadRequest(error))
             if len(body) > limit:
                 return too_large(request)
             request.META["CONTENT_LENGTH"] = str(len(body))
-            request._stream = BytesIO(body)  # type: ignore[attr-defined]
+            request._stream = BytesIO(body)
         return self.get_response(request)
 
 
@@ -35,9 +35,9 @@ class SameRequestElsewhere(HttpResponsePermanentRedirect):
 
 
 class CommonMiddleware(common.CommonMiddleware):
-    """Adds a missing slash by a redirect that keeps method and body.
+    """Adds a missing slash with a redirect that keeps method and body.
 
-    After Django's 301 a client sends GET instead: a PUT without the slash would seem to succeed.
+    After Django's 301 a client sends GET instead, so a PUT without the slash seems to succeed.
     """
 
     response_redirect_class = SameRequestElsewhere
@@ -46,7 +46,7 @@ class CommonMiddleware(common.CommonMiddleware):
 def permissions_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Says on every answer what its page may not ask the browser for."""
+    """Tells the browser, in every response, which features its page may not use."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

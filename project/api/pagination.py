@@ -1,7 +1,7 @@
-"""Keyset pagination: a page is found by the last key seen, not by counting rows.
+"""Keyset pagination: a page starts after the last key of the one before, not at a row number.
 
-It costs the same at any depth and neither skips nor repeats on ties, which DRF's
-CursorPagination does (encode/django-rest-framework#7887).
+A page costs the same at any depth. Ties are neither skipped nor repeated, as they are by DRF's
+CursorPagination (encode/django-rest-framework#7887).
 """
 
 import hashlib
@@ -62,14 +62,14 @@ class KeysetPagination(BasePagination):
             return self.page_size
         is_number = given.isascii() and given.isdigit() and len(given) < 10
         if not (is_number and 1 <= int(given) <= self.max_page_size):
-            message = _("Write a number from 1 to %(most)d.") % {"most": self.max_page_size}
+            message = _("Use a number from 1 to %(most)d.") % {"most": self.max_page_size}
             raise ValidationError({"page_size": [message]})
         return int(given)
 
     def _wants_count(self) -> bool:
         given = self.request.query_params.get("count", "false")
         if given not in ("true", "false"):
-            raise ValidationError({"count": [_("Write true or false.")]})
+            raise ValidationError({"count": [_("Use true or false.")]})
         return given == "true"
 
     def _position(self) -> tuple[list[Any] | None, bool]:
@@ -79,7 +79,7 @@ class KeysetPagination(BasePagination):
         try:
             keys, backwards, query = signing.loads(given, salt=SALT, serializer=CursorSerializer)
         except (signing.BadSignature, ValueError, TypeError, zlib.error):
-            message = _("This is no cursor of ours: take it from “next” or “previous”.")
+            message = _("Invalid cursor: use the one from “next” or “previous”.")
             raise ValidationError({"cursor": [message]}) from None
         if query != self._query():
             message = _("This cursor belongs to another ordering or other filters.")
@@ -87,7 +87,7 @@ class KeysetPagination(BasePagination):
         return keys, backwards
 
     def _query(self) -> str:
-        """A fingerprint of what is listed and how it is sorted, whatever the size of the page."""
+        """A fingerprint of filters and ordering, whatever the page size."""
         query = sorted(
             (name, value)
             for name, value in self.request.query_params.items()
@@ -104,7 +104,7 @@ class KeysetPagination(BasePagination):
         return remove_query_param(url, "count")
 
     def _after(self, queryset: QuerySet, keys: list[Any], backwards: bool) -> QuerySet:
-        """(a > x) or (a = x and b > y) or …, with a >= x in front for the index to start from."""
+        """(a > x) or (a = x and b > y) or …, and a >= x in front, where the index starts."""
         condition = Q()
         equal = Q()
         for name, key in zip(self.ordering, keys, strict=True):
@@ -146,7 +146,7 @@ class KeysetPagination(BasePagination):
                 "name": "count",
                 "in": "query",
                 "required": False,
-                "description": "`true` adds `count`, the number of all results. "
+                "description": "`true` adds `count`, the total number of results. "
                 "Counting a large catalogue takes longer than reading a page of it.",
                 "schema": {"type": "boolean", "default": False},
             },
@@ -161,17 +161,17 @@ class KeysetPagination(BasePagination):
                 "count": {
                     "type": "integer",
                     "minimum": 0,
-                    "description": "With `count=true` only.",
+                    "description": "Only with `count=true`.",
                 },
-                "next": {**link, "description": "The following page; null on the last."},
-                "previous": {**link, "description": "The page before; null on the first."},
+                "next": {**link, "description": "The next page; null on the last."},
+                "previous": {**link, "description": "The previous page; null on the first."},
                 "results": schema,
             },
         }
 
 
 class CursorSerializer:
-    """Compressed, always: two titles of 500 characters fit a URL, and no link shows a name."""
+    """Always compressed: two titles of 500 characters fit a URL, and no link shows a name."""
 
     def dumps(self, obj: Any) -> bytes:
         text = json.dumps(obj, cls=KeyEncoder, ensure_ascii=False, separators=(",", ":"))
@@ -189,13 +189,13 @@ class KeyEncoder(DjangoJSONEncoder):
 
 
 def total_ordering(queryset: QuerySet) -> list[str]:
-    """The query set's ordering, ended by the id so that no two rows are equal.
+    """The query set's ordering with the id appended, so that no two rows are equal.
 
-    The id goes the way of the key before it, so that one index serves the pair.
+    The id sorts in the direction of the key before it, so one index serves both.
     """
     ordering = list(queryset.query.order_by or queryset.model._meta.ordering)
     ordering = ["-id" if name == "-pk" else "id" if name == "pk" else name for name in ordering]
-    # A search names the id `_id` where it is sorted by another table's copy of it.
+    # A search calls the id `_id` where it sorts by another table's copy of it.
     if not {"id", "-id", "_id"} & set(ordering):
         ordering.append("-id" if ordering and ordering[-1].startswith("-") else "id")
     return ordering

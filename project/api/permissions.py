@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # it imports this module
 
 
 class ModelPermissions(DjangoModelPermissions):
-    """Django's model permissions, for reading too."""
+    """DRF's model permissions, for reading too."""
 
     perms_map = {
         **DjangoModelPermissions.perms_map,

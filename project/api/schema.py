@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot see: the problem documents of each operation."""
+"""What drf-spectacular cannot infer: the problem documents of each operation."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -26,9 +26,9 @@ PROBLEM = {
                 "properties": {
                     "field": {
                         "type": ["string", "null"],
-                        "description": "The field or parameter; null where it is about none.",
+                        "description": "The field or parameter; null if the error is about none.",
                     },
-                    "code": {"type": "string", "description": "Stable: made for programs."},
+                    "code": {"type": "string", "description": "Stable, for programs."},
                     "message": {"type": "string"},
                 },
             },
@@ -36,7 +36,7 @@ PROBLEM = {
         "existing": {
             "type": "string",
             "format": "uri",
-            "description": "With 409, where the caller may see it: the record that is in the way.",
+            "description": "With 409: the conflicting record, if the caller may see it.",
         },
     },
 }
@@ -45,13 +45,13 @@ PROBLEMS = {
     "401": "No account, or a token or password that is not valid.",
     "403": "The account lacks the permission, or a session sent no CSRF token.",
     "404": "There is no such record.",
-    "406": "The answer is JSON; `Accept` excludes it.",
-    "409": "A record with this value exists, or a simultaneous change was in the way.",
-    "412": "The record was changed since it was read: its ETag is another one.",
+    "406": "The response is JSON; `Accept` excludes it.",
+    "409": "A record with this value exists, or another change was being saved at the same time.",
+    "412": "The record has changed since it was read: its ETag is different.",
     "413": "The body is larger than 2.5 MB.",
     "415": "The body must be `application/json`.",
-    "429": "Too many requests: wait for the seconds that `Retry-After` gives.",
-    "503": "The database is not available: ask again after the seconds that `Retry-After` gives.",
+    "429": "Too many requests: wait as many seconds as `Retry-After` says.",
+    "503": "The database is not available: try again after as many seconds as `Retry-After` says.",
 }
 
 
@@ -62,7 +62,7 @@ class TokenScheme(KnoxTokenScheme):
 
     def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
         return super().get_security_definition(auto_schema) | {
-            "description": "The word `Token`, a blank, and the token."
+            "description": "The word `Token`, a space, and the token."
         }
 
 
@@ -72,8 +72,8 @@ class CookieScheme(SessionScheme):
 
     def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
         return super().get_security_definition(auto_schema) | {
-            "description": "Of staff who are logged in to the admin: the browser sends it by itself. "
-            "What writes needs the header `X-CSRFToken` too, which this page adds."
+            "description": "For staff who are logged in to the admin: the browser sends it by itself. "
+            "Writing also needs the header `X-CSRFToken`, which this page adds."
         }
 
 
@@ -82,11 +82,11 @@ class AutoSchema(openapi.AutoSchema):
         return super().get_tags()[:1]
 
     def get_description(self) -> str:  # type: ignore[override]
-        """What extend_schema() says; the docstrings of views are for their maintainers."""
+        """From extend_schema() alone; the docstrings of views are for maintainers."""
         return ""
 
     def get_auth(self) -> list[dict[str, Any]]:
-        """Also "none", where the settings let everyone in."""
+        """Adds "none" where the settings let everyone in."""
         nobody = SimpleNamespace(method=self.method, user=AnonymousUser())
         permissions = self.view.get_permissions()
         public = all(
@@ -97,7 +97,7 @@ class AutoSchema(openapi.AutoSchema):
 
 
 def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add to every operation the statuses that it can answer with, and what StrictMixin asks."""
+    """Add to every operation the error statuses it can return, and StrictMixin's rules."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM
     components["responses"] = {

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 
 class ExactCharField(serializers.CharField):
-    """Takes a JSON string; DRF takes a number for one too."""
+    """Accepts only a JSON string; DRF accepts a number too."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -19,11 +19,11 @@ class ExactEmailField(ExactCharField, serializers.EmailField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         [validator] = [v for v in self.validators if isinstance(v, EmailValidator)]
-        validator.domain_allowlist = []  # Django's holds "localhost"
+        validator.domain_allowlist = []  # Django allows "localhost"
 
 
 class ExactIntegerField(serializers.IntegerField):
-    """Takes a JSON integer, which 2000.0 is by JSON Schema; DRF takes a text for one too."""
+    """Accepts only a JSON integer, which 2000.0 is by JSON Schema; DRF accepts a string too."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, float) and data.is_integer():
@@ -34,7 +34,7 @@ class ExactIntegerField(serializers.IntegerField):
 
 
 class StrictSerializer(serializers.Serializer):
-    """Refuses fields that it does not know: a misspelt one would be lost in silence."""
+    """Refuses unknown fields: a misspelt one would be ignored silently."""
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = self._unknown_fields(data) if isinstance(data, dict) else {}
@@ -48,13 +48,13 @@ class StrictSerializer(serializers.Serializer):
 
     def _unknown_fields(self, data: dict[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
         known = ", ".join(name for name, field in self.fields.items() if not field.read_only)
-        message = _("Unknown field. Known are: %(names)s.") % {"names": known}
+        message = _("Unknown field. Known fields: %(names)s.") % {"names": known}
         error = serializers.ErrorDetail(message, "unknown")
         return {name: [error] for name in data if name not in self.fields}
 
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
-    """Leaves uniqueness to the database, which alone can tell: see RecordMixin."""
+    """Leaves uniqueness to the database, which alone is free of races: see RecordMixin."""
 
     serializer_field_mapping: ClassVar = serializers.ModelSerializer.serializer_field_mapping | {
         models.CharField: ExactCharField,
@@ -70,7 +70,7 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         kwargs["validators"] = [
             validator
             for validator in kwargs.get("validators", [])
-            # The fields check for NUL and addresses themselves: once is enough.
+            # The fields check NUL and e-mail addresses themselves.
             if not hasattr(validator, "queryset")
             and not isinstance(validator, ProhibitNullCharactersValidator | EmailValidator)
         ]

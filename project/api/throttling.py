@@ -12,18 +12,16 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from project.base import breaker
+from project.base import breaker, env
 
 if TYPE_CHECKING:  # it imports this module
     from rest_framework.views import APIView
 
 logger = logging.getLogger(__name__)
 
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
 
 class RateThrottle(BaseThrottle):
-    """Lets through and logs where the cache is down: a limit is no reason to close the desk."""
+    """Where the cache is down it logs and lets requests through: a limit must not close the desk."""
 
     def scope(self, request: Request | HttpRequest) -> str:
         raise NotImplementedError
@@ -36,7 +34,7 @@ class RateThrottle(BaseThrottle):
         if rate is None:
             return True
         limit, period = str(rate).split("/")
-        self.limit, self.window = int(limit), SECONDS[period]
+        self.limit, self.window = int(limit), env.SECONDS_PER_PERIOD[period]
         now = time.time()
         number = int(now // self.window)
         self.reset = math.ceil((number + 1) * self.window - now)
@@ -46,7 +44,7 @@ class RateThrottle(BaseThrottle):
                 cache.add(key, 0, timeout=self.window + 1)
                 used = cache.incr(key)
         except Exception as error:  # a cache may fail in as many ways as it has backends
-            logger.warning("No limits are kept, the cache fails: %r", error)
+            logger.warning("No limits are enforced, the cache fails: %r", error)
             return True
         remember(request, scope, self.limit, self.window, max(self.limit - used, 0), self.reset)
         return used <= self.limit
@@ -60,23 +58,23 @@ class RateThrottle(BaseThrottle):
         return self.address(request)
 
     def address(self, request: Request | HttpRequest) -> str:
-        """What the last trusted proxy saw; where that is no address, who is connected to us."""
+        """The client as the last trusted proxy saw it; if that is no address, our own peer."""
         peer = request.META.get("REMOTE_ADDR", "")
         hop = self.get_ident(request)  # type: ignore[arg-type]  # reads headers and META alone
         return normalized(hop) or normalized(peer) or peer
 
 
 class AccountThrottle(RateThrottle):
-    """By account, or by address for those who have none."""
+    """By account, or by address for anonymous clients."""
 
     def scope(self, request: Request | HttpRequest) -> str:
         return "account" if request.user and request.user.is_authenticated else "anon"
 
 
 class LoginThrottle(RateThrottle):
-    """By address alone: who guesses passwords must not lock an account for its owner.
+    """By address alone: guessing passwords must not lock an owner out.
 
-    The API's login and the admin's share the count.
+    The logins of API and admin share the count.
     """
 
     def scope(self, request: Request | HttpRequest) -> str:
@@ -92,7 +90,7 @@ class RegisterThrottle(RateThrottle):
 
 
 def normalized(text: str) -> str:
-    """An address without its port, of IPv6 the /64 (which one client has whole), or "" if none."""
+    """The address without its port, the /64 of IPv6 (one client has all of it), or "" if none."""
     host = text.strip()
     if host.startswith("["):  # [2001:db8::1]:443
         host = host[1:].partition("]")[0]

@@ -1,10 +1,10 @@
-"""Tokens for programs: django-rest-knox, which stores hashes and lets tokens expire."""
+"""Tokens for programs, by django-rest-knox, which stores hashes and lets tokens expire."""
 
 from typing import Any
 
 from django.contrib.auth import authenticate
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from knox.models import AuthToken
 from rest_framework import serializers, status
@@ -37,7 +37,7 @@ class TokenView(StrictMixin, APIView):
     def get_authenticators(self) -> list[Any]:
         authenticators = super().get_authenticators()
         if self.request is not None and self.request.method == "POST":
-            # The body says who it is. Without session authentication no CSRF token is asked for.
+            # The body holds the credentials. Without session authentication no CSRF token is needed.
             self.challenge = authenticators[0].authenticate_header(self.request)
             return []
         return authenticators
@@ -61,7 +61,9 @@ class TokenView(StrictMixin, APIView):
         tags=["auth"],
         examples=[
             OpenApiExample(
-                "An account", {"username": "catalogue-sync", "password": "…"}, request_only=True
+                "An account",
+                {"username": "catalogue-sync", "password": "…"},  # nosec  # no real one
+                request_only=True,
             )
         ],
     )
@@ -84,6 +86,6 @@ class TokenView(StrictMixin, APIView):
     )
     def delete(self, request: Request) -> Response:
         if not isinstance(request.auth, AuthToken):
-            raise ValidationError(_("This request carries no token, but a session."))
+            raise ValidationError(_("This request is authenticated by a session, not by a token."))
         request.auth.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -19,17 +19,17 @@ from rest_framework.serializers import BaseSerializer
 from project.base.versioned import VersionedModel
 
 from .conditional import check_preconditions, is_known
-from .errors import Conflict
+from .errors import ConflictError
 from .throttling import rate_limit_headers
 
-WRITING = ("update", "partial_update", "destroy")
-TAGGED = (200, 201, 304, 412)
+WRITE_ACTIONS = ("update", "partial_update", "destroy")
+ETAG_STATUSES = (200, 201, 304, 412)
 
 
 class StrictMixin:
-    """What is the same for every view: parameters, time zone, and what is left of the limit."""
+    """Common to every view: strict parameters, UTC, and rate limit headers."""
 
-    flags: set[str] = set()  # parameters without a value
+    flags: set[str] = set()  # parameters that need no value
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with timezone.override(UTC):  # programs read and write UTC; TIME_ZONE is for the pages
@@ -49,8 +49,8 @@ class StrictMixin:
             elif "\0" in values[0]:
                 message = _("Null characters are not allowed.")
                 errors[name] = [ErrorDetail(message, "null_characters_not_allowed")]
-            elif "\ufffd" in values[0]:  # what Django reads for bytes that are not UTF-8
-                errors[name] = [ErrorDetail(_("Write this parameter in UTF-8."), "encoding")]
+            elif "\ufffd" in values[0]:  # Django's replacement for bytes that are not UTF-8
+                errors[name] = [ErrorDetail(_("Encode this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
 
@@ -70,10 +70,10 @@ class StrictMixin:
 
 
 class RecordMixin(StrictMixin):
-    """Records with a version: read and written under conditions, and no edit is lost.
+    """Records with a version: conditional requests, and no edit is lost.
 
-    A record is locked before it is changed or deleted, so that requests for one record follow
-    one another. A value that is taken is a 409, however close the race.
+    A record is locked before it is changed or deleted, so requests for one record run one after
+    another. A value that is taken is a 409, however close the race.
     """
 
     record: VersionedModel | None = None
@@ -83,11 +83,11 @@ class RecordMixin(StrictMixin):
 
     def get_queryset(self) -> QuerySet:
         records = super().get_queryset()  # type: ignore[misc]
-        return records.select_for_update(of=("self",)) if self.action in WRITING else records  # type: ignore[attr-defined]
+        return records.select_for_update(of=("self",)) if self.action in WRITE_ACTIONS else records  # type: ignore[attr-defined]
 
     def get_object(self) -> VersionedModel:
         self.record = record = super().get_object()  # type: ignore[misc]
-        if self.action in WRITING:  # type: ignore[attr-defined]
+        if self.action in WRITE_ACTIONS:  # type: ignore[attr-defined]
             check_preconditions(self.request, self.etag(record))  # type: ignore[attr-defined]
         return record
 
@@ -114,7 +114,7 @@ class RecordMixin(StrictMixin):
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(*args, **kwargs)
-        if self.record and response.status_code in TAGGED:
+        if self.record and response.status_code in ETAG_STATUSES:
             response["ETag"] = self.etag(self.record)
         return response
 
@@ -125,7 +125,7 @@ class RecordMixin(StrictMixin):
         except IntegrityError:
             raise self._conflict(serializer) from None
 
-    def _conflict(self, serializer: BaseSerializer) -> Conflict:
+    def _conflict(self, serializer: BaseSerializer) -> ConflictError:
         model: type[Model] = serializer.Meta.model  # type: ignore[attr-defined]
         errors: dict[str, Any] = {}
         existing = None
@@ -141,7 +141,7 @@ class RecordMixin(StrictMixin):
                 message = str(field.error_messages["unique"])
                 errors[field.name] = {"message": message, "code": "unique"}
                 existing = existing or self._address(other)
-        return Conflict(errors, existing)
+        return ConflictError(errors, existing)
 
     def _address(self, record: Model) -> str | None:
         request: Request = self.request  # type: ignore[attr-defined]
@@ -157,5 +157,5 @@ class RecordMixin(StrictMixin):
 
 def _unknown_parameter(name: str, known: set[str]) -> str:
     if close := difflib.get_close_matches(name[:50], known, n=1):
-        return _("Unknown parameter. Do you mean %(name)s?") % {"name": close[0]}
+        return _("Unknown parameter. Did you mean %(name)s?") % {"name": close[0]}
     return _("Unknown parameter.")

@@ -1,21 +1,21 @@
-"""A service that does not answer makes one caller wait, not every caller."""
+"""Circuit breakers: a service that does not answer delays one caller, not every caller."""
 
 import time
 from typing import Any
 
 
 class CircuitOpenError(Exception):
-    """Not tried, because the last try failed a moment ago."""
+    """The last call failed a moment ago, so this one was not made."""
 
 
 class Breaker:
-    """`with breaker:` around a call; after an exception the next calls fail at once for REST seconds.
+    """`with breaker:` around a call; after an exception it stays open for reset_seconds: calls fail.
 
-    Each process has its own, so there is nothing to share that could fail in turn.
+    Each process has its own: shared state could fail in turn.
     """
 
-    def __init__(self, rest: float) -> None:
-        self.rest = rest
+    def __init__(self, reset_seconds: float) -> None:
+        self.reset_seconds = reset_seconds
         self.reset()
 
     def reset(self) -> None:
@@ -27,10 +27,10 @@ class Breaker:
 
     def __exit__(self, kind: type[BaseException] | None, *args: Any) -> None:
         if kind is not None:
-            self._until = time.monotonic() + self.rest
+            self._until = time.monotonic() + self.reset_seconds
 
 
-broker = Breaker(rest=10)
-cache = Breaker(rest=5)
-# Apart from `broker`: one lost ping must not stop publishing, nor an open `broker` hide a recovery.
-health = Breaker(rest=2)
+broker = Breaker(reset_seconds=10)
+cache = Breaker(reset_seconds=5)
+# Apart from `broker`: a lost ping must not stop publishing, nor an open `broker` hide a recovery.
+health = Breaker(reset_seconds=2)

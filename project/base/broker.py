@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from celery import current_app
 from django.conf import settings
@@ -34,7 +33,7 @@ def queue_length() -> int | None:
             folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"])
             return sum(1 for _ in folder.glob(f"*.{queue}.msg"))
         with redis_at_a_glance() as redis:
-            return cast(int, redis.llen(queue))
+            return redis.llen(queue)
     except Exception as error:  # Redis and the operating system raise what they like
         logger.warning("The length of the queue is unknown: %r", error)
         return None

@@ -1,4 +1,4 @@
-"""The environment, read strictly: a wrong value ends the start with one line that names it."""
+"""The environment, read strictly: a wrong value stops the start with one line that names it."""
 
 import os
 import re
@@ -16,20 +16,23 @@ TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 
 
-class WrongSetting(SystemExit):
-    """Ends the process: the message is all that the operator sees, without a traceback."""
+class SettingError(SystemExit):
+    """Ends the process with one line for the operator and no traceback."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"Library desk cannot start: {name} {problem}")
 
 
 def text(name: str, default: str | None = None) -> str:
-    """NAME, or the content of the file that NAME_FILE names (docker secrets); empty is unset."""
+    """The variable, or the content of the file that <name>_FILE names (Docker secrets).
+
+    Empty counts as unset.
+    """
     if path := os.environ.get(f"{name}_FILE"):
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise WrongSetting(
+            raise SettingError(
                 f"{name}_FILE", f"names a file that cannot be read: {error}"
             ) from None
     else:
@@ -37,14 +40,14 @@ def text(name: str, default: str | None = None) -> str:
     if value:
         return value
     if default is None:
-        raise WrongSetting(name, "is not set.")
+        raise SettingError(name, "is not set.")
     return default
 
 
 def flag(name: str, default: bool) -> bool:
     value = text(name, str(default)).lower()
     if value not in TRUE | FALSE:
-        raise WrongSetting(name, f"is {value!r}; write 1 or 0.")
+        raise SettingError(name, f"is {value!r}; write 1 or 0.")
     return value in TRUE
 
 
@@ -52,7 +55,7 @@ def number(name: str, default: int, lowest: int, highest: int, meaning: str = ""
     value = text(name, str(default))
     if not (is_count(value) and lowest <= int(value) <= highest):
         hint = f"write a number from {lowest} to {highest}" + (meaning and f": {meaning}")
-        raise WrongSetting(name, f"is {value!r}; {hint}.")
+        raise SettingError(name, f"is {value!r}; {hint}.")
     return int(value)
 
 
@@ -61,11 +64,11 @@ def is_count(value: str) -> bool:
 
 
 def words(name: str, default: str, allowed: str, hint: str) -> list[str]:
-    """A comma-separated list of what the regular expression ALLOWED fits."""
+    """A comma-separated list; `allowed` is the regular expression of an item."""
     given = [word.strip() for word in text(name, default).split(",") if word.strip()]
     for word in given:
         if not re.fullmatch(allowed, word):
-            raise WrongSetting(name, f"holds {word!r}; {hint}")
+            raise SettingError(name, f"holds {word!r}; {hint}")
     return given
 
 
@@ -82,7 +85,7 @@ def origins(name: str) -> list[str]:
 def choice(name: str, default: str, allowed: Callable[[str], bool], hint: str) -> str:
     value = text(name, default)
     if not allowed(value):
-        raise WrongSetting(name, f"is {value!r}; {hint}")
+        raise SettingError(name, f"is {value!r}; {hint}")
     return value
 
 
@@ -93,18 +96,19 @@ def rate(name: str, default: str) -> str | None:
     value = text(name, default)
     count, _, period = value.partition("/")
     if not (is_count(count) and int(count) > 0) or period not in PERIODS:
-        raise WrongSetting(name, f"is {value!r}; write it as 60/min (s, min, h or d).")
+        raise SettingError(name, f"is {value!r}; write it as 60/min (s, min, h or d).")
     return f"{count}/{PERIODS[period]}"
 
 
 def interval(name: str) -> float:
-    """Seconds from one to the next at a rate such as 10/s; 0 where none is set."""
+    """Seconds between two events at a rate such as 10/s; 0 where none is set."""
     if not text(name, ""):
         return 0
     count, _, period = str(rate(name, "")).partition("/")
-    return {"s": 1, "m": 60, "h": 3600, "d": 86400}[period] / int(count)
+    return SECONDS_PER_PERIOD[period] / int(count)
 
 
+SECONDS_PER_PERIOD = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PERIODS = {"s": "s", "sec": "s", "min": "m", "m": "m", "h": "h", "hour": "h", "d": "d", "day": "d"}
 
 
@@ -112,7 +116,7 @@ def database(name: str, default: str) -> dict[str, Any]:
     """Django's settings for mysql://user:password@host:port/name or sqlite:///path."""
     config = _url(name, default, ("mysql", "sqlite"), environ.Env.db_url_config)
     if config["ENGINE"].endswith("mysql") and not (config.get("HOST") and config["NAME"]):
-        raise WrongSetting(name, "lacks host or database: mysql://user:password@host:3306/name.")
+        raise SettingError(name, "lacks host or database: mysql://user:password@host:3306/name.")
     return config
 
 
@@ -122,9 +126,9 @@ def mail(name: str, default: str) -> dict[str, Any]:
     schemes = tuple(scheme for scheme in environ.Env.EMAIL_SCHEMES if scheme != "smtps")
     config = _url(name, default, schemes, environ.Env.email_url_config)
     if config["EMAIL_BACKEND"].endswith("smtp.EmailBackend") and not config["EMAIL_HOST"]:
-        raise WrongSetting(name, "lacks the host: smtp://user:password@host:25.")
+        raise SettingError(name, "lacks the host: smtp://user:password@host:25.")
     if config.pop("OPTIONS", None):
-        raise WrongSetting(name, "has an option after the question mark that is not known.")
+        raise SettingError(name, "has an unknown option after the question mark.")
     return config
 
 
@@ -134,22 +138,22 @@ def sender(name: str, default: str) -> str:
     try:
         validate_email(parseaddr(value)[1])
     except ValidationError:
-        raise WrongSetting(name, f"is {value!r}; write Library <desk@example.org>.") from None
+        raise SettingError(name, f"is {value!r}; write Library <desk@example.org>.") from None
     return value
 
 
 def redis(name: str) -> str:
-    """A Redis address, or "" where none is set."""
+    """A Redis URL, or "" where none is set."""
     if not text(name, ""):
         return ""
     host, path = _url(name, "", ("redis", "rediss"), lambda url: _host_and_path(urlsplit(url)))
     if not host or not re.fullmatch(r"(/[0-9]*)?", path):
-        raise WrongSetting(name, "must look like redis://host:6379/0.")
+        raise SettingError(name, "must look like redis://host:6379/0.")
     return text(name)
 
 
 def _host_and_path(url: SplitResult) -> tuple[str | None, str]:
-    _ = url.port  # raises ValueError where it is no number
+    url.port  # noqa: B018  # raises ValueError where it is no number
     return url.hostname, url.path
 
 
@@ -158,25 +162,25 @@ def _url(name: str, default: str, schemes: tuple[str, ...], parse: Callable[[str
     # The value holds a password: the message may repeat its scheme, never the rest.
     scheme, separator, _ = value.partition(":")
     if not separator or scheme not in schemes:
-        raise WrongSetting(name, f"must begin with one of {', '.join(f'{s}://' for s in schemes)}.")
+        raise SettingError(name, f"must begin with one of {', '.join(f'{s}://' for s in schemes)}.")
     try:
         return parse(value)
     except (ValueError, environ.ImproperlyConfigured):
-        raise WrongSetting(name, f"is not a well-formed {scheme}:// address.") from None
+        raise SettingError(name, f"is not a well-formed {scheme}:// address.") from None
 
 
 def mysql_options(database: dict[str, Any]) -> dict[str, Any]:
-    """Options of the driver: those of DATABASE_URL's query, DATABASE_CA, and one fixed session."""
+    """The driver's options: the query of DATABASE_URL, DATABASE_CA, and a fixed session."""
     options = dict(database.get("OPTIONS", {}))
     if authority := text("DATABASE_CA", ""):
         if not os.access(authority, os.R_OK):
-            raise WrongSetting("DATABASE_CA", f"names a file that cannot be read: {authority}")
+            raise SettingError("DATABASE_CA", f"names a file that cannot be read: {authority}")
         options |= {
             "ssl": {"ca": authority},
             "ssl_mode": options.get("ssl_mode", "VERIFY_IDENTITY"),
         }
-    # Whatever the server's defaults: strict, CURRENT_TIMESTAMP in UTC as Django writes it, and
-    # whoever waits for another's lock is told so before database.bound_waits() cuts it off.
+    # Whatever the server's defaults: strict, CURRENT_TIMESTAMP in UTC as Django writes it, and a
+    # lock wait that ends before database.bound_waits() drops the connection.
     session = (
         "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'),"
         " innodb_lock_wait_timeout = 10"

@@ -1,4 +1,4 @@
-"""Text columns that compare alike on SQLite and MySQL."""
+"""Text columns that compare the same way on SQLite and MySQL."""
 
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ class Collated(models.CharField):
     """Text with a collation per database, which CharField.db_collation cannot say."""
 
     collations: ClassVar[dict[str, str]]
-    # Forms and serializers refuse NUL; so does the model, for what comes by neither.
+    # Forms and serializers refuse NUL; the model does so for everything else.
     default_validators = [ProhibitNullCharactersValidator()]
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
@@ -21,7 +21,7 @@ class Collated(models.CharField):
 
 
 class CaseInsensitive(Collated):
-    """Kept as typed, compared without case; accents count (on MySQL they would not by default)."""
+    """Stored as typed, compared without case; accents count (by default MySQL ignores them)."""
 
     collations = {"mysql": "utf8mb4_0900_as_ci", "sqlite": "NOCASE"}
 
@@ -31,7 +31,7 @@ class CaseInsensitiveCharField(CaseInsensitive):
 
 
 class CaseInsensitiveEmailField(CaseInsensitive, models.EmailField):
-    # Django's own would let "localhost" pass for a domain.
+    # Django's own accepts "localhost" as a domain.
     default_validators = [EmailValidator(allowlist=[])]
 
 

@@ -1,4 +1,4 @@
-"""One id per request, in the answer, the access log and every line that the request logs."""
+"""One id per request: in the response, the access log and every line that the request logs."""
 
 import logging
 import re

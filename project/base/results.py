@@ -3,22 +3,22 @@ from django.db import connections
 from django.db.utils import OperationalError
 from django_celery_results.backends import DatabaseBackend
 
-from .database import IN_THE_WAY, LOST
+from .database import CONNECTION_ERRORS, LOCK_ERRORS
 
 logger = get_logger(__name__)
 
 
 class RetryingBackend(DatabaseBackend):
-    """Writes a result again where MySQL's fault is a passing one; a lost result is a lost answer.
+    """Retries where MySQL's error passes by itself: a lost result is a lost answer.
 
-    Celery waits between the attempts, longer each time (CELERY_RESULT_BACKEND_* in the settings).
+    Celery backs off between the attempts (CELERY_RESULT_BACKEND_* in the settings).
     """
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
         code = exc.args[0] if isinstance(exc, OperationalError) and exc.args else None
-        if code in LOST | IN_THE_WAY:
-            logger.warning("A task's result is written again after MySQL's error %s.", code)
-            # Django never leaves a broken connection by itself outside of requests and tasks.
+        if code in CONNECTION_ERRORS | LOCK_ERRORS:
+            logger.warning("Writing a task's result again after MySQL's error %s.", code)
+            # Outside requests and tasks Django never drops a broken connection by itself.
             connections[self.TaskModel._default_manager.db].close()
             return True
         return super().exception_safe_to_retry(exc)

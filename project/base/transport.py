@@ -1,7 +1,7 @@
-"""Celery's Redis transport, but a message that no worker can take is dropped.
+"""Celery's Redis transport, which drops messages that no worker can process.
 
-Celery trusts its queue: what it cannot decode ends the worker, or comes back for ever. Whatever a
-message asks for stands in the database too, and the sweeper finds it there.
+Celery trusts its queue: a message it cannot decode ends the worker, or comes back for ever. Nothing
+is lost: the database holds the work too, and the sweeper finds it there.
 """
 
 import logging
@@ -23,8 +23,8 @@ MAX_TIME_LIMIT = 3600  # seconds
 ENVELOPE = {"content-type": str, "content-encoding": str, "headers": dict, "properties": dict}
 PROPERTIES = {"delivery_tag": str, "delivery_info": dict, "body_encoding": str}
 DELIVERY_INFO = {"exchange": str, "routing_key": str}
-# What we never send is not taken either: a task with an ETA holds one of the few places that a
-# worker has for messages until it is due, and callbacks may name anything.
+# We never send these, so they are refused: a task with an ETA holds one of the few prefetch slots
+# of a worker until it is due, and callbacks may name anything.
 HEADERS: dict[str, Any] = {
     "id": str,
     "task": str,
@@ -36,7 +36,7 @@ HEADERS: dict[str, Any] = {
 } | dict.fromkeys(["eta", "shadow", "group", "stamped_headers", "compression"], NoneType)
 EMBED = dict.fromkeys(["callbacks", "errbacks", "chain", "chord"], NoneType)
 
-# What kombu's decoder raises, which makes objects of some types out of JSON.
+# What kombu's decoder raises; it revives some types from JSON.
 UNDECODABLE = (
     ValueError,
     TypeError,
@@ -47,11 +47,11 @@ UNDECODABLE = (
 
 
 class InvalidMessageError(ValueError):
-    """Says which part is wrong; never what it holds, which may be anything."""
+    """Names the part that is wrong, never its content, which may be anything."""
 
 
 def validate(message: Any) -> None:
-    """Raise an error unless this is a message as our own processes send it."""
+    """Raise an error unless the message looks like one of our own."""
     check_types(message, ENVELOPE)
     headers, properties = message["headers"], message["properties"]
     check_types(headers, HEADERS)
@@ -89,7 +89,7 @@ def check_types(part: Any, types: dict[str, Any]) -> None:
 
 def log_dropped(error: Exception) -> None:
     logger.error(
-        "A message that cannot be taken is dropped: %s: %.200s", type(error).__name__, error
+        "A message that no worker can process is dropped: %s: %.200s", type(error).__name__, error
     )
 
 
@@ -97,7 +97,7 @@ class Channel(redis.Channel):
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
-        except UNDECODABLE as error:  # off the queue, and in no other place yet
+        except UNDECODABLE as error:  # off the queue, and not yet anywhere else
             log_dropped(error)
             return True
 
@@ -108,7 +108,7 @@ class Transport(redis.Transport):
     def _deliver(self, message: Any, queue: str | None) -> None:
         try:
             validate(message)
-        except Exception as error:  # whatever Python says of a message that anybody may have made
+        except Exception as error:  # anybody may have made this message, so anything may be raised
             log_dropped(error)
         else:
             super()._deliver(message, queue)

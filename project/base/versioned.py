@@ -1,4 +1,4 @@
-"""Records that several people write: no edit is lost, and what was deleted stays deleted."""
+"""Records that several people write: no edit is lost, and a deleted record stays deleted."""
 
 from collections.abc import Collection
 from typing import Any, Self, TypeVar
@@ -13,7 +13,7 @@ Record = TypeVar("Record", bound=models.Model)
 
 class VersionedQuerySet(models.QuerySet[Record]):
     def update(self, **kwargs: Any) -> int:
-        """Also what bulk_update() calls."""
+        """bulk_update() calls it too."""
         raised = {"version": F("version") + 1, "updated_at": timezone.now()}
         return super().update(**raised | kwargs)
 
@@ -23,8 +23,8 @@ class VersionedQuerySet(models.QuerySet[Record]):
         with transaction.atomic(using=self.db):
             ids = list(self.order_by().values_list("pk", flat=True))
             rows = self.model._base_manager.using(self.db).filter(pk__in=ids)
-            # Locked first: who writes one of them would add to what belongs to it between the
-            # deletion of that and of the row, which the database then refuses (MySQL's 1451).
+            # Lock first: a concurrent write may add a related row after the related rows are
+            # deleted, and the database then refuses to delete the record (MySQL's 1451).
             list(rows.order_by("pk").select_for_update().values_list("pk"))
             return rows.delete()
 
@@ -33,10 +33,9 @@ class VersionedQuerySet(models.QuerySet[Record]):
 
 
 class VersionedModel(models.Model):
-    """Saving writes the columns that were changed since they were read, and raises the version.
+    """Saving writes only the columns changed since they were read, and raises the version.
 
-    A save without a change writes nothing. Raises DoesNotExist where the record was deleted
-    meanwhile.
+    A save without a change writes nothing. Raises DoesNotExist if the record was deleted meanwhile.
     """
 
     version = models.PositiveIntegerField(_("version"), default=1, editable=False)
@@ -50,8 +49,8 @@ class VersionedModel(models.Model):
     def save(self, *, using: Any = None, update_fields: Any = None, **kwargs: Any) -> None:
         using = using or router.db_for_write(type(self), instance=self)
         gone = False
-        # No savepoint, which would cost two more statements: as with Django's own save(), who
-        # goes on after an error inside of a transaction sets one himself.
+        # No savepoint, which costs two more statements: as with Django's own save(), a caller that
+        # goes on after an error inside a transaction sets one itself.
         with transaction.atomic(using=using, savepoint=False):
             if self._state.adding or kwargs.get("force_insert"):
                 super().save(using=using, update_fields=update_fields, **kwargs)
@@ -87,7 +86,7 @@ class VersionedModel(models.Model):
         self._stored = getattr(self, "_stored", {}) | fresh  # bulk_create() leaves none
 
     def _columns(self) -> dict[str, Any]:
-        """Those that are loaded."""
+        """The loaded ones."""
         names = (field.attname for field in self._meta.concrete_fields)
         return {name: self.__dict__[name] for name in names if name in self.__dict__}
 

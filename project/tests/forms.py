@@ -1,4 +1,4 @@
-"""Forms as a browser sends them: with what the page has put into them, hidden fields too."""
+"""Forms as a browser sends them: with the page's values, including hidden fields."""
 
 from html.parser import HTMLParser
 from typing import Any
@@ -23,7 +23,7 @@ class _Inputs(HTMLParser):
 
 
 def filled(response: Any) -> dict[str, str]:
-    """What the main form of this page would send as it stands."""
+    """What the page's main form sends if nothing is changed."""
     parser = _Inputs()
     parser.feed(response.content.decode())
     return parser.values

@@ -28,7 +28,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = STORAGES | {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 }
-# Each process its own: cleared in a Redis that they share, one took away what another counted.
+# One per process: in a shared Redis, one test's clear() removes what another counts.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 # Tests of the throttles set their own.
 REST_FRAMEWORK = REST_FRAMEWORK | {

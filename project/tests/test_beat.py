@@ -1,4 +1,4 @@
-"""Beat and workers show that they live, and nothing that happens to the database stops them."""
+"""Beat and workers show that they are alive, and no database trouble stops them."""
 
 import logging
 import threading
@@ -16,33 +16,33 @@ from project.celery import WatchedScheduler
 
 
 @pytest.fixture
-def clock() -> WatchedScheduler:
+def beat() -> WatchedScheduler:
     return WatchedScheduler.__new__(WatchedScheduler)
 
 
 @pytest.fixture
 def asked(monkeypatch) -> list[str]:
-    """The parts whose heartbeat the database was told."""
+    """The parts whose heartbeat was recorded."""
     asked: list[str] = []
     monkeypatch.setattr(celery, "_record_heartbeat", asked.append)
     return asked
 
 
-def test_each_tick_shows_and_ticks(clock, asked, settings, tmp_path):
+def test_each_tick_shows_and_ticks(beat, asked, settings, tmp_path):
     settings.DATA_DIR = tmp_path
     with patch.object(PersistentScheduler, "tick", return_value=7.5) as tick:
         for _ in range(2):
-            assert clock.tick("argument") == 7.5
+            assert beat.tick("argument") == 7.5
             assert tasks.heartbeat_file().exists()
             tasks.heartbeat_file().unlink()
-            clock.heartbeat.join()
+            beat.heartbeat.join()
         tick.assert_called_with("argument")
     assert asked == ["beat"]
 
 
-def test_beat_runs_this_clock(settings):
+def test_beat_runs_this_scheduler(settings):
     assert settings.CELERY_BEAT_SCHEDULER == "project.celery:WatchedScheduler"
-    # Healthy is what ticked within a minute (project/healthcheck.py).
+    # Beat is healthy if it ticked within a minute (project/healthcheck.py).
     assert settings.CELERY_BEAT_MAX_LOOP_INTERVAL <= 30
 
 
@@ -52,7 +52,7 @@ def test_a_heartbeat_is_recorded(part):
     with patch("django.db.connection.close") as close:
         celery._record_heartbeat(part)
     assert getattr(Dispatch.objects.get(), f"{part}_at")
-    assert close.called, "the thread that ends would leave its connection open"
+    assert close.called, "the ending thread would leave its connection open"
 
 
 def test_a_worker_shows_itself_as_soon_as_it_is_ready(monkeypatch):
@@ -63,7 +63,7 @@ def test_a_worker_shows_itself_as_soon_as_it_is_ready(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [OperationalError(2006), RuntimeError("any")])
-def test_a_database_that_fails_stops_no_clock(caplog, error):
+def test_a_database_that_fails_does_not_stop_beat(caplog, error):
     with (
         patch("members.mail.dispatch.DispatchQuerySet.heartbeat", side_effect=error),
         patch("django.db.connection.close") as close,
@@ -73,7 +73,7 @@ def test_a_database_that_fails_stops_no_clock(caplog, error):
     assert close.called
 
 
-def test_a_database_that_hangs_stops_no_clock_and_is_asked_once(clock, monkeypatch):
+def test_a_database_that_hangs_does_not_stop_beat_and_is_asked_once(beat, monkeypatch):
     release, asked = threading.Event(), []
 
     def hang(part: str) -> None:
@@ -83,21 +83,21 @@ def test_a_database_that_hangs_stops_no_clock_and_is_asked_once(clock, monkeypat
     monkeypatch.setattr("project.celery._record_heartbeat", hang)
     start = time.monotonic()
     for _ in range(3):
-        clock.heartbeat_at = float("-inf")
-        clock.record_heartbeat()
+        beat.heartbeat_at = float("-inf")
+        beat.record_heartbeat()
     assert time.monotonic() - start < 5
-    assert clock.heartbeat.daemon, "beat could not end"
+    assert beat.heartbeat.daemon, "beat could not end"
     release.set()
-    clock.heartbeat.join()
+    beat.heartbeat.join()
     assert len(asked) == 1
 
 
-def test_a_heartbeat_is_recorded_every_fifteen_seconds(clock, asked, monkeypatch):
+def test_a_heartbeat_is_recorded_every_fifteen_seconds(beat, asked, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(celery.time, "monotonic", lambda: now[0])
     for now[0] in (1000.0, 1014.9, 1015.0, 1016.0, 1031.0):
-        clock.record_heartbeat()
-        clock.heartbeat.join()
+        beat.record_heartbeat()
+        beat.heartbeat.join()
     assert len(asked) == 3
 
 
@@ -122,7 +122,7 @@ def record(level: int, name: str | None) -> logging.LogRecord:
         (logging.ERROR, "members.tasks.sweep_welcome_emails", True),
     ],
 )
-def test_routine_is_logged_when_it_fails_only(level, name, news):
+def test_routine_is_logged_only_when_it_fails(level, name, news):
     assert celery.is_news(record(level, name)) is news
 
 
@@ -145,8 +145,8 @@ def test_both_loggers_leave_routine_out():
 
 
 @pytest.fixture
-def kept(transactional_db, monkeypatch):
-    """A connection as it stands between two tasks, kept for a minute and asked before its use."""
+def old_connection(transactional_db, monkeypatch):
+    """The connection between two tasks: kept for a minute, checked before use."""
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 60)
     monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
     connection.close()
@@ -162,43 +162,43 @@ def start_a_task():
 
 
 @pytest.mark.mysql
-def test_a_connection_is_kept_from_task_to_task(kept):
-    assert start_a_task() is kept
-    assert start_a_task() is kept
+def test_a_connection_is_kept_from_task_to_task(old_connection):
+    assert start_a_task() is old_connection
+    assert start_a_task() is old_connection
 
 
 @pytest.mark.mysql
-def test_an_old_connection_is_replaced(kept):
+def test_an_old_connection_is_replaced(old_connection):
     connection.close_at = time.monotonic() - 1
-    assert start_a_task() is not kept
+    assert start_a_task() is not old_connection
 
 
 @pytest.mark.mysql
-def test_a_connection_that_failed_is_replaced(kept):
+def test_a_connection_that_failed_is_replaced(old_connection):
     connection.errors_occurred = True
     other = connection.copy()
     with other.cursor() as cursor:
-        cursor.execute(f"KILL {kept.thread_id()}")
+        cursor.execute(f"KILL {old_connection.thread_id()}")
     other.close()
-    assert start_a_task() is not kept
+    assert start_a_task() is not old_connection
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
 
 @pytest.mark.mysql
-def test_a_connection_that_the_server_closed_is_replaced(kept):
+def test_a_connection_that_the_server_closed_is_replaced(old_connection):
     other = connection.copy()
     with other.cursor() as cursor:
-        cursor.execute(f"KILL {kept.thread_id()}")
+        cursor.execute(f"KILL {old_connection.thread_id()}")
     other.close()
     signals.task_prerun.send(None)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    assert connection.connection is not kept
+    assert connection.connection is not old_connection
 
 
 @pytest.mark.django_db
-def test_a_task_inside_of_a_transaction_closes_nothing():
+def test_a_task_inside_a_transaction_closes_nothing():
     with patch("django.db.close_old_connections") as close:
         signals.task_prerun.send(None)
     assert not close.called

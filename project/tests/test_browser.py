@@ -20,12 +20,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def page(browser: Browser, live_server) -> Iterator[Page]:
-    """A page that notes what it asks other hosts for, and what its policy refuses."""
+    """A page that records requests to other hosts, and what its policy blocks."""
     page = browser.new_page(base_url=live_server.url)
     page.foreign = []
     page.complaints = []
     ours = (live_server.url, "data:", "blob:")
-    # What the policy refuses was never sent.
+    # What the policy blocks is never sent.
     for event in ("requestfinished", "requestfailed"):
         page.on(
             event,
@@ -52,7 +52,7 @@ def log_in(page: Page, staff, url: str) -> None:
 
 
 def register(page: Page, username: str) -> dict:
-    """Fill in and send Swagger UI's form; its answer."""
+    """Fill in and send Swagger UI's form; return the response."""
     operation = page.locator("#operations-members-members_register_create")
     operation.locator(".opblock-summary-control").click()
     body = {"username": username, "email": f"{username}@example.org"}
@@ -62,18 +62,18 @@ def register(page: Page, username: str) -> dict:
     return answer.value
 
 
-def test_swagger_ui_asks_nobody_else(page):
+def test_swagger_ui_asks_no_other_host(page):
     page.goto(reverse("swagger-ui"))
     page.locator("#operations-books-books_list").wait_for()
     assert page.foreign == []
     assert page.complaints == []
 
 
-def test_redoc_asks_nobody_else(page):
+def test_redoc_asks_no_other_host(page):
     page.goto(reverse("redoc"))
     page.get_by_role("heading", name="Register a member").first.wait_for()
     assert page.foreign == []
-    # ReDoc would show its maker's logo, does without it where it is refused, and has no switch.
+    # ReDoc asks for its maker's logo, cannot be told not to, and works without it.
     assert [text for text in page.complaints if "redoc.ly" not in text] == []
 
 
@@ -112,7 +112,7 @@ def test_try_it_out_with_a_token(page, staff, settings):
         "admin:auth_user_add",
     ],
 )
-def test_the_admin_asks_nobody_else_and_its_scripts_run(page, staff, live_server, name):
+def test_the_admin_asks_no_other_host_and_its_scripts_run(page, staff, live_server, name):
     if name != "admin:login":
         log_in(page, staff, live_server.url)
     page.goto(reverse(name))
@@ -200,7 +200,7 @@ def test_a_chosen_filter_applies_at_once_beside_the_search(page, book):
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     with page.expect_navigation():
         page.get_by_label("Published").select_option("2020 –")
-    expect(page.get_by_text("Nothing fits.")).to_be_visible()
+    expect(page.get_by_text("Nothing matches.")).to_be_visible()
 
 
 def test_an_empty_search_leaves_no_trace_in_the_address(page, book):

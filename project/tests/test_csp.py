@@ -15,7 +15,7 @@ from members.registration import register_member
 
 pytestmark = pytest.mark.django_db
 
-# Pages beside those of the models; a new page of the admin belongs here.
+# Pages other than those of the models; add new pages of the admin here.
 PAGES = [
     "admin:index",
     "admin:password_change",
@@ -31,14 +31,14 @@ THIRD_PARTY = re.compile(rb"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["'](
 
 
 @pytest.fixture
-def desk(staff) -> Client:
+def staff_client(staff) -> Client:
     client = Client()
     client.force_login(staff)
     return client
 
 
 def breaches(response) -> list[str]:
-    """What of the page the browser would refuse, or fetch from elsewhere."""
+    """What the browser would block, or fetch from elsewhere."""
     policy = response.headers["Content-Security-Policy"]
     found = []
     for script in SCRIPT.finditer(response.content):
@@ -81,39 +81,39 @@ def test_login_page(client):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page(desk, name):
-    check(desk.get(reverse(name)))
+def test_page(staff_client, name):
+    check(staff_client.get(reverse(name)))
 
 
 def test_swagger_ui_shows_our_schema_to_nobody(client):
-    """Off localhost, which a test in a browser cannot be, it would ask its maker's validator."""
+    """Except on localhost, where browser tests run, it would ask its maker's validator."""
     assert b'"validatorUrl": null' in client.get(f"{reverse('swagger-ui')}?script=").content
 
 
-def test_every_list_and_form_of_the_admin(desk, staff, rf):
+def test_every_list_and_form_of_the_admin(staff_client, staff, rf):
     request = rf.get("/")
     request.user = staff
     for model, model_admin in admin.site._registry.items():
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
-        check(desk.get(reverse(f"{name}_changelist")))
+        check(staff_client.get(reverse(f"{name}_changelist")))
         if model_admin.has_add_permission(request):
-            check(desk.get(reverse(f"{name}_add")))
+            check(staff_client.get(reverse(f"{name}_add")))
 
 
-def test_pages_of_one_record(desk, staff):
+def test_pages_of_one_record(staff_client, staff):
     name = "admin:auth_user"
     for page in ("change", "delete", "history"):
-        check(desk.get(reverse(f"{name}_{page}", args=[staff.pk])))
-    check(desk.get(reverse("admin:auth_user_password_change", args=[staff.pk])))
+        check(staff_client.get(reverse(f"{name}_{page}", args=[staff.pk])))
+    check(staff_client.get(reverse("admin:auth_user_password_change", args=[staff.pk])))
 
 
-def test_pages_of_one_welcome_email(desk, staff):
+def test_pages_of_one_welcome_email(staff_client, staff):
     welcome = register_member(Member(username="ann", email="ann@example.org")).welcome_email
     for page in ("change", "history", *ACTIONS):
-        check(desk.get(reverse(f"admin:members_welcomeemail_{page}", args=[welcome.pk])))
+        check(staff_client.get(reverse(f"admin:members_welcomeemail_{page}", args=[welcome.pk])))
 
 
-def test_a_script_that_the_policy_does_not_name_is_noticed(desk):
-    response = desk.get(reverse("admin:index"))
+def test_a_script_that_the_policy_does_not_name_is_noticed(staff_client):
+    response = staff_client.get(reverse("admin:index"))
     response.content += b'<script>alert(1)</script><b onclick="x()"><img src="https://x.example/">'
     assert len(breaches(response)) == 3

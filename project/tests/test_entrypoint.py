@@ -1,11 +1,11 @@
-"""What each role of the image runs, with which programs in its place."""
+"""What each role of the image runs, with stubs in place of the programs."""
 
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from django.conf import settings as desk
+from django.conf import settings as project_settings
 
 ADDRESSES = {"SECRET_KEY": "x", "DATABASE_URL": "x", "REDIS_URL": "x"}
 PROGRAM = """#!/bin/sh
@@ -26,7 +26,7 @@ def start(tmp_path):
 
     def run(*arguments: str, **environment: str) -> tuple[subprocess.CompletedProcess, list[str]]:
         environment |= {"DATA_DIR": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-        command = [str(Path(desk.BASE_DIR) / "entrypoint.sh"), *arguments]
+        command = [str(Path(project_settings.BASE_DIR) / "entrypoint.sh"), *arguments]
         process = subprocess.run(command, env=environment, capture_output=True, text=True)
         ran = tmp_path / "ran"
         return process, ran.read_text().splitlines() if ran.exists() else []
@@ -53,7 +53,7 @@ def test_each_role_waits_for_the_servers_and_then_runs_its_program(
 
 
 @pytest.mark.parametrize("role", ["web", "worker", "beat", "migrate"])
-def test_who_waits_in_vain_starts_nothing(start, role):
+def test_a_role_that_waits_in_vain_starts_nothing(start, role):
     process, ran = start(role, **ADDRESSES, STATUS="7")
     assert (process.returncode, len(ran)) == (7, 1)
 

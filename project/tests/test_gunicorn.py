@@ -1,4 +1,4 @@
-"""What only a real server shows: how bodies arrive, and how long a request line may be."""
+"""What only a real server shows: how bodies arrive, and the length limit of a request line."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ class Web:
         self.headers = {"Content-Type": "application/json"}
 
     def request(self, method: str, path: str, body=None, **options) -> tuple[int, dict]:
-        """A body that is a list is sent in chunks."""
+        """A list is sent in chunks."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, self.headers, **options)
@@ -36,7 +36,7 @@ class Web:
             connection.close()
 
     def send(self, start: bytes) -> tuple[int, str]:
-        """Status and type of the answer to what need not be a whole request."""
+        """Status and type of the response to raw bytes, which may be an incomplete request."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
             connection.sendall(start)
             response = http.client.HTTPResponse(connection)
@@ -46,7 +46,7 @@ class Web:
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory) -> Iterator[Web]:
-    """The embedded web with a database of its own; its client is the first account."""
+    """The embedded web with its own database; its client uses the first account."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

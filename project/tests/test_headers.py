@@ -1,4 +1,4 @@
-"""Headers of every answer, whoever gives it."""
+"""Headers of every response, whichever code makes it."""
 
 import pytest
 from django.contrib.auth.models import Group
@@ -61,18 +61,20 @@ def test_no_other_site_sends_a_form_of_the_admin(staff):
     answer = client.post("/admin/auth/group/add/", {"name": "Intruders"})
     assert answer.status_code == 403
     assert not Group.objects.filter(name="Intruders").exists()
-    answer = client.post("/i18n/setlang/", {"language": "ru"})  # no view's own guard, ours
+    answer = client.post(
+        "/i18n/setlang/", {"language": "ru"}
+    )  # the middleware's guard, not a view's
     assert answer.status_code == 403
 
 
-def test_a_wrong_host_is_told_so_too():
+def test_the_answer_to_a_wrong_host_has_them_too():
     answer = Client().get("/", headers={"host": "elsewhere.example"})
     assert answer.status_code == 400
     assert "camera=()" in answer.headers["Permissions-Policy"]
 
 
 @pytest.mark.django_db
-def test_a_failure_is_told_so_too(monkeypatch):
+def test_the_answer_after_a_failure_has_them_too(monkeypatch):
     def fail(*args):
         raise RuntimeError
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from django.conf import settings as desk
+from django.conf import settings as project_settings
 
 from project import gunicorn
 
@@ -50,7 +50,7 @@ def test_a_wrong_setting_does_not_crash_it(healthcheck, monkeypatch):
     ("role", "said"),
     [
         ("worker", "no heartbeat has come through the queue yet"),
-        ("beat", "its clock has not moved yet"),
+        ("beat", "it has not ticked yet"),
     ],
 )
 def test_until_the_first_heartbeat_it_is_unhealthy(healthcheck, role, said, capsys):
@@ -82,7 +82,7 @@ def test_a_minute_is_just_young_enough(healthcheck, monkeypatch):
 
 
 def serve(answer):
-    """A web that answers this, at a free port."""
+    """A web that answers this, on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):  # noqa: N802
@@ -143,7 +143,7 @@ def test_a_web_whose_gunicorn_is_not_ready_is_unhealthy(healthcheck, capsys):
         (["[::1]"], "[::1]"),
     ],
 )
-def test_the_web_says_by_which_name_it_is_to_be_asked(settings, tmp_path, allowed, asked):
+def test_the_web_writes_the_host_name_to_ask_for(settings, tmp_path, allowed, asked):
     settings.ALLOWED_HOSTS = allowed
     settings.DATA_DIR = tmp_path / "new"
     settings.PORT = 8123
@@ -162,16 +162,18 @@ def test_a_web_is_asked_by_a_name_that_it_answers_to(healthcheck, settings, live
     assert healthcheck.main() == 1
 
 
-def test_what_an_earlier_process_left_says_nothing_of_the_next(tmp_path):
+def test_the_health_files_of_an_earlier_process_are_removed(tmp_path):
     for name in ("address", "heartbeat"):
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
-    python = tmp_path / "bin" / "python"  # `manage.py wait`, and it ends there
+    python = tmp_path / "bin" / "python"  # stands for `manage.py wait`, and fails
     python.write_text("#!/bin/sh\nexit 7\n")
     python.chmod(0o700)
     environment = {"SECRET_KEY": "x", "DATABASE_URL": "x", "REDIS_URL": "x"}
     environment |= {"DATA_DIR": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-    run = subprocess.run([Path(desk.BASE_DIR) / "entrypoint.sh", "worker"], env=environment)
+    run = subprocess.run(
+        [Path(project_settings.BASE_DIR) / "entrypoint.sh", "worker"], env=environment
+    )
     assert run.returncode == 7
     assert (tmp_path / "role").read_text() == "worker\n"
     assert not (tmp_path / "heartbeat").exists()
@@ -179,7 +181,7 @@ def test_what_an_earlier_process_left_says_nothing_of_the_next(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["abc", "29", "3601", "1e3"])
-def test_a_wrong_deafness_stops_the_start_with_one_line(value):
+def test_a_wrong_worker_deaf_after_stops_the_start_with_one_line(value):
     run = start_with(WORKER_DEAF_AFTER=value)
     assert run.returncode == 1
     [line] = run.stderr.splitlines()
@@ -188,7 +190,7 @@ def test_a_wrong_deafness_stops_the_start_with_one_line(value):
 
 
 @pytest.mark.parametrize("value", ["30", "3600", ""])
-def test_a_right_deafness_is_taken(value):
+def test_a_valid_worker_deaf_after_is_taken(value):
     run = start_with(WORKER_DEAF_AFTER=value)
     assert (run.returncode, run.stdout) == (0, f"{value or 120}\n")
 
@@ -199,7 +201,7 @@ def start_with(**environment):
     return subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | environment,
-        cwd=desk.BASE_DIR,
+        cwd=project_settings.BASE_DIR,
         capture_output=True,
         text=True,
     )

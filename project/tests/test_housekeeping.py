@@ -24,7 +24,7 @@ def test_results_are_kept_for_30_days():
     assert TaskResult.objects.count() == 3
 
 
-def test_so_are_those_of_groups():
+def test_results_of_groups_are_kept_as_long():
     for age in (29, 31):
         GroupResult.objects.create(group_id=str(age))
         rows = GroupResult.objects.filter(group_id=str(age))
@@ -34,7 +34,7 @@ def test_so_are_those_of_groups():
 
 
 def test_results_are_purged_in_batches(monkeypatch, django_assert_num_queries):
-    monkeypatch.setattr(tasks, "BATCH_SIZE", 10)
+    monkeypatch.setattr(tasks, "PURGE_BATCH_SIZE", 10)
     results(25, age=40)
     with django_assert_num_queries(7):  # a look and a deletion for 10, 10 and 5; a look at groups
         tasks.purge_results()
@@ -42,12 +42,12 @@ def test_results_are_purged_in_batches(monkeypatch, django_assert_num_queries):
 
 
 def test_a_purge_that_takes_too_long_leaves_the_rest_for_later(monkeypatch):
-    monkeypatch.setattr(tasks, "PURGE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "MAX_PURGE_SECONDS", 0)
     results(5, age=40)
     assert tasks.purge_results() == "0 results deleted."
 
 
-def test_our_purge_stands_in_for_celerys_cleanup():
+def test_our_purge_replaces_celerys_cleanup():
     entry = Scheduler(app, lazy=False).schedule["celery.backend_cleanup"]
     assert entry.task == "project.tasks.purge_results"
     assert entry.task in app.tasks

@@ -1,4 +1,4 @@
-"""What HTTPS=1 and TRUSTED_PROXIES make of the settings, by the answers of a process of its own."""
+"""What HTTPS=1 and TRUSTED_PROXIES change, seen in the responses of a separate process."""
 
 import json
 import os
@@ -51,7 +51,7 @@ with override_settings(
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """answers(HTTPS="1") are those of a desk with this environment, to several requests."""
+    """answers(HTTPS="1") are the responses of a process with this environment."""
     remembered = {}
 
     def ask(**environment: str) -> dict:
@@ -94,20 +94,20 @@ def test_health_answers_without_tls(answers):
     assert behind_tls(answers)["health"]["status"] == 200
 
 
-def test_what_came_by_tls_is_answered_and_stays_there_for_a_year(answers):
+def test_requests_over_tls_are_answered_with_a_year_of_hsts(answers):
     answer = behind_tls(answers)["secure"]
     assert answer["status"] == 200
     transport = answer["headers"]["Strict-Transport-Security"]
     assert transport == "max-age=31536000; includeSubDomains; preload"
 
 
-def test_cookies_go_over_tls_alone(answers):
+def test_cookies_go_over_tls_only(answers):
     told = behind_tls(answers)
     assert told["secure"]["cookies"] == {"csrftoken": True}
     assert told["session"]["cookies"] == {"sessionid": True}
 
 
-def test_without_a_proxy_nobody_is_believed_to_have_come_by_tls(answers):
+def test_without_a_proxy_no_request_counts_as_tls(answers):
     assert answers(HTTPS="1")["secure"]["status"] == 301
 
 

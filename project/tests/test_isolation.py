@@ -1,4 +1,4 @@
-"""A test run neither reads the developer's environment nor touches the developer's desk."""
+"""A test run neither reads the developer's environment nor touches the developer's data."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Which passwords staff may not choose; each is refused for one reason alone."""
+"""Passwords that staff may not choose; each is refused for exactly one reason."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,7 +24,7 @@ def test_a_weak_password_is_refused(password, reason):
     assert [error.code for error in caught.value.error_list] == [reason]
 
 
-def test_others_are_taken_down_to_eight_characters():
+def test_other_passwords_need_eight_characters():
     validate_password("lamps-77", User(username="ann.walker"))
 
 

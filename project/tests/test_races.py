@@ -36,7 +36,7 @@ class Answer:
 
 
 class Person:
-    """One who works with the desk, signed in to the admin and with a token."""
+    """A user who is signed in to the admin and has a token."""
 
     def __init__(self, port: int) -> None:
         self.port, self.cookies, self.token = port, {}, ""

@@ -66,8 +66,8 @@ v1/books/             POST                   401 403 201 403 403 201
 v1/books/1/           GET,HEAD,OPTIONS       401 403 200 403 200 200
 v1/members/register/  POST                   401 403 403 201 403 201
 """
-# The pages of each model: its list, and of one record the form, history and deleting. A token is
-# not found (302) by those who see their own alone.
+# The pages of each model: its list, and one record's form, history and deletion. Those who see
+# only their own tokens do not find (302) another's.
 ADMIN = """
 library/book                      302 302 200 403 200 200
 library/book/add                  302 302 200 403 403 200

@@ -19,8 +19,8 @@ from project.management.commands import run as command
 pytestmark = pytest.mark.worker
 
 
-class Desk:
-    """A run on a folder of its own."""
+class EmbeddedRun:
+    """`make run` on a folder of its own."""
 
     def __init__(self, folder) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Desk:
         )
 
     def second_start(self) -> str:
-        """What another start on the same folder says before it gives up."""
+        """What another start on the same folder says as it gives up."""
         second = self.start(stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         told = second.communicate(timeout=60)[1]
         assert second.returncode == 1
@@ -48,7 +48,7 @@ class Desk:
             return answer.status == 200
 
     def children(self) -> dict[str, int]:
-        """The roles' processes, by the parent that the system tells of."""
+        """Process ids by role."""
         found = subprocess.run(
             ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
             capture_output=True,
@@ -57,8 +57,9 @@ class Desk:
         )
         roles = {"gunicorn": "web", "beat": "beat", "worker": "worker"}
         return {
-            roles[re.search(r"gunicorn|beat|worker", line)[0]]: int(line.split()[0])
+            roles[name[0]]: int(line.split()[0])
             for line in found.stdout.splitlines()
+            if (name := re.search(r"gunicorn|beat|worker", line))  # else its exec is to come
         }
 
     def is_unlocked(self) -> bool:
@@ -72,52 +73,53 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path)
+def running(tmp_path):
+    running = EmbeddedRun(tmp_path)
     try:
-        assert wait_for(desk.answers)
-        yield desk
+        assert wait_for(running.answers)
+        yield running
     finally:
-        desk.process.kill()
-        desk.process.stdout.close()
-        desk.process.wait()
+        running.process.kill()
+        running.process.stdout.close()
+        running.process.wait()
 
 
-def test_the_next_start_names_who_runs_and_the_end_leaves_no_process_behind(desk):
-    told = desk.second_start()
-    assert f"already runs on {desk.folder} (process {desk.process.pid})" in told
-    assert told.rstrip().endswith(f"kill {desk.process.pid}")
-    assert desk.answers(), "the first one goes on"
+def test_the_next_start_names_the_running_one_whose_end_leaves_no_process(running):
+    told = running.second_start()
+    assert f"already runs on {running.folder} (process {running.process.pid})" in told
+    assert told.rstrip().endswith(f"kill {running.process.pid}")
+    assert running.answers(), "the first one goes on"
 
-    desk.process.stdout.close()  # nobody reads what it prints
-    desk.process.send_signal(signal.SIGINT)
-    desk.process.wait(60)
-    assert desk.is_unlocked()
+    running.process.stdout.close()  # nobody reads what it prints
+    running.process.send_signal(signal.SIGINT)
+    running.process.wait(60)
+    assert running.is_unlocked()
 
 
-def test_after_a_kill_the_next_start_names_the_orphans_until_they_end(desk):
-    children = desk.children()
-    assert set(children) == {"web", "worker", "beat"}
+def test_after_a_kill_the_next_start_names_the_orphans_until_they_end(running):
+    assert wait_for(lambda: set(running.children()) == {"web", "worker", "beat"})
+    children = running.children()
     os.kill(children["web"], signal.SIGSTOP)  # it cannot end now; the others do
     try:
-        desk.process.kill()
-        desk.process.wait()
+        running.process.kill()
+        running.process.wait()
         if not command.prctl:
             os.kill(children["beat"], signal.SIGTERM)
         assert wait_for(lambda: not command.is_alive(str(children["beat"])))
         with suppress(ProcessLookupError):
             os.killpg(children["worker"], signal.SIGKILL)  # Celery takes its time to end
-        told = desk.second_start()
-        assert f"already runs on {desk.folder} (process {children['web']})" in told
+        assert wait_for(lambda: not command.is_alive(str(children["worker"])))
+        told = running.second_start()
+        assert f"already runs on {running.folder} (process {children['web']})" in told
         assert told.rstrip().endswith(f"kill {children['web']}")
     finally:
         os.kill(children["web"], signal.SIGCONT)
-    assert wait_for(desk.is_unlocked)
+    assert wait_for(running.is_unlocked)
 
 
 @pytest.fixture
 def web(tmp_path):
-    """Address and process of the embedded run's web alone."""
+    """Address and process of the embedded run's web."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
@@ -129,7 +131,7 @@ def web(tmp_path):
         assert wait_for(lambda: socket.create_connection(address).close() is None)
         yield address, process
     finally:
-        process.kill()  # its child sees that and ends
+        process.kill()  # its child notices and ends
         process.wait()
 
 
@@ -140,14 +142,14 @@ def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(we
     for connection, half in zip(opened, halves, strict=True):
         connection.sendall(half.encode())
     time.sleep(0.3)  # each has its thread
-    with urlopen(f"http://127.0.0.1:{address[1]}/health/live/", timeout=3) as answer:
+    with urlopen(f"http://127.0.0.1:{address[1]}/health/live/", timeout=10) as answer:
         assert answer.status == 200
     for connection in opened:
         connection.close()
 
 
 def test_a_web_that_is_told_to_end_takes_what_waits_and_refuses_the_rest(web):
-    """What it takes no more must fail at once: a proxy then asks another web."""
+    """Later connections must fail at once, so that a proxy asks another web."""
     address, process = web
     half = socket.create_connection(address)
     half.sendall(b"GET /health/live/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")

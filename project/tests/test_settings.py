@@ -1,4 +1,4 @@
-"""Settings of which no page would show that they changed, each with what it is for."""
+"""Settings whose change no page would show, each with its reason."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from project.celery import app
 
 CELERY = {
     "task_acks_late": True,  # a task whose worker dies comes back
-    "worker_prefetch_multiplier": 1,  # nobody hoards what another could do
-    "worker_enable_remote_control": False,  # nobody steers a worker
+    "worker_prefetch_multiplier": 1,  # no worker hoards tasks that another could run
+    "worker_enable_remote_control": False,  # no message may control a worker
     "broker_connection_retry_on_startup": True,  # a worker may start before its broker
     "task_soft_time_limit": 120,  # no task holds its worker for ever
     "task_track_started": True,  # the desk shows what runs and how long it took
@@ -24,7 +24,7 @@ CELERY = {
     "result_expires": timedelta(days=30),  # as long as tokens and the chart
     "result_backend_always_retry": True,  # a lost result is a lost answer
     "result_backend_max_retries": 16,  # about half a minute
-    "worker_max_tasks_per_child": 1000,  # whatever leaks ends
+    "worker_max_tasks_per_child": 1000,  # limits leaks
     "worker_max_memory_per_child": 300 * 1024,  # kilobytes
     "worker_concurrency": 2,
     "worker_soft_shutdown_timeout": 60,  # below compose's stop_grace_period
@@ -49,7 +49,7 @@ EMBEDDED = {
     "PORT": 8000,
     "HTTPS": False,
     "WEB_CONCURRENCY": 2,
-    "TRUSTED_PROXIES": 0,  # nobody is believed about addresses
+    "TRUSTED_PROXIES": 0,  # no client may state its address
     "PUBLIC_CATALOGUE": True,
     "PUBLIC_REGISTRATION": True,
     "LANGUAGE_CODE": "en",
@@ -63,17 +63,17 @@ EMBEDDED = {
     "SESSION_COOKIE_SAMESITE": "Lax",  # nor does another site send it
     "CSRF_COOKIE_SAMESITE": "Lax",
     "SESSION_COOKIE_AGE": 14 * 24 * 3600,
-    "POLLING_INTERVAL": 0.1,  # a worker takes one message at each look
+    "POLLING_INTERVAL": 0.1,  # a worker takes one message per poll
     "DATA_UPLOAD_MAX_NUMBER_FIELDS": 1000,
     "DATA_UPLOAD_MAX_NUMBER_FILES": 100,
 }
 SERVERS = {
     "CACHE": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},  # a page waits no longer
-    "CACHE_PREFIX": "cache",  # the broker's keys lie in the same Redis
+    "CACHE_PREFIX": "cache",  # the broker's keys are in the same Redis
     "CONN_MAX_AGE": 60,  # far below MySQL's wait_timeout
-    "CONN_HEALTH_CHECKS": True,  # of a connection that was kept
+    "CONN_HEALTH_CHECKS": True,  # of persistent connections
     "CONNECT_TIMEOUT": 5,
-    "CELERY_TASK_PUBLISH_RETRY": False,  # somebody waits; the sweep sends what is lost
+    "CELERY_TASK_PUBLISH_RETRY": False,  # a user waits; the sweep finds what is lost
     "CELERY_BROKER_TRANSPORT_OPTIONS": {
         "socket_timeout": 0.75,
         "socket_connect_timeout": 0.75,
@@ -85,8 +85,8 @@ SERVERS = {
     "WORKER_TRANSPORT_OPTIONS": {
         "socket_timeout": 30,
         "socket_connect_timeout": 10,
-        "health_check_interval": 25,  # below the timeout: a silent broker is noticed by asking
-        "visibility_timeout": 3600,  # above every task: earlier, a running one would come twice
+        "health_check_interval": 25,  # below the timeout, to notice a silent broker
+        "visibility_timeout": 3600,  # longer than any task, or a running one is delivered again
     },
 }
 ASK = """
@@ -126,7 +126,7 @@ print(json.dumps(pragmas))
 
 
 def told(code: str, folder, *names: str, **environment: str) -> dict:
-    """What a process of its own prints in an environment that sets nothing else."""
+    """What a separate process prints in an environment that sets nothing else."""
     unset = {"DATABASE_URL", "REDIS_URL"}
     clean = {name: value for name, value in os.environ.items() if name not in unset}
     run = subprocess.run(
@@ -152,12 +152,12 @@ def servers(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "value"), EMBEDDED.items(), ids=EMBEDDED)
-def test_what_an_empty_environment_means(embedded, name, value):
+def test_an_empty_environment_means_the_embedded_run(embedded, name, value):
     assert embedded[name] == value
 
 
 @pytest.mark.parametrize(("name", "value"), SERVERS.items(), ids=SERVERS)
-def test_what_holds_beside_servers(servers, name, value):
+def test_settings_with_servers(servers, name, value):
     assert servers[name] == value
 
 
@@ -170,12 +170,14 @@ def test_sqlites_readers_wait_for_no_writer_and_writers_queue(tmp_path):
     }
 
 
-@pytest.mark.parametrize(("value", "longest"), [("PURGE_SECONDS", 60), ("BATCH_SIZE", 2000)])
+@pytest.mark.parametrize(
+    ("value", "longest"), [("MAX_PURGE_SECONDS", 60), ("PURGE_BATCH_SIZE", 2000)]
+)
 def test_a_purge_is_short(value, longest):
-    """A worker has other things to do, and others want the table."""
+    """The worker has other tasks, and others need the table."""
     assert getattr(tasks, value) <= longest
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "purge_results"])
-def test_what_comes_by_itself_leaves_no_result(name):
+def test_periodic_tasks_leave_no_result(name):
     assert getattr(tasks, name).ignore_result

@@ -1,4 +1,4 @@
-"""The Russian of every string stands in the repository, compiled."""
+"""Every string has a Russian translation, committed and compiled."""
 
 import re
 import shutil

@@ -20,14 +20,14 @@ redis_needed = pytest.mark.redis
 
 
 class Rounds(threading.Event):
-    """What watch() waits for: each round may change something, and the last stops it."""
+    """The event that watch() waits for: each round may change something, the last one stops it."""
 
     def __init__(self, *rounds) -> None:
         super().__init__()
         self.left = list(rounds)
 
     def wait(self, timeout=None) -> bool:
-        assert timeout == worker.WATCH_INTERVAL
+        assert timeout == worker.WATCH_INTERVAL_SECONDS
         if not self.left:
             return True
         self.left.pop(0)()
@@ -35,15 +35,15 @@ class Rounds(threading.Event):
 
 
 @pytest.fixture
-def desk(settings, tmp_path, monkeypatch):
+def process(settings, tmp_path, monkeypatch):
     settings.DATA_DIR = tmp_path
     settings.WORKER_DEAF_AFTER = 30
     settings.CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 7
     monkeypatch.setattr(worker, "broker_answers", lambda: True)
-    desk = SimpleNamespace(done=[], age=1000.0)
-    monkeypatch.setattr(worker.os, "kill", lambda pid, number: desk.done.append((pid, number)))
-    monkeypatch.setattr(worker.time, "sleep", desk.done.append)
-    return desk
+    process = SimpleNamespace(done=[], age=1000.0)
+    monkeypatch.setattr(worker.os, "kill", lambda pid, number: process.done.append((pid, number)))
+    monkeypatch.setattr(worker.time, "sleep", process.done.append)
+    return process
 
 
 def silence():
@@ -51,7 +51,7 @@ def silence():
 
 
 def heartbeat():
-    """Each at another moment than the one before."""
+    """Each at a later moment than the one before."""
     tasks.touch_heartbeat()
     at = worker.heartbeat_at() + 1
     os.utime(tasks.heartbeat_file(), (at, at))
@@ -60,45 +60,45 @@ def heartbeat():
 ENDED = [(os.getpid(), signal.SIGTERM), 12, (os.getpid(), signal.SIGKILL)]
 
 
-def test_a_deaf_worker_is_told_to_end_and_then_killed(desk, caplog):
+def test_a_deaf_worker_is_told_to_end_and_then_killed(process, caplog):
     worker.watch(Rounds(*[silence] * 6))
-    assert desk.done == ENDED
+    assert process.done == ENDED
     assert "The worker is deaf: no heartbeat for 30 s. It ends." in caplog.text
 
 
-def test_up_to_the_limit_it_is_left_alone(desk):
+def test_up_to_the_limit_it_is_left_alone(process):
     worker.watch(Rounds(*[silence] * 5))
-    assert desk.done == []
+    assert process.done == []
 
 
-def test_heartbeats_of_an_earlier_worker_do_not_count(desk):
+def test_heartbeats_of_an_earlier_worker_do_not_count(process):
     tasks.touch_heartbeat()
     worker.watch(Rounds(*[silence] * 6))
-    assert desk.done == ENDED
+    assert process.done == ENDED
 
 
-def test_each_heartbeat_counts_from_the_beginning(desk):
+def test_each_heartbeat_counts_from_the_beginning(process):
     worker.watch(Rounds(*[*[silence] * 5, heartbeat] * 3, *[silence] * 5))
-    assert desk.done == []
+    assert process.done == []
 
 
-def test_after_its_last_heartbeat_it_may_become_deaf(desk):
+def test_after_its_last_heartbeat_it_may_become_deaf(process):
     worker.watch(Rounds(heartbeat, *[silence] * 6))
-    assert desk.done == ENDED
+    assert process.done == ENDED
 
 
-def test_while_the_broker_is_away_no_worker_is_deaf(desk, monkeypatch):
+def test_while_the_broker_is_away_no_worker_is_deaf(process, monkeypatch):
     answers = [True] * 5 + [False] + [True] * 5
     monkeypatch.setattr(worker, "broker_answers", lambda: answers.pop(0))
     worker.watch(Rounds(*[silence] * 11))
-    assert desk.done == []
+    assert process.done == []
 
 
-def test_a_worker_that_is_stopped_is_not_watched(desk):
+def test_a_worker_that_is_stopped_is_not_watched(process):
     stopping = threading.Event()
     stopping.set()
     worker.watch(stopping)
-    assert desk.done == []
+    assert process.done == []
 
 
 def test_a_stop_ends_the_watch():
@@ -122,7 +122,7 @@ def test_the_broker_is_asked(settings):
     assert worker.broker_answers() is False
 
 
-# Heartbeats while every process is at work
+# Heartbeats while every process is busy
 
 
 def request(age, limit=None):
@@ -172,7 +172,7 @@ def consumer():
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_only_a_busy_worker_needs_no_heartbeat_from_its_queue(desk, consumer, busy, monkeypatch):
+def test_only_a_busy_worker_needs_no_heartbeat_from_its_queue(process, consumer, busy, monkeypatch):
     monkeypatch.setattr(worker, "is_busy", lambda processes: busy and processes == 2)
     sent = []
     monkeypatch.setattr(
@@ -192,7 +192,7 @@ def test_only_a_worker_with_a_broker_sends_itself_heartbeats(settings, url):
 
 
 def test_heartbeats_come_at_once_then_every_15_seconds_until_the_consumer_stops(
-    desk, consumer, monkeypatch
+    process, consumer, monkeypatch
 ):
     beats, timers = [], []
 
@@ -227,17 +227,17 @@ def test_a_broker_that_refuses_does_not_answer(settings):
 
 @pytest.mark.parametrize("error", [OperationalError("away"), ConnectionRefusedError()])
 def test_a_heartbeat_that_the_broker_does_not_take_stops_nothing(
-    desk, consumer, error, monkeypatch, caplog
+    process, consumer, error, monkeypatch, caplog
 ):
     def refuse(**options):
         raise error
 
     monkeypatch.setattr(worker.tasks.heartbeat, "apply_async", refuse)
     worker.Heartbeat(SimpleNamespace()).beat(consumer)
-    assert "The broker takes no heartbeat" in caplog.text
+    assert "The broker accepts no heartbeat" in caplog.text
 
 
-# The real thing, with shorter seconds
+# A real worker, with shorter times
 
 WORKER = """
 import os
@@ -246,7 +246,7 @@ import django
 django.setup()
 from project import worker
 from project.celery import app
-worker.INTERVAL, worker.WATCH_INTERVAL = 0.5, 0.2
+worker.HEARTBEAT_INTERVAL_SECONDS, worker.WATCH_INTERVAL_SECONDS = 0.5, 0.2
 from django.conf import settings
 settings.WORKER_DEAF_AFTER = 2
 app.worker_main(["worker", "--loglevel=info", "--without-gossip", "--without-mingle"])

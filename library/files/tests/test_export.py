@@ -39,7 +39,7 @@ def test_an_empty_catalogue_is_a_header():
     assert exported() == "title,author,publication_year,isbn\r\n"
 
 
-def test_what_is_exported_is_imported_as_the_same():
+def test_an_exported_catalogue_is_imported_unchanged():
     for title in ["Emma", "Ёлка; а, б", "line\nbreak", "car\rreturn", 'q"uote', "a\tb|c", "=1+1"]:
         add(title=title, author="😀 " + title)
     before = list(Book.objects.order_by("pk").values_list())
@@ -107,6 +107,6 @@ def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch, folder):
 
 
 @pytest.mark.parametrize(("name", "says"), [(".", "folder"), ("no/all.csv", "No such file")])
-def test_where_nothing_can_be_written_is_said(name, says):
+def test_a_place_that_cannot_be_written_is_reported(name, says):
     with pytest.raises(CommandError, match=says):
         call_command("export_books", name)

@@ -67,7 +67,7 @@ def in_batches_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reason(*rows: str) -> str:
-    """Why the last of ROWS is refused, under the usual header."""
+    """Why the last row is refused, under the usual header."""
     imported(HEADER, *rows)
     last = refused()[-1]
     assert int(last["refused row"]) == len(rows) + 1
@@ -79,7 +79,7 @@ def reason(*rows: str) -> str:
 
 def test_new_books_are_added_with_their_words():
     output = imported(HEADER, ROW, f"Persuasion,Jane Austen,1817,{isbn_number(1)}")
-    for other in ("Nothing has changed", "refused rows", "Repaired", "Blank", "dry run"):
+    for other in ("Nothing has changed", "Refused rows", "Repaired", "Blank", "dry run"):
         assert other not in output
     assert counts(output) == {"read": 2, "new": 2, "changed": 0, "same": 0, "refused": 0}
     book = Book.objects.get(isbn=THE_BOOK)
@@ -176,7 +176,7 @@ def test_many_changes_of_one_batch_cost_few_queries():
 
 
 def failing_save(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[Exception]:
-    """ERRORS come out of the saves, one by one; those that did not are left over."""
+    """Each save raises the next error; returns the errors still to be raised."""
     left = list(errors)
     save = importing._save_books
 
@@ -208,12 +208,12 @@ def test_an_error_that_stays_is_not_tried_again(monkeypatch):
     assert not Book.objects.exists()
 
 
-def test_a_book_that_somebody_adds_meanwhile_is_brought_up_to_date(monkeypatch):
+def test_a_book_that_somebody_adds_meanwhile_is_updated(monkeypatch):
     create = BookQuerySet.bulk_create
 
     def overtaken(books: BookQuerySet, *args: Any, **kwargs: Any) -> list[Book]:
         if not Book.objects.exists():
-            # Its row goes back together with ours, so it is there anew the next time.
+            # Its row is rolled back with ours, so it is new again next time.
             monkeypatch.setattr(importing, "_save_books", with_the_other)
             add(isbn=THE_BOOK, title="The Other's")
         return create(books, *args, **kwargs)
@@ -289,7 +289,7 @@ def test_every_spelling_is_the_same_book(spelling):
         ("9783161484101", "check digit should be 0, not 1"),
         ("3161484109", "check digit should be X, not 9"),
         ("123456", "this one has 6"),
-        ("12345678", "lost its leading zeros, as 0012345678: The check digit should be 9, not 8"),
+        ("12345678", "zeros restored (0012345678): The check digit should be 9, not 8"),
         ("9.78043902348e+12", "a spreadsheet has rounded it"),
         ("9,78044E+12", "a spreadsheet has rounded it"),
         ("", "no ISBN"),
@@ -325,7 +325,7 @@ def test_the_first_valid_of_several_columns_wins():
         "9780306406157",
     }
     assert counts(output)["new"] >= 3
-    assert "ISBN in another column wrong, passed over (" in output
+    assert "wrong ISBN in another column ignored (" in output
 
 
 def test_two_valid_but_different_isbns_refuse_the_row():
@@ -378,8 +378,8 @@ def test_years_from_spreadsheets_are_read(year):
         ("", "no publication year"),
         ("0", "greater than or equal to 1"),
         ("-720.0", "greater than or equal to 1"),
-        ("3000", "at most"),
-        ("99999999999999999", "at most"),
+        ("3000", "cannot be later than"),
+        ("99999999999999999", "cannot be later than"),
         ("1815.5", "“1815.5” is not a year"),
         ("c1815", "“c1815” is not a year"),
         ("1_815", "is not a year"),
@@ -420,12 +420,12 @@ def test_all_reasons_of_a_row_are_listed():
     ]
 
 
-def test_blanks_at_the_ends_are_removed_and_counted_and_inner_ones_kept():
+def test_outer_spaces_are_removed_and_counted_and_inner_ones_kept():
     output = imported(HEADER, f'" Emma","Jane  Austen ",1815,{THE_BOOK}')
     book = Book.objects.get()
     assert (book.title, book.author) == ("Emma", "Jane  Austen")
-    assert "title: blanks at the ends removed (1)" in output
-    assert "author: blanks at the ends removed (1)" in output
+    assert "title: spaces at the ends removed (1)" in output
+    assert "author: spaces at the ends removed (1)" in output
 
 
 def test_repairs_of_refused_rows_are_not_counted():
@@ -455,19 +455,19 @@ def test_headers_and_delimiters_are_guessed(header):
 @pytest.mark.parametrize(
     ("given", "delimiter"), [("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), (":", ":")]
 )
-def test_a_delimiter_may_be_told(given, delimiter):
+def test_a_delimiter_may_be_given(given, delimiter):
     write(HEADER.replace(",", delimiter), ROW.replace(",", delimiter))
     assert counts(run("books.csv", delimiter=given))["new"] == 1
     assert Book.objects.get().title == "Emma"
 
 
-def test_a_told_delimiter_counts_more_than_the_header():
+def test_a_given_delimiter_overrides_the_header():
     name = write("title,author,publication_year,isbn;a;b", ROW)
-    with pytest.raises(CommandError, match="No column is known as the title"):
+    with pytest.raises(CommandError, match="No column looks like the title"):
         run(name, delimiter=";")
 
 
-def test_columns_may_be_told_and_others_are_ignored():
+def test_columns_may_be_given_and_others_are_ignored():
     output = imported(
         "id,original_title,title,who,when,code",
         f"1,Emma,Emma (Penguin),Jane Austen,1815,{THE_BOOK}",
@@ -477,7 +477,7 @@ def test_columns_may_be_told_and_others_are_ignored():
     assert "title <- original_title" in output
 
 
-def test_several_columns_may_be_told_for_the_isbn():
+def test_several_columns_may_be_given_for_the_isbn():
     imported(
         "title,author,year,a,b",
         f"Emma,Jane Austen,1815,,{THE_BOOK}",
@@ -507,7 +507,7 @@ def test_several_columns_may_be_told_for_the_isbn():
         ("x" * 2**20, {}, "longer than 1 MiB"),
     ],
 )
-def test_what_stops_the_import_is_said_in_one_line(header, options, says):
+def test_what_stops_the_import_is_reported_in_one_line(header, options, says):
     with pytest.raises(CommandError) as error:
         imported(header, ROW, **options)
     assert says in str(error.value)
@@ -580,7 +580,7 @@ def test_row_numbers_are_those_of_a_spreadsheet():
     output = imported(HEADER, "", '"two\nlines",A,2000,', ",,,", "No ISBN,A,2000,")
     assert [row["refused row"] for row in refused()] == ["3", "5"]
     assert refused()[0]["title"] == "two\nlines"
-    assert "Blank rows passed over: 2" in output
+    assert "Blank rows skipped: 2" in output
 
 
 def test_a_quote_that_is_not_closed_costs_its_row_only():
@@ -618,7 +618,7 @@ class TestAnyFile(TestCase):
         assert total["read"] == sum(total.values()) - total["read"]
 
 
-# --- RefusedError rows ---
+# --- Refused rows ---
 
 
 def test_refused_rows_can_be_corrected_and_imported_as_they_are():
@@ -654,8 +654,8 @@ def test_the_file_of_refused_rows_may_be_named(folder):
     assert "bad.csv" in output
     for name, says in {
         ".": "folder",
-        "books.csv": "that is read",
-        str(folder / "books.csv"): "that is read",
+        "books.csv": "the file to import",
+        str(folder / "books.csv"): "the file to import",
         "no/x.csv": "written",
     }.items():
         with pytest.raises(CommandError, match=says):
@@ -670,19 +670,19 @@ def test_refused_rows_go_to_the_current_folder(folder):
     assert os.listdir("deep") == ["list.csv"]
 
 
-def test_refused_rows_are_utf_8_with_its_mark_whatever_the_file_was():
+def test_refused_rows_are_utf_8_with_a_byte_order_mark_whatever_the_file_was():
     run(write("title,author,year,isbn", "Идиот,Ф,1869,", encoding="cp1251"), encoding="cp1251")
     assert Path("books.refused.csv").read_bytes().startswith(b"\xef\xbb\xbfrefused row,")
     assert refused()[0]["title"] == "Идиот"
 
 
-def test_a_file_of_a_header_alone_has_nothing_to_tell():
+def test_a_file_with_only_a_header_imports_nothing():
     output = imported(HEADER)
     assert counts(output)["read"] == 0
     assert "Nothing has changed" not in output
 
 
-def test_where_nobody_looks_there_is_no_progress_bar(capsys):
+def test_without_a_terminal_there_is_no_progress_bar(capsys):
     imported(HEADER, ROW)
     assert capsys.readouterr().err == ""
 
@@ -697,7 +697,7 @@ def test_where_nobody_looks_there_is_no_progress_bar(capsys):
         (OperationalError(2006, "Server has gone away"), "gone away", 1),
     ],
 )
-def test_what_was_done_before_an_interruption_stays_and_is_said(monkeypatch, error, says, code):
+def test_an_interruption_keeps_and_reports_what_was_done(monkeypatch, error, says, code):
     in_batches_of(2, monkeypatch)
     save = importing.save_books
 
@@ -711,7 +711,7 @@ def test_what_was_done_before_an_interruption_stays_and_is_said(monkeypatch, err
     with pytest.raises(CommandError) as stop:
         imported(HEADER, *(f"T{n},A,2000,{isbn_number(n)}" for n in range(6)))
     assert says in str(stop.value)
-    assert "up to row 3 stays: 1 new and 1 changed books" in str(stop.value)
+    assert "up to row 3 is saved: 1 new and 1 changed books" in str(stop.value)
     assert stop.value.returncode == code
     assert Book.objects.count() == 2
 

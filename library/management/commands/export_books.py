@@ -13,11 +13,11 @@ from library.models import Book
 
 
 class Command(BaseCommand):
-    help = "Write the whole catalogue as a CSV file, such as import_books reads."
+    help = "Write the whole catalogue as a CSV file that import_books can read."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "file", nargs="?", default="-", help="where to write; standard output if left out"
+            "file", nargs="?", default="-", help="where to write (default: standard output)"
         )
 
     def handle(self, *, file: str, **options: Any) -> None:
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             else:
                 self.to_file(Path(file))
         except BrokenPipeError:
-            # The reader, such as head, has seen enough; Python must not flush into its pipe.
+            # The reader, such as head, has had enough; Python must not flush into its pipe.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             raise CommandError(f"{error.filename or file}: {error.strerror or error}.") from None

@@ -20,9 +20,9 @@ from library.files.importing import REASONS, ROW, Result, import_entries
 
 class Command(BaseCommand):
     help = (
-        "Add the books of a CSV file to the catalogue, and bring those up to date whose ISBN it "
-        "has already. Rows that cannot be a book go to a second file, each with its number and "
-        "the reasons: correct them there and import that file."
+        "Add the books of a CSV file to the catalogue, and update those whose ISBN it already "
+        "has. Rows that cannot be a book go to a second file, each with its number and the "
+        "reasons: correct them there and import that file."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,11 +32,13 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="FIELD=COLUMN",
-            help=f"which column holds a field ({', '.join(FIELDS)}), where its header does not "
-            "say so; isbn may be given several times: the first right one counts",
+            help=f"which column holds a field ({', '.join(FIELDS)}), if the header does not "
+            "say so; isbn may be given several times: the valid one counts",
         )
         parser.add_argument("--delimiter", default="", help="default: , ; tab or |, by the header")
-        parser.add_argument("--encoding", default="", help="default: UTF-8, or by the file's mark")
+        parser.add_argument(
+            "--encoding", default="", help="default: UTF-8, or by the byte order mark"
+        )
         parser.add_argument(
             "--refused",
             type=Path,
@@ -78,20 +80,20 @@ class Command(BaseCommand):
     def refused_path(self, file: str, given: Path | None) -> Path:
         path = given or Path(f"{Path(file).stem if file != '-' else 'books'}.refused.csv")
         if path.is_dir():
-            raise CommandError(f"{path} is a folder: name a file by --refused.")
+            raise CommandError(f"{path} is a folder: name a file with --refused.")
         if file != "-" and path.exists() and path.samefile(file):
-            raise CommandError("--refused names the file that is read: choose another.")
+            raise CommandError("--refused names the file to import: choose another.")
         if not os.access(path.absolute().parent, os.W_OK):
-            raise CommandError(f"{path} cannot be written: name another file by --refused.")
+            raise CommandError(f"{path} cannot be written: name another file with --refused.")
         return path
 
     def show_columns(self, table: CsvFile) -> None:
-        for name, places in table.columns.items():
-            self.stdout.write(f"{name} <- {', '.join(table.header[place] for place in places)}")
+        for name, indexes in table.columns.items():
+            self.stdout.write(f"{name} <- {', '.join(table.header[index] for index in indexes)}")
 
     def with_progress(self, batches: Iterator[Result], source: BinaryIO) -> None:
         size = os.fstat(source.fileno()).st_size or None
-        # disable=None: no bar where nobody looks at it, such as in a log.
+        # disable=None: no bar without a terminal.
         with tqdm(total=size, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
             for result in batches:
                 if size:
@@ -102,18 +104,18 @@ class Command(BaseCommand):
         if not result.read:
             return problem
         done = f"{result.new:,} new and {result.changed:,} changed books"
-        return f"{problem} What was done up to row {result.last_row:,} stays: {done}."
+        return f"{problem} Everything up to row {result.last_row:,} is saved: {done}."
 
     def summarise(self, result: Result, refused: Path, dry_run: bool) -> None:
         say = self.stdout.write
         for repair, count in sorted(result.repairs.items()):
             say(f"Repaired: {repair} ({count:,})")
         if result.blank:
-            say(f"Blank rows passed over: {result.blank:,}")
+            say(f"Blank rows skipped: {result.blank:,}")
         counts = ("read", "new", "changed", "same", "refused")
         say(", ".join(f"{name}: {getattr(result, name):,}" for name in counts))
         if result.refused:
-            say(f"The refused rows and why: {refused}")
+            say(f"Refused rows, with reasons: {refused}")
         if dry_run:
             say("A dry run: no book was written.")
         elif result.read and not (result.new or result.changed):
@@ -121,21 +123,21 @@ class Command(BaseCommand):
 
 
 class RefusedRows:
-    """The file of refused rows: it can be corrected and imported as it is.
+    """The file of refused rows, which can be corrected and imported.
 
-    It begins with the byte order mark of UTF-8, by which spreadsheets and CsvFile know it; bytes
-    that are not UTF-8 are kept as they were.
+    It begins with a UTF-8 byte order mark, which spreadsheets and CsvFile recognise; bytes that
+    are not UTF-8 are written unchanged.
     """
 
     def __init__(self, path: Path, table: CsvFile) -> None:
         self.path = path
         self.table = table
         self.file: Any = None
-        # Those of an earlier round of corrections give way to the new ones.
+        # Those of an earlier round of corrections are replaced.
         self.own = {i for i, name in enumerate(table.header) if name in (ROW, REASONS)}
 
     def __enter__(self) -> "RefusedRows":
-        self.path.unlink(missing_ok=True)  # an old one would tell about this import
+        self.path.unlink(missing_ok=True)  # an old one would seem to be about this import
         return self
 
     def add(self, entry: Entry, reasons: list[str]) -> None:
@@ -146,7 +148,7 @@ class RefusedRows:
             self.writer = csv.writer(self.file, delimiter=self.table.delimiter)
             self.writer.writerow([ROW, REASONS, *self.original(self.table.header)])
         if entry.raw:
-            # As it is: taken apart and quoted anew, it would look right.
+            # Unchanged: parsed and quoted anew, it would look valid.
             raw = entry.raw.split(self.table.delimiter, len(self.own))[-1]
             self.file.write(self.table.delimiter.join([str(entry.row), BAD_QUOTES, raw]))
         else:
@@ -154,7 +156,7 @@ class RefusedRows:
             self.writer.writerow([entry.row, " | ".join(reasons), *cells])
 
     def original(self, cells: list[str]) -> list[str]:
-        return [cell for place, cell in enumerate(cells) if place not in self.own]
+        return [cell for index, cell in enumerate(cells) if index not in self.own]
 
     def __exit__(
         self,

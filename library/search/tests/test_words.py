@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from library.search.words import MAX_LENGTH, words_of
+from library.search.words import MAX_WORD_LENGTH, words_of
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_words_are_folded(text, words):
 @example("ẞ" * 64)
 def test_folding_is_stable_short_and_blind_to_form_and_case(text):
     words = words_of(text)
-    assert all(0 < len(word) <= MAX_LENGTH for word in words)
+    assert all(0 < len(word) <= MAX_WORD_LENGTH for word in words)
     assert words_of(unicodedata.normalize("NFC", text)) == words
     assert words_of(unicodedata.normalize("NFD", text)) == words
     assert words_of(" ".join(words)) == words

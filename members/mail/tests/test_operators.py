@@ -62,7 +62,7 @@ def post(client, action: str, *welcomes: WelcomeEmail, page: str = LIST, **form)
     [
         (LIST, "Each member who registers gets a welcome e-mail."),
         (RESULTS, "A task leaves its result when it runs"),
-        (reverse("admin:index"), "A chart will stand here."),
+        (reverse("admin:index"), "there is no chart yet."),
     ],
 )
 def test_where_nothing_is_yet_the_page_says_what_will_be(operator, page, words):

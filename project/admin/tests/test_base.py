@@ -1,4 +1,4 @@
-"""What every list, form and card of the admin holds to, whichever model it shows."""
+"""What holds for every list, form and card of the admin, whatever the model."""
 
 import re
 from datetime import datetime, timedelta
@@ -98,7 +98,7 @@ def test_a_search_that_cannot_be_made_shows_a_reason_and_no_row(staffed):
         ("forged", -1000 * 24, True),
     ],
 )
-def test_a_span_of_days_begins_at_midnight_of_the_desk(
+def test_a_span_of_days_begins_at_local_midnight(
     staffed, settings, monkeypatch, choice, hours, seen
 ):
     settings.TIME_ZONE = "Pacific/Kiritimati"  # 14 hours before UTC
@@ -124,21 +124,21 @@ def test_a_filter_shows_what_is_chosen_and_the_search_what_was_typed(staffed):
 
 
 @pytest.mark.parametrize(("rows", "words"), [(0, "0 members"), (1, "1 member"), (2, "2 members")])
-def test_a_list_says_how_many(staffed, rows, words):
+def test_a_list_shows_its_number_of_rows(staffed, rows, words):
     members(rows)
     html = staffed.get(MEMBERS, {"q": "" if rows else "nobody"}).content.decode()
     status = html.partition('role="status">')[2].partition("</div>")[0]
     assert strip_tags(status).split() == words.split()
 
 
-def test_only_who_may_add_is_led_to_it_from_an_empty_list(client):
+def test_an_empty_list_links_to_adding_only_for_accounts_that_may_add(client):
     account(client, "view_book")
     html = client.get(reverse("admin:library_book_changelist")).content.decode()
     assert "Nothing here yet." in html
     assert reverse("admin:library_book_add") not in html
 
 
-# Small things that pages are made of
+# Formatting
 
 
 def test_a_badge_escapes():
@@ -163,7 +163,7 @@ def test_a_moment_is_local_and_its_absence_a_dash(settings):
     assert moment(None) == "–"
 
 
-# A change that was in the way
+# Retry after a race
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_moment_is_local_and_its_absence_a_dash(settings):
         OperationalError(1213, "deadlock"),
     ],
 )
-def test_what_another_change_was_in_the_way_of_is_tried_once_more(error):
+def test_after_another_change_of_the_same_rows_the_view_is_called_again(error):
     view = Mock(side_effect=[error, "page"])
     assert once_more(view, 1, name=2) == "page"
     assert view.call_args_list == [((1,), {"name": 2})] * 2
@@ -185,7 +185,7 @@ def test_what_another_change_was_in_the_way_of_is_tried_once_more(error):
 
 
 @pytest.mark.parametrize("error", [OperationalError(2006), OperationalError(), ValueError()])
-def test_anything_else_is_not(error):
+def test_after_other_errors_it_is_not(error):
     view = Mock(side_effect=error)
     with pytest.raises(type(error)):
         once_more(view)
@@ -241,12 +241,12 @@ def test_cards_show_and_offer_what_the_account_may(client, names, shown):
     html = page.content.decode().partition('class="row row-cols')[2]
     for name in ("library_book_add", "members_member_add"):
         assert (f'href="{reverse(f"admin:{name}")}"' in html) is (name in shown)
-    assert ("Your account may not see anything yet" in html) is (not shown)
+    assert ("Your account cannot see anything yet" in html) is (not shown)
 
 
-def test_operators_who_see_no_card_are_not_called_blind(client):
+def test_operators_without_cards_are_not_told_that_they_see_nothing(client):
     account(client, "view_welcomeemail")
-    assert "Your account may not see anything yet" not in client.get(INDEX).content.decode()
+    assert "Your account cannot see anything yet" not in client.get(INDEX).content.decode()
 
 
 def test_cards_count_all_and_those_of_the_last_seven_days_with_a_bound(staffed, monkeypatch):

@@ -1,4 +1,4 @@
-"""Two tabs of the admin on one record: who saves last chooses between both versions."""
+"""Two tabs of the admin on one record: the last one to save chooses between both versions."""
 
 from html import escape
 
@@ -18,7 +18,7 @@ DUNE = {"title": "Dune", "author": "Herbert", "publication_year": 1965, "isbn": 
 
 
 @pytest.fixture
-def desk(client, staff):
+def staff_client(client, staff):
     client.force_login(staff)
     return client
 
@@ -39,129 +39,135 @@ def stored(book: Book) -> tuple[str, str, int, int]:
     )
 
 
-def test_a_form_that_nobody_overtook_is_saved(desk, book, page):
-    form = filled(desk.get(page))
-    assert desk.post(page, form | {"title": "Dune Messiah"}).status_code == 302
+def test_a_form_that_nobody_overtook_is_saved(staff_client, book, page):
+    form = filled(staff_client.get(page))
+    assert staff_client.post(page, form | {"title": "Dune Messiah"}).status_code == 302
     assert stored(book) == ("Dune Messiah", "Herbert", 1965, 2)
 
 
-def test_the_second_tab_does_not_overwrite_the_first(desk, book, page):
-    first, second = filled(desk.get(page)), filled(desk.get(page))
-    desk.post(page, first | {"title": "T"})
-    response = desk.post(page, second | {"author": "A"})
+def test_the_second_tab_does_not_overwrite_the_first(staff_client, book, page):
+    first, second = filled(staff_client.get(page)), filled(staff_client.get(page))
+    staff_client.post(page, first | {"title": "T"})
+    response = staff_client.post(page, second | {"author": "A"})
     assert response.status_code == 409
     assert stored(book) == ("T", "Herbert", 1965, 2)
 
 
-def test_both_versions_are_shown_and_nothing_typed_is_lost(desk, book, page):
-    form = filled(desk.get(page))
+def test_both_versions_are_shown_and_nothing_typed_is_lost(staff_client, book, page):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Saved <1>", publication_year=1999)
-    html = desk.post(page, form | {"title": "Typed <2>", "author": "A"}).content.decode()
+    html = staff_client.post(page, form | {"title": "Typed <2>", "author": "A"}).content.decode()
     for text in ("Saved <1>", "Typed <2>", "1999", "1965", "Herbert"):
         assert escape(text) in html
     assert "<2>" not in html
 
 
-def test_what_only_one_of_us_changed_is_chosen_and_the_rest_must_be(desk, book, page):
-    form = filled(desk.get(page))
+def test_what_only_one_of_us_changed_is_chosen_and_the_rest_must_be(staff_client, book, page):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Saved", publication_year=1999)
-    proposed = filled(desk.post(page, form | {"title": "Typed", "author": "A"}))
+    proposed = filled(staff_client.post(page, form | {"title": "Typed", "author": "A"}))
     assert proposed["author"] == "A"
     assert proposed["publication_year"] == "1999"
     assert "title" not in proposed
 
 
 @pytest.mark.parametrize(("title", "saved"), [("Typed", "Typed"), ("Saved", "Saved")])
-def test_what_is_chosen_is_saved(desk, book, page, title, saved):
-    form = filled(desk.get(page))
+def test_what_is_chosen_is_saved(staff_client, book, page, title, saved):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Saved")
-    chosen = filled(desk.post(page, form | {"title": "Typed", "author": "A", "_save": "Save"}))
-    response = desk.post(page, chosen | {"title": title})
+    chosen = filled(
+        staff_client.post(page, form | {"title": "Typed", "author": "A", "_save": "Save"})
+    )
+    response = staff_client.post(page, chosen | {"title": title})
     assert response["Location"] == reverse("admin:library_book_changelist")
     assert stored(book)[:3] == (saved, "A", 1965)
 
 
-def test_the_button_that_was_pressed_is_kept(desk, book, page):
-    form = filled(desk.get(page))
+def test_the_button_that_was_pressed_is_kept(staff_client, book, page):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Saved")
-    chosen = filled(desk.post(page, form | {"title": "Typed", "_continue": "1"}))
-    assert desk.post(page, chosen | {"title": "Typed"})["Location"] == page
+    chosen = filled(staff_client.post(page, form | {"title": "Typed", "_continue": "1"}))
+    assert staff_client.post(page, chosen | {"title": "Typed"})["Location"] == page
 
 
-def test_a_third_version_meanwhile_is_shown_again(desk, book, page):
-    form = filled(desk.get(page))
+def test_a_third_version_meanwhile_is_shown_again(staff_client, book, page):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Second")
-    chosen = filled(desk.post(page, form | {"title": "Typed"}))
+    chosen = filled(staff_client.post(page, form | {"title": "Typed"}))
     Book.objects.filter(pk=book.pk).update(title="Third")
-    response = desk.post(page, chosen | {"title": "Typed"})
+    response = staff_client.post(page, chosen | {"title": "Typed"})
     assert response.status_code == 409
     assert "Third" in response.content.decode()
     assert stored(book)[0] == "Third"
 
 
-def test_an_invalid_form_is_corrected_first_and_still_meets_the_other_version(desk, book, page):
-    form = filled(desk.get(page))
+def test_an_invalid_form_is_corrected_first_and_still_meets_the_other_version(
+    staff_client, book, page
+):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Saved")
-    invalid = desk.post(page, form | {"title": "Typed", "isbn": "978-0-340-83993-6"})
+    invalid = staff_client.post(page, form | {"title": "Typed", "isbn": "978-0-340-83993-6"})
     assert invalid.status_code == 200
     corrected = filled(invalid)
     assert corrected["title"] == "Typed"
-    response = desk.post(page, corrected | {"isbn": "978-0-340-83993-5"})
+    response = staff_client.post(page, corrected | {"isbn": "978-0-340-83993-5"})
     assert response.status_code == 409
     assert filled(response).get("title") is None  # both of us changed it
 
 
-def test_the_same_form_sent_twice_is_no_conflict(desk, book, page):
-    form = filled(desk.get(page)) | {"title": "Typed"}
-    assert desk.post(page, form).status_code == 302
-    assert desk.post(page, form).status_code == 302
+def test_the_same_form_sent_twice_is_no_conflict(staff_client, book, page):
+    form = filled(staff_client.get(page)) | {"title": "Typed"}
+    assert staff_client.post(page, form).status_code == 302
+    assert staff_client.post(page, form).status_code == 302
     assert stored(book) == ("Typed", "Herbert", 1965, 2)
 
 
-def test_two_who_type_the_same_agree(desk, book, page):
-    form = filled(desk.get(page))
+def test_two_who_type_the_same_agree(staff_client, book, page):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Both")
-    assert desk.post(page, form | {"title": "Both"}).status_code == 302
+    assert staff_client.post(page, form | {"title": "Both"}).status_code == 302
 
 
-def test_a_form_without_a_version_overwrites_nothing(desk, book, page):
-    assert desk.post(page, DUNE | {"title": "Blind"}).status_code == 409
+def test_a_form_without_a_version_overwrites_nothing(staff_client, book, page):
+    assert staff_client.post(page, DUNE | {"title": "Blind"}).status_code == 409
     assert stored(book)[0] == "Dune"
 
 
 @pytest.mark.parametrize("tampered", ["garbage", "", None])
-def test_a_form_that_tells_nonsense_of_what_it_was_filled_with_is_asked(desk, book, page, tampered):
-    form = filled(desk.get(page)) | {"isbn": "9780375508325", "initial-isbn": tampered}
+def test_a_form_with_tampered_initial_values_is_asked(staff_client, book, page, tampered):
+    form = filled(staff_client.get(page)) | {"isbn": "9780375508325", "initial-isbn": tampered}
     Book.objects.filter(pk=book.pk).update(isbn="9780486266893")
     form = {name: value for name, value in form.items() if value is not None}
-    response = desk.post(page, form)
+    response = staff_client.post(page, form)
     assert response.status_code == 409
     assert "isbn" not in filled(response)
 
 
 @pytest.mark.parametrize("version", ["x", "1e9", "9" * 40, "-1"])
-def test_a_version_that_is_none_overwrites_nothing(desk, book, page, version):
-    form = filled(desk.get(page)) | {"title": "Blind", "version": version}
-    assert desk.post(page, form).status_code in (200, 409)
+def test_an_invalid_version_overwrites_nothing(staff_client, book, page, version):
+    form = filled(staff_client.get(page)) | {"title": "Blind", "version": version}
+    assert staff_client.post(page, form).status_code in (200, 409)
     assert stored(book)[0] == "Dune"
 
 
-def test_saving_a_form_as_it_was_writes_nothing(desk, book, page):
+def test_saving_a_form_as_it_was_writes_nothing(staff_client, book, page):
     before = Book.objects.get().updated_at
-    assert desk.post(page, filled(desk.get(page))).status_code == 302
+    assert staff_client.post(page, filled(staff_client.get(page))).status_code == 302
     assert Book.objects.get().updated_at == before
     assert LogEntry.objects.get().change_message == "[]"
 
 
-def test_the_history_names_what_its_writer_changed(desk, book, page):
-    form = filled(desk.get(page))
+def test_the_history_names_what_its_writer_changed(staff_client, book, page):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Saved")
-    chosen = filled(desk.post(page, form | {"author": "A"}))
-    desk.post(page, chosen)
+    chosen = filled(staff_client.post(page, form | {"author": "A"}))
+    staff_client.post(page, chosen)
     assert LogEntry.objects.latest("pk").get_change_message() == "Changed Author."
 
 
-def test_a_change_between_the_forms_check_and_its_saving_is_kept(desk, book, page, monkeypatch):
+def test_a_change_between_the_forms_check_and_its_saving_is_kept(
+    staff_client, book, page, monkeypatch
+):
     from library.admin import BookAdmin
 
     save = BookAdmin.save_model
@@ -171,20 +177,22 @@ def test_a_change_between_the_forms_check_and_its_saving_is_kept(desk, book, pag
         return save(admin, *args)
 
     monkeypatch.setattr(BookAdmin, "save_model", with_somebody_else)
-    desk.post(page, filled(desk.get(page)) | {"title": "T"})
+    staff_client.post(page, filled(staff_client.get(page)) | {"title": "T"})
     assert stored(book)[:2] == ("T", "A")
 
 
-def test_a_record_deleted_meanwhile_is_not_saved_and_nothing_typed_is_lost(desk, book, page):
-    form = filled(desk.get(page)) | {"title": "Typed <1>"}
+def test_a_record_deleted_meanwhile_is_not_saved_and_nothing_typed_is_lost(
+    staff_client, book, page
+):
+    form = filled(staff_client.get(page)) | {"title": "Typed <1>"}
     book.delete()
-    response = desk.post(page, form)
+    response = staff_client.post(page, form)
     assert response.status_code == 409
     assert escape("Typed <1>") in response.content.decode()
     assert not Book.objects.exists()
     again = filled(response)
     assert f'action="{reverse("admin:library_book_add")}"' in response.content.decode()
-    assert desk.post(reverse("admin:library_book_add"), again).status_code == 302
+    assert staff_client.post(reverse("admin:library_book_add"), again).status_code == 302
     assert Book.objects.get().title == "Typed <1>"
 
 
@@ -199,79 +207,79 @@ def test_only_who_may_add_is_offered_to_add_it_again(client, book, page):
     assert "Dune" in html
 
 
-def test_deleting_what_was_deleted_meanwhile_says_so(desk, book):
+def test_deleting_what_was_deleted_meanwhile_says_so(staff_client, book):
     delete = reverse("admin:library_book_delete", args=[book.pk])
     book.delete()
     assert (
         "Perhaps it was deleted?"
-        in desk.post(delete, {"post": "yes"}, follow=True).content.decode()
+        in staff_client.post(delete, {"post": "yes"}, follow=True).content.decode()
     )
 
 
-def test_members_are_asked_alike(desk):
+def test_members_are_asked_alike(staff_client):
     member = Member.objects.create(username="ann", email="ann@example.org")
     page = reverse("admin:members_member_change", args=[member.pk])
-    form = filled(desk.get(page))
+    form = filled(staff_client.get(page))
     Member.objects.filter(pk=member.pk).update(email="saved@example.org")
-    response = desk.post(page, form | {"username": "anna"})
+    response = staff_client.post(page, form | {"username": "anna"})
     assert response.status_code == 409
     proposed = filled(response)
     assert (proposed["username"], proposed["email"]) == ("anna", "saved@example.org")
-    assert desk.post(page, proposed).status_code == 302
+    assert staff_client.post(page, proposed).status_code == 302
     assert Member.objects.filter(username="anna", email="saved@example.org", version=3).exists()
 
 
-def test_a_new_record_has_no_version_to_compare(desk):
+def test_a_new_record_has_no_version_to_compare(staff_client):
     add = reverse("admin:library_book_add")
-    assert desk.post(add, filled(desk.get(add)) | DUNE).status_code == 302
+    assert staff_client.post(add, filled(staff_client.get(add)) | DUNE).status_code == 302
 
 
 @pytest.mark.parametrize("button", ["_save", "_continue", "_addanother", "_popup"])
-def test_each_button_is_kept(desk, book, page, button):
-    form = filled(desk.get(page))
+def test_each_button_is_kept(staff_client, book, page, button):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="Saved")
-    chosen = filled(desk.post(page, form | {"title": "Typed", button: "1"}))
+    chosen = filled(staff_client.post(page, form | {"title": "Typed", button: "1"}))
     pressed = {name for name in chosen if name.startswith("_")}
     assert pressed == {button}
 
 
-def test_what_was_emptied_differs_too(desk):
+def test_an_emptied_field_is_a_difference(staff_client):
     member = Member.objects.create(username="ann", email="ann@example.org")
     page = reverse("admin:members_member_change", args=[member.pk])
-    form = filled(desk.get(page))
+    form = filled(staff_client.get(page))
     Member.objects.filter(pk=member.pk).update(email="saved@example.org")
-    html = desk.post(page, form | {"email": ""})
+    html = staff_client.post(page, form | {"email": ""})
     assert html.status_code == 200, "an invalid form is corrected first"
     assert "This field is required" in html.content.decode()
 
 
-def test_the_page_of_both_versions_escapes_what_the_record_is_called(desk, book, page):
-    form = filled(desk.get(page))
+def test_the_page_of_both_versions_escapes_what_the_record_is_called(staff_client, book, page):
+    form = filled(staff_client.get(page))
     Book.objects.filter(pk=book.pk).update(title="<i>Saved</i>")
-    answer = desk.post(page, form | {"title": '"><i>Typed</i>'})
+    answer = staff_client.post(page, form | {"title": '"><i>Typed</i>'})
     html = answer.content.decode()
     assert "<i>Saved" not in html and "<i>Typed" not in html
     assert f'value="{escape(chr(34) + "><i>Typed</i>")}"' in html
     assert "csrfmiddlewaretoken" in filled(answer)
 
 
-def test_what_was_deleted_is_shown_escaped(desk, book, page):
-    form = filled(desk.get(page)) | {"title": "<i>Typed</i>"}
+def test_what_was_deleted_is_shown_escaped(staff_client, book, page):
+    form = filled(staff_client.get(page)) | {"title": "<i>Typed</i>"}
     book.delete()
-    assert "<i>Typed" not in desk.post(page, form).content.decode()
+    assert "<i>Typed" not in staff_client.post(page, form).content.decode()
 
 
-def test_a_page_of_a_deleted_record_says_so(desk, book, page):
+def test_a_page_of_a_deleted_record_says_so(staff_client, book, page):
     book.delete()
-    answer = desk.get(page)
+    answer = staff_client.get(page)
     assert answer.status_code == 302
     assert answer["Location"] == reverse("admin:index")
 
 
-def test_the_record_is_read_again_under_a_lock(desk, book, page):
-    form = filled(desk.get(page))
+def test_the_record_is_read_again_under_a_lock(staff_client, book, page):
+    form = filled(staff_client.get(page))
     with CaptureQueriesContext(connection) as queries:
-        desk.post(page, form | {"title": "T"})
+        staff_client.post(page, form | {"title": "T"})
     begin = next(i for i, query in enumerate(queries) if "SAVEPOINT" in query["sql"])
     reads = [
         query["sql"]

@@ -1,4 +1,4 @@
-"""The admin's login takes no more guesses than the API's, and locks nobody out."""
+"""The admin's login allows no more guesses than the API's, and locks nobody out."""
 
 import re
 
@@ -146,7 +146,7 @@ def test_from_two_minutes_on_it_says_minutes_rounded_up(seconds, text):
     assert too_many_attempts(seconds).endswith(f"Try again in {text}")
 
 
-def test_who_may_not_see_a_page_is_told_as_whom_he_is_signed_in(client):
+def test_a_forbidden_page_names_the_account_that_is_signed_in(client):
     client.force_login(User.objects.create_user("plain"))
     page = client.get(f"{LOGIN}?next=/admin/library/book/").content.decode()
     assert "You are signed in as plain, who may not see this page." in page

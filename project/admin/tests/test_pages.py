@@ -1,4 +1,4 @@
-"""Every page of the admin, as it is served: DEBUG off, static files hashed."""
+"""Every page of the admin as in production: DEBUG off, static files hashed."""
 
 import re
 
@@ -25,7 +25,7 @@ ADMIN_MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 
 @pytest.fixture(scope="session")
 def collected(tmp_path_factory):
-    """The static files as the image holds them."""
+    """The static files as in the image."""
     from django.test import override_settings
 
     root = tmp_path_factory.mktemp("static")

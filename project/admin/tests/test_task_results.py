@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def desk(client, staff):
+def staff_client(client, staff):
     client.force_login(staff)
     return client
 
@@ -39,9 +39,9 @@ def address(row: TaskResult) -> str:
     return reverse("admin:django_celery_results_taskresult_change", args=[row.pk])
 
 
-def test_the_list_says_what_ran_for_whom_and_how_it_ended(desk):
+def test_the_list_says_what_ran_for_whom_and_how_it_ended(staff_client):
     result()
-    html = desk.get(LIST).content.decode()
+    html = staff_client.get(LIST).content.decode()
     assert "Send welcome e-mails" in html
     assert '<span class="badge text-bg-success">done</span>' in html
     member = Member.objects.get()
@@ -60,38 +60,38 @@ def batch(**columns) -> TaskResult:
     return row
 
 
-def test_a_task_that_sent_many_links_to_all_of_them(desk):
+def test_a_task_that_sent_many_links_to_all_of_them(staff_client):
     row = batch()
-    html = desk.get(LIST).content.decode()
+    html = staff_client.get(LIST).content.decode()
     mails = reverse("admin:members_welcomeemail_changelist")
     assert f'<a href="{mails}?q=batch">3 e-mails</a>' in html
-    page = desk.get(address(row)).content.decode()
-    found = desk.get(mails, {"q": "batch"}).content.decode()
+    page = staff_client.get(address(row)).content.decode()
+    found = staff_client.get(mails, {"q": "batch"}).content.decode()
     for name in ("bob", "cat", "dan"):
         welcome = Member.objects.get(username=name).welcome_email
         place = reverse("admin:members_welcomeemail_change", args=[welcome.pk])
         assert f'href="{place}"' in page and f"{place}?" in found
 
 
-def test_of_a_task_that_failed_for_some_these_are_sent_again(desk):
+def test_of_a_task_that_failed_for_some_these_are_sent_again(staff_client):
     row = batch(status="FAILURE", result='{"exc_message": ["Sent 2 welcome e-mails."]}')
     WelcomeEmail.objects.update(state="sent")
-    assert "It has been sent since." in desk.get(address(row)).content.decode()
+    assert "It has been sent since." in staff_client.get(address(row)).content.decode()
     WelcomeEmail.objects.filter(member__username="cat").update(state="failed")
     retry = reverse("admin:django_celery_results_taskresult_retry", args=[row.pk])
-    assert retry in desk.get(address(row)).content.decode()
-    desk.post(retry, {"confirmed": 1})
+    assert retry in staff_client.get(address(row)).content.decode()
+    staff_client.post(retry, {"confirmed": 1})
     waiting = WelcomeEmail.objects.filter(state="queued")
     assert [welcome.member.username for welcome in waiting] == ["cat"]
 
 
-def test_an_error_is_told_in_words_with_the_trace_folded(desk):
+def test_an_error_is_told_in_words_with_the_trace_folded(staff_client):
     row = result(
         status="FAILURE",
         result='{"exc_type": "AttemptFailed", "exc_message": ["The mail server hung up."]}',
         traceback="Traceback <most recent>",
     )
-    html = desk.get(address(row)).content.decode()
+    html = staff_client.get(address(row)).content.decode()
     assert '<span class="badge text-bg-danger">failed</span>' in html
     assert "The mail server hung up." in html
     assert (
@@ -100,39 +100,43 @@ def test_an_error_is_told_in_words_with_the_trace_folded(desk):
 
 
 @pytest.mark.parametrize("stored", ["no json", "[]", "7", "null", '{"a": 1}', None])
-def test_any_stored_result_can_be_shown(desk, stored):
-    assert desk.get(address(result(result=stored))).status_code == 200
+def test_any_stored_result_can_be_shown(staff_client, stored):
+    assert staff_client.get(address(result(result=stored))).status_code == 200
 
 
-def test_a_task_of_which_the_row_is_gone_can_be_shown(desk):
+def test_a_task_of_which_the_row_is_gone_can_be_shown(staff_client):
     row = result()
     Member.objects.all().delete()
-    assert desk.get(address(row)).status_code == 200
-    assert desk.get(LIST).status_code == 200
+    assert staff_client.get(address(row)).status_code == 200
+    assert staff_client.get(LIST).status_code == 200
 
 
-def test_nobody_adds_changes_or_deletes_results(desk):
+def test_nobody_adds_changes_or_deletes_results(staff_client):
     row = result()
-    assert desk.get(reverse("admin:django_celery_results_taskresult_add")).status_code == 403
-    assert desk.post(address(row), {"status": "FAILURE"}).status_code == 403
+    assert (
+        staff_client.get(reverse("admin:django_celery_results_taskresult_add")).status_code == 403
+    )
+    assert staff_client.post(address(row), {"status": "FAILURE"}).status_code == 403
     delete = reverse("admin:django_celery_results_taskresult_delete", args=[row.pk])
-    assert desk.post(delete, {"post": "yes"}).status_code == 403
+    assert staff_client.post(delete, {"post": "yes"}).status_code == 403
 
 
-def test_filters_and_search_work_together(desk):
+def test_filters_and_search_work_together(staff_client):
     result(1)
     failed = result(2, status="FAILURE")
-    html = desk.get(LIST, {"state": "FAILURE", "created": "7", "q": "task-2"}).content.decode()
+    html = staff_client.get(
+        LIST, {"state": "FAILURE", "created": "7", "q": "task-2"}
+    ).content.decode()
     assert address(failed) in html
     assert html.count('class="badge') == 1
 
 
 @pytest.mark.parametrize("rows", [3, 40])
-def test_the_list_costs_the_same_for_many_rows(desk, rows, django_assert_max_num_queries):
+def test_the_list_costs_the_same_for_many_rows(staff_client, rows, django_assert_max_num_queries):
     for number in range(rows):
         result(number)
     with django_assert_max_num_queries(7) as queries:
-        desk.get(LIST)
+        staff_client.get(LIST)
     selects = [query["sql"] for query in queries if "taskresult" in query["sql"]]
     assert not any("traceback" in sql or "DISTINCT" in sql for sql in selects)
     assert sum("COUNT" in sql for sql in selects) == 1
@@ -140,35 +144,35 @@ def test_the_list_costs_the_same_for_many_rows(desk, rows, django_assert_max_num
     assert mails and all(" IN (" in sql for sql in mails), "those of one page"
 
 
-def rows_of(desk, **query) -> list[int]:
-    return [row.pk for row in desk.get(LIST, query).context["cl"].result_list]
+def rows_of(staff_client, **query) -> list[int]:
+    return [row.pk for row in staff_client.get(LIST, query).context["cl"].result_list]
 
 
-def test_the_latest_comes_first(desk):
+def test_the_latest_comes_first(staff_client):
     first, second, third = result(1), result(2), result(3)
     TaskResult.objects.filter(pk=first.pk).update(date_created=timezone.now() + timedelta(hours=1))
     TaskResult.objects.filter(pk=third.pk).update(date_created=second.date_created)
-    assert rows_of(desk) == [first.pk, third.pk, second.pk]
+    assert rows_of(staff_client) == [first.pk, third.pk, second.pk]
 
 
 @pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "STARTED", "RETRY", "REVOKED", "PENDING"])
-def test_a_state_shows_its_results_alone(desk, state):
+def test_a_state_shows_its_results_alone(staff_client, state):
     states = ["SUCCESS", "FAILURE", "STARTED", "RETRY", "REVOKED", "PENDING"]
     found = {name: result(number, status=name).pk for number, name in enumerate(states)}
-    assert rows_of(desk, state=state) == [found[state]]
+    assert rows_of(staff_client, state=state) == [found[state]]
 
 
-def test_created_is_not_when_it_was_done(desk):
+def test_created_is_not_when_it_was_done(staff_client):
     row = result()
     TaskResult.objects.update(date_created=timezone.now() - timedelta(days=8))
-    assert rows_of(desk, created="7") == []
-    assert rows_of(desk, created="30") == [row.pk]
+    assert rows_of(staff_client, created="7") == []
+    assert rows_of(staff_client, created="30") == [row.pk]
 
 
 @pytest.mark.parametrize(("words", "found"), [("task-1", True), ("task", False), ("ask-1", False)])
-def test_the_search_takes_a_whole_task_id(desk, words, found):
+def test_the_search_takes_a_whole_task_id(staff_client, words, found):
     row = result()
-    assert rows_of(desk, q=words) == ([row.pk] if found else [])
+    assert rows_of(staff_client, q=words) == ([row.pk] if found else [])
 
 
 @pytest.mark.parametrize(
@@ -183,9 +187,9 @@ def test_the_search_takes_a_whole_task_id(desk, words, found):
         ("<new>", 'secondary">&lt;new&gt;'),
     ],
 )
-def test_each_state_has_its_word_and_colour(desk, status, badge):
+def test_each_state_has_its_word_and_colour(staff_client, status, badge):
     result(status=status)
-    assert f'<span class="badge text-bg-{badge}</span>' in desk.get(LIST).content.decode()
+    assert f'<span class="badge text-bg-{badge}</span>' in staff_client.get(LIST).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -245,16 +249,16 @@ def test_arguments_are_told_without_the_quotes_of_their_store():
     assert page.arguments(TaskResult()) == "–"
 
 
-def test_two_mails_of_one_task_are_two(desk):
+def test_two_mails_of_one_task_are_two(staff_client):
     result(1), result(2)
     WelcomeEmail.objects.update(task_id="task-1")
-    assert '?q=task-1">2 e-mails</a>' in desk.get(LIST).content.decode()
+    assert '?q=task-1">2 e-mails</a>' in staff_client.get(LIST).content.decode()
 
 
-def test_what_went_wrong_comes_first(desk):
+def test_what_went_wrong_comes_first(staff_client):
     row = batch(status="FAILURE")
     WelcomeEmail.objects.exclude(member__username="dan").update(state="sent")
-    html = desk.get(address(row)).content.decode()
+    html = staff_client.get(address(row)).content.decode()
     assert html.index(">dan</a>") < html.index(">bob</a>") < html.index(">cat</a>")
 
 
@@ -314,26 +318,26 @@ def test_another_site_makes_nobody_send_again(staff, failed):
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "STARTED", "RETRY"])
-def test_only_a_task_that_failed_is_sent_again(desk, failed, status):
+def test_only_a_task_that_failed_is_sent_again(staff_client, failed, status):
     TaskResult.objects.update(status=status)
-    assert retry_of(failed) not in desk.get(address(failed)).content.decode()
-    assert "why-retry" not in desk.get(address(failed)).content.decode()
-    assert desk.post(retry_of(failed), {"confirmed": 1}).status_code == 404
-    desk.post(LIST, {"action": "retry", "_selected_action": failed.pk, "confirmed": 1})
+    assert retry_of(failed) not in staff_client.get(address(failed)).content.decode()
+    assert "why-retry" not in staff_client.get(address(failed)).content.decode()
+    assert staff_client.post(retry_of(failed), {"confirmed": 1}).status_code == 404
+    staff_client.post(LIST, {"action": "retry", "_selected_action": failed.pk, "confirmed": 1})
     assert states() == {"failed"}
 
 
-def test_a_failed_task_whose_mails_moved_on_says_so_instead_of_a_button(desk, failed):
+def test_a_failed_task_whose_mails_moved_on_says_so_instead_of_a_button(staff_client, failed):
     WelcomeEmail.objects.update(task_id="later")
-    html = desk.get(address(failed)).content.decode()
+    html = staff_client.get(address(failed)).content.decode()
     assert retry_of(failed) not in html
     assert "Tried by a later task since, or the member has been removed." in html
     assert "disabled" in html.partition("why-retry")[0].rpartition("<button")[2]
 
 
-def test_a_failed_task_of_another_kind_has_no_button(desk, failed):
+def test_a_failed_task_of_another_kind_has_no_button(staff_client, failed):
     WelcomeEmail.objects.update(task_id="later")
     TaskResult.objects.update(task_name="celery.backend_cleanup")
-    html = desk.get(address(failed)).content.decode()
+    html = staff_client.get(address(failed)).content.decode()
     assert "why-retry" not in html and retry_of(failed) not in html
     assert "Tried by a later task since" not in html

@@ -31,7 +31,7 @@ def chunked(
     content_type: str = "application/json",
     **environ: Any,
 ):
-    """As gunicorn passes on a chunked request: the chunks undone, and no length."""
+    """A chunked request as gunicorn passes it on: decoded, and without a length."""
     stream = BytesIO(body) if isinstance(body, bytes) else body
     environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked", **environ}
     environ |= {"wsgi.input": stream, "CONTENT_TYPE": content_type}
@@ -39,7 +39,7 @@ def chunked(
 
 
 def padded(length: int) -> bytes:
-    """A book of LENGTH bytes, by blanks after it."""
+    """A book padded with spaces to `length` bytes."""
     return json.dumps(BOOK).encode().ljust(length)
 
 
@@ -88,7 +88,7 @@ def test_malformed_chunks_are_a_400(api):
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
-def test_where_the_server_undoes_no_chunks_nothing_is_read(api):
+def test_where_the_server_does_not_decode_chunks_nothing_is_read(api):
     stream = BytesIO(b"{")
     environ = {"wsgi.input_terminated": False}
     response = chunked(api, "POST", "/api/v1/members/register/", stream, **environ)

@@ -69,7 +69,7 @@ def test_after_a_change_the_old_tag_is_no_longer_known(staff_api, case):
     assert staff_api.get(url, headers={"if-none-match": tag}).status_code == 200
 
 
-def test_a_member_is_sent_anew_when_its_mail_is_sent(staff_api, member):
+def test_a_member_has_a_new_tag_once_its_mail_is_sent(staff_api, member):
     url, tags = f"{MEMBERS}{member.pk}/", set()
     sent = WelcomeEmail.State.SENT
     for columns in ({}, {"state": sent, "sent_at": timezone.now()}, {"sent_at": timezone.now()}):
@@ -163,8 +163,8 @@ def test_the_tag_is_compared_only_for_who_may_write(api, book):
     assert reader.patch(url, {}, headers={"if-match": '"0"'}).status_code == 401
 
 
-def test_a_change_beside_ours_keeps_what_it_wrote(staff_api, case, monkeypatch):
-    """Somebody writes another column between our reading and our writing."""
+def test_a_concurrent_change_of_another_column_is_kept(staff_api, case, monkeypatch):
+    """Somebody writes another column between our read and our write."""
     url, one, other = case
     model = Book if "books" in url else Member
     from project.api.serializers import StrictModelSerializer

@@ -1,4 +1,4 @@
-"""The schema and its readers keep the rules of the API: JSON errors, known parameters."""
+"""The schema, Swagger UI and ReDoc keep the API's rules: JSON errors, known parameters."""
 
 from unittest.mock import patch
 

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a problem document (RFC 9457) and never a 5xx of our making."""
+"""Whatever a client sends, it gets a problem document (RFC 9457) and never a 5xx."""
 
 import json
 from http import HTTPStatus
@@ -146,9 +146,9 @@ def test_hostile_parameters(web, query):
 def test_an_unknown_parameter_names_the_closest(web):
     [error] = problem(web.get(f"{BOOKS}?titel=x"), 400)["errors"]
     assert error["field"] == "titel"
-    assert error["message"] == "Unknown parameter. Do you mean title?"
+    assert error["message"] == "Unknown parameter. Did you mean title?"
     [error] = problem(web.get(f"{BOOKS}?publication_yeer=1"), 400)["errors"]
-    assert error["message"] == "Unknown parameter. Do you mean publication_year?"
+    assert error["message"] == "Unknown parameter. Did you mean publication_year?"
     [error] = problem(web.get(f"{BOOKS}?zzz=x"), 400)["errors"]
     assert error["message"] == "Unknown parameter."
 
@@ -156,7 +156,7 @@ def test_an_unknown_parameter_names_the_closest(web):
 @pytest.mark.parametrize("route", ["books/", "books/{}/", "members/{}/", "members/register/"])
 @pytest.mark.parametrize("method", ["get", "head", "options", "post", "put", "patch", "delete"])
 def test_only_lists_know_parameters(staff_api, route, method):
-    """And those are the parameters of reading: what writes knows none."""
+    """Only reading has parameters; writing has none."""
     book, member = add(), Member.objects.create(username="ann", email="ann@example.org")
     path = "/api/v1/" + route.format(book.pk if "books" in route else member.pk)
     response = getattr(staff_api, method)(f"{path}?ordering=id")
@@ -176,7 +176,7 @@ def test_a_foreign_host(web, path):
 
 
 @pytest.mark.parametrize("path", ["/apiary", "/apis/", "/admin/api/"])
-def test_what_only_begins_like_the_api_is_a_page(web, staff, path):
+def test_a_path_that_only_begins_like_the_api_gets_a_page(web, staff, path):
     web.force_login(staff)
     response = web.get(path)
     assert response.status_code == 404
@@ -262,7 +262,7 @@ def test_outside_the_api_errors_are_pages(web):
     ],
     ids=repr,
 )
-def test_trouble_of_the_database(web, error, status, caplog):
+def test_database_errors(web, error, status, caplog):
     with patch("members.serializers.register_member", side_effect=error):
         body = {"username": "ann", "email": "ann@example.org"}
         response = web.post(REGISTER, body, content_type="application/json")
@@ -299,7 +299,7 @@ def test_without_its_database_every_page_says_when_to_ask_again(web, path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_lost_while_a_form_is_checked_is_no_error_of_ours(web, staff):
+def test_a_connection_lost_while_a_form_is_checked_is_no_server_error(web, staff):
     """Django swallows the error of one check and stumbles over the next."""
     web.force_login(staff)
     lost = OperationalError(2013, "Lost connection to server during query")
@@ -329,7 +329,7 @@ def test_a_form_whose_check_lost_the_connection_is_saved_over_a_new_one(web, sta
     assert not lost and response.status_code == 302
 
 
-def test_all_that_is_wrong_with_a_body_is_said_at_once(api):
+def test_every_error_of_a_body_is_reported_at_once(api):
     body = {"username": "a b", "email": "no address", "extra": 1}
     answer = api.post("/api/v1/members/register/", body)
     assert answer.status_code == 400

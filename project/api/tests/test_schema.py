@@ -22,14 +22,14 @@ def operations(schema):
             yield path, method, operation
 
 
-def test_spectacular_has_nothing_to_say(tmp_path, capsys):
+def test_spectacular_has_no_warning(tmp_path, capsys):
     file = str(tmp_path / "schema.yml")
     call_command("spectacular", validate=True, fail_on_warn=True, file=file)
     assert capsys.readouterr().err == ""
 
 
-def test_the_committed_description_is_the_one_that_is_served(tmp_path):
-    """`make schema` writes it; its changes are those that integrators will see."""
+def test_the_committed_schema_is_the_one_served(tmp_path):
+    """`make schema` writes it; its diff shows what changes for integrators."""
     served = tmp_path / "openapi.yaml"
     call_command("spectacular", file=str(served))
     committed = settings.BASE_DIR / "project" / "api" / "openapi.yaml"
@@ -79,7 +79,7 @@ def test_the_headers_of_conditional_requests_are_documented(schema):
             assert tagged == expected, (path, method)
 
 
-def test_problems_are_documented_with_their_type_and_when_to_ask_again(schema):
+def test_problems_are_documented_with_type_and_retry_after(schema):
     for name, response in schema["components"]["responses"].items():
         assert list(response["content"]) == ["application/problem+json"]
         assert ("Retry-After" in response.get("headers", {})) == (name[-3:] in ("429", "503"))
@@ -110,7 +110,7 @@ def test_every_body_has_an_example(schema):
             assert content["examples"], (path, method)
 
 
-def test_who_may_come_in_and_how(schema, settings):
+def test_authentication_is_documented(schema, settings):
     token, session = {"token": []}, {"session": []}
     paths = schema["paths"]
     assert paths["/api/v1/members/"]["get"]["security"] == [token, session]
@@ -123,19 +123,19 @@ def test_who_may_come_in_and_how(schema, settings):
     assert (schemes["session"]["in"], schemes["session"]["name"]) == ("cookie", "sessionid")
 
 
-def test_what_is_closed_is_documented_as_closed(api, settings):
+def test_closed_operations_are_documented_as_closed(api, settings):
     settings.PUBLIC_CATALOGUE = settings.PUBLIC_REGISTRATION = False
     paths = api.get("/api/schema/", HTTP_ACCEPT="application/json").json()["paths"]
     for path, method in [("/api/v1/books/", "get"), ("/api/v1/members/register/", "post")]:
         assert {} not in paths[path][method]["security"]
 
 
-def test_read_only_fields_are_not_asked_for(schema):
+def test_request_bodies_have_no_read_only_fields(schema):
     body = schema["components"]["schemas"]["RegistrationRequest"]
     assert set(body["properties"]) == set(body["required"]) == {"username", "email"}
 
 
-def test_no_docstring_of_ours_is_told_to_integrators(schema):
+def test_integrators_see_no_docstring(schema):
     operations = [o for path in schema["paths"].values() for o in path.values()]
     assert all(operation["summary"] for operation in operations)
     assert not any("a value that is taken" in o.get("description", "") for o in operations)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def redis_cache(settings):
-    """The configured one, which on a busy machine may take its time."""
+    """The configured one, with long limits for a busy machine."""
     settings.CACHES = {"default": configured.CACHES["default"] | {"OPTIONS": {}}}
 
 
@@ -183,13 +183,13 @@ def test_a_dead_cache_lets_through_logs_and_is_left_alone(api, limit, monkeypatc
     with monkeypatch.context() as patch:  # undone before the settings are
         patch.setattr(throttling.cache, "add", fail)
         assert statuses(api, BOOKS, 3) == [200] * 3
-    assert "No limits are kept" in caplog.text
+    assert "No limits are enforced" in caplog.text
     assert len(calls) == 1, "a silent cache must not delay every request"
 
 
 @pytest.mark.redis
 def test_processes_share_the_limit(api, limit, redis_cache):
-    """Another process has connections of its own to the same count."""
+    """Another process has its own connections to the same count."""
     from django.core.cache import caches
 
     limit(anon="2/m")
@@ -200,11 +200,11 @@ def test_processes_share_the_limit(api, limit, redis_cache):
     assert api.get(BOOKS).status_code == 429
 
 
-# --- What the desk is delivered with ---
+# --- The defaults ---
 
 
 def test_the_default_rates():
-    """Of the settings themselves, in an environment without any of their own."""
+    """Of the settings, in an environment that sets none."""
     unset = {"THROTTLE_ANON", "THROTTLE_ACCOUNT", "THROTTLE_REGISTER", "THROTTLE_LOGIN"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     code = (

@@ -50,7 +50,7 @@ def test_revoking_leaves_the_older_token_and_those_of_others(api, staff):
     assert statuses == [200, 401, 200]
 
 
-def test_the_moment_of_its_expiry_is_not_the_tokens_any_more(api, staff, monkeypatch):
+def test_at_its_expiry_a_token_has_expired(api, staff, monkeypatch):
     token = ask(api).json()["token"]
     expiry = AuthToken.objects.get().expiry
     for early, status in [(timedelta(microseconds=1), 200), (timedelta(0), 401)]:
@@ -93,7 +93,7 @@ def test_the_longest_name_and_password_are_taken_and_no_longer_ones(api):
         assert (error["field"], error["code"]) == (field, "max_length")
 
 
-def test_the_expiry_that_is_told_is_the_one_that_is_kept(api, staff):
+def test_the_expiry_in_the_answer_is_the_stored_one(api, staff):
     told = datetime.fromisoformat(ask(api).json()["expiry"])
     assert told == AuthToken.objects.get().expiry
 

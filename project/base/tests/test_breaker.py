@@ -8,7 +8,7 @@ from project.base.breaker import Breaker, CircuitOpenError
 def test_after_a_failure_calls_fail_at_once_and_then_are_tried_again(monkeypatch):
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    breaker = Breaker(rest=10)
+    breaker = Breaker(reset_seconds=10)
     with pytest.raises(OSError), breaker:
         raise OSError
     now += 9.9
@@ -19,8 +19,8 @@ def test_after_a_failure_calls_fail_at_once_and_then_are_tried_again(monkeypatch
         pass
 
 
-def test_failing_at_once_does_not_prolong_the_rest():
-    breaker = Breaker(rest=60)
+def test_failing_at_once_does_not_prolong_the_open_state():
+    breaker = Breaker(reset_seconds=60)
     with pytest.raises(OSError), breaker:
         raise OSError
     until = breaker._until

@@ -1,4 +1,4 @@
-"""What the embedded run keeps under DATA_DIR is for its owner alone."""
+"""Only its owner can read what the embedded run keeps under DATA_DIR."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_the_folder_and_the_key_can_be_opened_by_their_owner_alone(tmp_path):
+def test_only_their_owner_can_open_the_folder_and_the_key(tmp_path):
     folder = tmp_path / "desk"
     key = start(folder)
     assert mode(folder) == 0o700
@@ -37,5 +37,5 @@ def test_the_folder_and_the_key_can_be_opened_by_their_owner_alone(tmp_path):
     assert len(key) >= 50
 
 
-def test_the_key_is_made_once_and_is_no_others(tmp_path):
+def test_the_key_is_made_once_for_each_folder(tmp_path):
     assert start(tmp_path / "a") == start(tmp_path / "a") != start(tmp_path / "b")

@@ -205,7 +205,7 @@ def test_the_start_ends_with_that_line_alone(environment, line):
     assert run.stdout + run.stderr == f"{line}\n"
 
 
-def test_the_folder_of_the_data_is_made_beside_servers_too(tmp_path):
+def test_with_servers_the_data_folder_is_made_too(tmp_path):
     folder = tmp_path / "not" / "there yet"
     servers = {"DATABASE_URL": "mysql://u:p@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1"}
     run = manage("diffsettings", SECRET_KEY="x", DATA_DIR=str(folder), **servers)

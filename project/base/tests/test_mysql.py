@@ -42,7 +42,7 @@ def relay(reader: socket.socket, writer: socket.socket) -> None:
 
 
 def present(client: socket.socket, certificate: ssl.SSLContext) -> None:
-    """The MySQL of DATABASE_URL to CLIENT, behind a CERTIFICATE of the test."""
+    """Serve the client the MySQL of DATABASE_URL behind the test's own certificate."""
     database = connection.settings_dict
     server: socket.socket = socket.create_connection(
         (database["HOST"], int(database["PORT"] or 3306))
@@ -52,7 +52,7 @@ def present(client: socket.socket, certificate: ssl.SSLContext) -> None:
     server.sendall(asked)
     try:
         client = certificate.wrap_socket(client, server_side=True)
-    except OSError:  # the client trusts it not
+    except OSError:  # the client does not trust it
         server.close()
         return
     unverified = ssl.create_default_context()
@@ -64,7 +64,7 @@ def present(client: socket.socket, certificate: ssl.SSLContext) -> None:
 
 @contextmanager
 def mysql_with(authority: trustme.CA, name: str) -> Iterator[int]:
-    """The port of a MySQL whose certificate AUTHORITY has signed for the host NAME."""
+    """The port of a MySQL whose certificate the authority has signed for the host `name`."""
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(certificate)
 

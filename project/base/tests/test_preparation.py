@@ -46,15 +46,15 @@ def test_while_it_waits_it_says_so_every_five_seconds(refusing, monkeypatch):
 def test_the_wait_ends_with_one_clear_line(refusing, monkeypatch):
     refusing(1000)
     monkeypatch.setenv("DATABASE_WAIT", "0")
-    with pytest.raises(env.WrongSetting, match="DATABASE_URL names a database that lets nobody in"):
+    with pytest.raises(env.SettingError, match="DATABASE_URL names a database that lets nobody in"):
         database.wait_for_database(print)
 
 
 @pytest.mark.parametrize("code", [1045, 1044, 1049])
-def test_a_refused_login_is_not_waited_out(refusing, code):
+def test_a_refused_login_ends_the_wait_at_once(refusing, code):
     refusing(1000, code)
     lines = []
-    with pytest.raises(env.WrongSetting):
+    with pytest.raises(env.SettingError):
         database.wait_for_database(lines.append)
     assert lines == []
 
@@ -90,17 +90,17 @@ def test_mysql_sessions_are_strict_and_in_utc():
     assert options["ssl_mode"] == "REQUIRED"
 
 
-def test_whoever_waits_for_a_lock_is_told_before_the_connection_is_cut():
+def test_a_lock_wait_ends_before_the_connection_is_dropped():
     told = re.search(r"innodb_lock_wait_timeout = (\d+)", env.mysql_options({})["init_command"])
-    assert told and int(told[1]) < database.SILENCE
-    assert database.WEB_LOCK_WAIT < database.WEB_SILENCE
+    assert told and int(told[1]) < database.READ_TIMEOUT_SECONDS
+    assert database.WEB_LOCK_WAIT_SECONDS < database.WEB_READ_TIMEOUT_SECONDS
 
 
 @pytest.fixture
 def another_connection(monkeypatch):
-    """To the same MySQL, by the settings of one who serves."""
-    monkeypatch.setattr(database, "SILENCE", 2)
-    monkeypatch.setattr(database, "WEB_SILENCE", 1)
+    """To the same MySQL, with the settings of a web or a worker."""
+    monkeypatch.setattr(database, "READ_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(database, "WEB_READ_TIMEOUT_SECONDS", 1)
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", env.mysql_options({}))
     opened = []
 
@@ -117,13 +117,11 @@ def another_connection(monkeypatch):
 @pytest.mark.mysql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("web", "bound"), [(True, 1), (False, 2)], ids=["web", "worker"])
-def test_a_server_that_says_nothing_fails_the_statement_of_who_serves(
-    another_connection, web, bound
-):
+def test_a_silent_server_fails_the_statement_of_a_web_or_worker(another_connection, web, bound):
     start = time.monotonic()
     with another_connection(web).cursor() as cursor, pytest.raises(OperationalError) as failed:
         cursor.execute("SELECT SLEEP(8)")
-    assert failed.value.args[0] in database.LOST
+    assert failed.value.args[0] in database.CONNECTION_ERRORS
     assert bound <= time.monotonic() - start < bound + 4
 
 
@@ -143,7 +141,7 @@ def test_sqlite_has_no_server_to_wait_for(monkeypatch):
     assert sqlite.settings_dict == {}
 
 
-def test_what_the_address_says_of_timeouts_is_kept(monkeypatch):
+def test_timeouts_in_the_address_win(monkeypatch):
     options = {"read_timeout": 3, "init_command": "SET x = 1"}
     mysql = SimpleNamespace(vendor="mysql", settings_dict={"OPTIONS": options})
     monkeypatch.setattr(database, "connection", mysql)
@@ -177,7 +175,7 @@ def test_an_authority_asks_for_a_verified_connection(monkeypatch, tmp_path):
 
 def test_an_authority_that_cannot_be_read_stops_the_start(monkeypatch):
     monkeypatch.setenv("DATABASE_CA", "/nowhere.pem")
-    with pytest.raises(env.WrongSetting, match="DATABASE_CA"):
+    with pytest.raises(env.SettingError, match="DATABASE_CA"):
         env.mysql_options({})
 
 

@@ -55,7 +55,7 @@ def test_outside_of_requests_log_lines_have_none(answered):
     assert record.request_id == "-"
 
 
-def test_every_request_has_one_and_its_log_lines_say_it(settings, client):
+def test_every_request_has_one_and_its_log_lines_show_it(settings, client):
     answer = client.get("/health/live/", headers={"X-Request-ID": "f00f-0000-1111"})
     assert answer["X-Request-ID"] == "f00f-0000-1111"
     assert settings.LOGGING["handlers"]["console"]["filters"] == ["request_id"]

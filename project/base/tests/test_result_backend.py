@@ -24,7 +24,7 @@ class Connection:
 
 
 def failing(monkeypatch, *errors):
-    """The table answers with these errors first."""
+    """The table raises these errors first."""
     manager = RetryingBackend.TaskModel._default_manager
     waiting, store = list(errors), manager.store_result
 

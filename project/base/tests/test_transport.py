@@ -1,4 +1,4 @@
-"""A message that no worker can take is dropped, and stops nothing."""
+"""A message that no worker can process is dropped, and stops nothing."""
 
 import base64
 import json

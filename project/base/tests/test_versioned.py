@@ -1,4 +1,4 @@
-"""No save takes another one back, and none brings a deleted record back."""
+"""No save undoes another one, and none brings a deleted record back."""
 
 from datetime import timedelta
 
@@ -66,7 +66,7 @@ def test_a_save_without_a_change_writes_nothing(record, django_assert_num_querie
     assert (again(record).version, again(record).updated_at) == (1, OLD)
 
 
-def test_a_change_taken_back_before_the_save_is_none(record):
+def test_a_change_undone_before_the_save_is_no_change(record):
     name = TWO[type(record)][0]
     before = getattr(record, name)
     setattr(record, name, NEW[name])
@@ -76,7 +76,7 @@ def test_a_change_taken_back_before_the_save_is_none(record):
 
 
 def test_what_was_saved_is_not_written_again(record):
-    """Else the second save would take back what somebody changed between the two."""
+    """Otherwise the second save would undo what somebody changed between the two."""
     one, other = TWO[type(record)]
     setattr(record, one, NEW[one])
     record.save()
@@ -86,7 +86,7 @@ def test_what_was_saved_is_not_written_again(record):
     assert getattr(again(record), one) == "xyz"
 
 
-def test_a_new_record_that_goes_on_changing_writes_its_changes_alone():
+def test_a_new_record_that_changes_again_writes_only_its_changes():
     member = Member.objects.create(username="ann", email="ann@example.org")
     Member.objects.filter(pk=member.pk).update(username="anna")
     member.email = "new@example.org"
@@ -95,7 +95,7 @@ def test_a_new_record_that_goes_on_changing_writes_its_changes_alone():
     assert again(member).email == "new@example.org"
 
 
-def test_reading_again_takes_what_is_stored_as_the_beginning(record):
+def test_after_a_refresh_changes_count_from_what_is_stored(record):
     one, other = TWO[type(record)]
     type(record).objects.filter(pk=record.pk).update(**{one: NEW[one]})
     record.refresh_from_db()
@@ -105,14 +105,14 @@ def test_reading_again_takes_what_is_stored_as_the_beginning(record):
     assert getattr(again(record), one) == "xyz"
 
 
-def test_what_was_written_in_bulk_can_be_read_again():
+def test_a_record_created_in_bulk_can_be_refreshed():
     [member] = Member.objects.bulk_create([Member(username="ann", email="ann@example.org")])
     member = Member(pk=Member.objects.get().pk, username=member.username, email=member.email)
     member.refresh_from_db()
     assert member.version == 1
 
 
-def test_reading_one_column_again_forgets_no_change_of_another(record):
+def test_refreshing_one_column_keeps_a_pending_change_of_another(record):
     one, other = TWO[type(record)]
     setattr(record, one, NEW[one])
     record.refresh_from_db(fields=[other])
@@ -120,7 +120,7 @@ def test_reading_one_column_again_forgets_no_change_of_another(record):
     assert getattr(again(record), one) == NEW[one]
 
 
-def test_reading_one_column_again_takes_no_other_one_back(record):
+def test_refreshing_one_column_undoes_no_other(record):
     one, other = TWO[type(record)]
     record.refresh_from_db(fields=[other])
     type(record).objects.filter(pk=record.pk).update(**{one: NEW[one]})
@@ -140,7 +140,7 @@ def test_nobody_sets_version_or_time_by_hand(record):
     assert (again(record).version, again(record).updated_at) == (1, OLD)
 
 
-def test_no_template_changes_and_no_slip_deletes_all(record):
+def test_no_template_can_write_and_no_manager_can_delete_all(record):
     rows = type(record).objects.all()
     Template("{{ rows.update }}{{ rows.delete }}").render(Context({"rows": rows}))
     assert again(record).version == 1

@@ -1,4 +1,4 @@
-# Django's "en" is American; a list of dates reads better so.
+# Django's "en" is American; these read better in a list.
 DATE_FORMAT = "j M Y"
 DATETIME_FORMAT = "j M Y, H:i"
 TIME_FORMAT = "H:i"

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             return self.first_account()
 
     def first_account(self) -> str | None:
-        """The password, if one was made up: it is shown once and stored only as a hash."""
+        """The account's name, and its password if generated: shown once, stored as a hash."""
         accounts = get_user_model()._default_manager
         if accounts.exists():
             return None

@@ -22,9 +22,9 @@ PROCESSES = {
     ],
     "beat": ["-m", "celery", "--app", "project", "--quiet", "beat", "--loglevel", "warning"],
 }
-PATIENCE = 15  # seconds that a process has to end by itself
+STOP_TIMEOUT_SECONDS = 15  # until a process that does not end is killed
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
+prctl = getattr(ctypes.CDLL(None), "prctl", None)  # only on Linux
 
 
 class Command(BaseCommand):
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             if not self.stopping:
                 self.announce(report.getvalue())
             self.watch(lock)
-        finally:  # also where our output is closed: nobody else would end them
+        finally:  # also after a closed output: nobody else would end the processes
             self.end()
 
     def lock(self) -> IO[str]:
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         return file
 
     def write_processes(self, lock: IO[str]) -> None:
-        """For whoever finds it locked: this process, then its children."""
+        """For the next start, which finds it locked: this process, then its children."""
         lock.truncate(0)
         lock.writelines(
             f"{pid}\n" for pid in (os.getpid(), *(p.pid for p in self.running.values()))
@@ -88,13 +88,13 @@ class Command(BaseCommand):
                 ) from None
 
     def start(self, name: str, lock: IO[str]) -> None:
-        # A session of its own, so that Ctrl-C reaches us alone and we end them in order. It holds
-        # the lock too: where we are killed, the next start sees who is left.
+        # A session of its own, so that Ctrl-C reaches only this process, which ends the others.
+        # They hold the lock too: if this process is killed, the next start sees who is left.
         self.running[name] = subprocess.Popen(
             [sys.executable, *PROCESSES[name]],
             start_new_session=True,
             pass_fds=[lock.fileno()],
-            preexec_fn=end_with_parent,  # safe: we have one thread
+            preexec_fn=end_with_parent,  # safe: there is one thread
         )
         self.write_processes(lock)
 
@@ -110,7 +110,7 @@ class Command(BaseCommand):
         address = f"http://127.0.0.1:{settings.PORT}"
         lines = [
             "",
-            "Library desk is running. Ctrl-C ends it.",
+            "Library desk is running. Press Ctrl-C to stop it.",
             f"  Staff         {address}/admin/",
             f"  API           {address}/api/docs/",
             f"  E-mails       {settings.DATA_DIR / 'mail'}",
@@ -121,7 +121,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def watch(self, lock: IO[str]) -> None:
-        """Start again what dies, until we are told to stop."""
+        """Restart processes that die, until told to stop."""
         while not self.stopping:
             time.sleep(0.5)
             for name, process in self.running.items():
@@ -135,11 +135,11 @@ class Command(BaseCommand):
 
     def end(self) -> None:
         with suppress(OSError):
-            self.stdout.write("\nEnding; the worker finishes what it has in hand …")
+            self.stdout.write("\nStopping; the worker finishes its current task …")
         for process in self.running.values():
             if process.poll() is None:
                 process.terminate()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         for process in self.running.values():
             try:
                 process.wait(max(deadline - time.monotonic(), 0.1))
@@ -149,21 +149,21 @@ class Command(BaseCommand):
 
 
 def end_with_parent() -> None:
-    """In a child: SIGTERM where its parent is killed and could not end it."""
+    """In a child: SIGTERM when the parent is killed and cannot stop it."""
     if prctl:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def already_running(pids: str) -> str:
-    """What the next start says, by the lock's file."""
+    """The next start's message, from the lock file."""
     living = [pid for pid in pids.split() if is_alive(pid)]
     if not living:
-        return f"Library desk on {settings.DATA_DIR} is just starting or ending: try again."
+        return f"Library desk on {settings.DATA_DIR} is starting or stopping: try again."
     if living[0] == pids.split()[0]:
-        del living[1:]  # our like, which ends its children itself
+        del living[1:]  # it ends its children itself
     return (
         f"Library desk already runs on {settings.DATA_DIR} (process {', '.join(living)}). "
-        f"End it with: kill {' '.join(living)}"
+        f"Stop it with: kill {' '.join(living)}"
     )
 
 

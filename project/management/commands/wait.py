@@ -6,7 +6,7 @@ from project.base.database import wait_for_database
 
 
 class Command(BaseCommand):
-    help = "Wait until the database lets us in, DATABASE_WAIT seconds at most."
+    help = "Wait until the database accepts our login, for at most DATABASE_WAIT seconds."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
