@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth import authenticate
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
@@ -17,6 +18,19 @@ from rest_framework.views import APIView
 from .serializers import ExactCharField, StrictSerializer
 from .throttling import LoginThrottle
 from .views import StrictMixin
+
+
+class TokenEndingValidator:
+    """No rule but a consequence: a new password ends the account's tokens, like its sessions."""
+
+    def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        pass
+
+    def get_help_text(self) -> str:
+        return _("A new password ends the account's other sessions and its API tokens.")
+
+    def password_changed(self, password: str, user: AbstractBaseUser) -> None:
+        AuthToken.objects.filter(user=user).delete()
 
 
 class CredentialsSerializer(StrictSerializer):

@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.urls import reverse
+from knox.models import AuthToken
 
 GOOD = "seven-lamps-7"
 
@@ -46,3 +47,27 @@ def test_the_page_of_a_new_account_holds_the_rule(client, staff, password, taken
         reverse("admin:auth_user_add"), form | {"password1": password, "password2": password}
     )
     assert User.objects.filter(username="ann").exists() is taken
+
+
+def test_a_new_password_ends_the_tokens_of_its_account_alone(client, staff):
+    other = User.objects.create_user("other")
+    for account in (staff, other):
+        AuthToken.objects.create(account)
+    client.force_login(staff)
+    form = {"old_password": "staff", "new_password1": GOOD, "new_password2": GOOD}
+    page = reverse("admin:password_change")
+    assert "its API tokens" in client.get(page).content.decode()
+    client.post(page, form)
+    assert [token.user for token in AuthToken.objects.all()] == [other]
+
+
+def test_a_hash_that_is_brought_up_to_date_ends_no_token(staff, settings):
+    AuthToken.objects.create(staff)
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.ScryptPasswordHasher",
+        *settings.PASSWORD_HASHERS,
+    ]
+    assert staff.check_password("staff")
+    staff.refresh_from_db()
+    assert staff.password.startswith("scrypt")
+    assert AuthToken.objects.exists()
