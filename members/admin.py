@@ -5,7 +5,8 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from project.admin.conflicts import VersionedAdmin
 from project.admin.display import moment
@@ -19,13 +20,13 @@ from .registration import register_member
 
 
 class RegisteredFilter(SinceFilter):
-    title = _("registered")
+    title = gettext_lazy("registered")
     parameter_name = "registered"
     field = "registered_at"
 
 
 class WelcomeStateFilter(ChoiceFilter):
-    title = _("welcome e-mail")
+    title = gettext_lazy("welcome e-mail")
     parameter_name = "welcome"
     choices_of = dict(WelcomeEmail.State.choices)
 
@@ -45,7 +46,7 @@ class MemberAdmin(Resend, VersionedAdmin):
     list_display = ["username", "email", "registered_at", "welcome_state"]
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
-    search_help_text = _("Beginning of username or e-mail")
+    search_help_text = gettext_lazy("Beginning of username or e-mail")
     actions = ["send_again"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
@@ -71,25 +72,23 @@ class MemberAdmin(Resend, VersionedAdmin):
             "welcome_links",
         ]
 
-    @admin.display(description=_("welcome e-mail"), ordering="welcome_email__state")
+    @admin.display(description=gettext_lazy("welcome e-mail"), ordering="welcome_email__state")
     def welcome_state(self, member: Member) -> SafeString:
         return state_badge(getattr(member, "welcome_email", None))
 
-    @admin.display(description=_("sent"))
+    @admin.display(description=gettext_lazy("sent"))
     def welcome_sent(self, member: Member) -> str:
         return moment(member.welcome_email.sent_at)
 
-    @admin.display(description=_("last error"))
+    @admin.display(description=gettext_lazy("last error"))
     def welcome_error(self, member: Member) -> str:
         return member.welcome_email.reason or "–"
 
-    @admin.display(description=_("details"))
+    @admin.display(description=gettext_lazy("details"))
     def welcome_links(self, member: Member) -> SafeString:
-        return link(
-            "members_welcomeemail", member.welcome_email.pk, str(_("Delivery and attempts"))
-        )
+        return link("members_welcomeemail", member.welcome_email.pk, _("Delivery and attempts"))
 
-    @admin.action(description=_("Send the welcome e-mail again"), permissions=["resend"])
+    @admin.action(description=gettext_lazy("Send the welcome e-mail again"), permissions=["resend"])
     def send_again(self, request: HttpRequest, members: QuerySet[Member]) -> HttpResponse:
         ids = list(members.order_by().values_list("pk", flat=True))
         welcomes = WelcomeEmail.objects.filter(member__in=ids)

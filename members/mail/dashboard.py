@@ -22,9 +22,9 @@ from .models import Dispatch, WelcomeEmail
 
 State = WelcomeEmail.State
 
-SILENCE = timedelta(minutes=2)  # of beat or the workers, before it is an alarm
-LATE = timedelta(minutes=5)  # for a mail that waits and has not been tried
-DAYS = 30
+MAX_SILENCE = timedelta(minutes=2)  # of beat or the workers, before it is an alarm
+MAX_WAIT = timedelta(minutes=5)  # for a mail that waits and has not been tried
+CHART_DAYS = 30
 
 
 @dataclass
@@ -78,7 +78,7 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
     oldest_page = f"{page}?state=queued&o={OLDEST_FIRST}"
     length = remembered("sending:queue", 5, queue_length)
     queue = _("unknown") if length is None else number_format(length)
-    late = "warning" if oldest and now - oldest > LATE else ""
+    late = "warning" if oldest and now - oldest > MAX_WAIT else ""
     waits = (age(oldest), moment(oldest), oldest_page) if oldest else ("–", _("nothing waits"), "")
     warn_again = "warning" if again != "0" else ""
     warn_failed = "danger" if failed != "0" else ""
@@ -119,7 +119,7 @@ def _seen(title: str, at: datetime | None, silent: bool = False) -> Number:
 def _is_silent(at: datetime | None, oldest: datetime | None) -> bool:
     """What has never been seen may be about to start, unless a mail waits for it already."""
     since = at or oldest
-    return since is not None and timezone.now() - since > SILENCE
+    return since is not None and timezone.now() - since > MAX_SILENCE
 
 
 def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
@@ -149,7 +149,7 @@ def _days() -> list[Day]:
     No truncation of times to days, which MySQL cannot do without its tables of time zones.
     """
     today = timezone.localdate()
-    dates = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    dates = [today - timedelta(days=back) for back in range(CHART_DAYS - 1, -1, -1)]
     days = {day.isoformat(): Day(day) for day in dates}
     parts = []
     for day in dates:

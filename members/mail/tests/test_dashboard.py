@@ -131,7 +131,7 @@ def test_days_are_those_of_the_desk(settings, zone):
     mail(State.SENT, sent_at=start - timedelta(days=40))
     mail(State.FAILED, claimed_at=start + timedelta(seconds=1))
     days = dashboard._days()
-    assert len(days) == dashboard.DAYS
+    assert len(days) == dashboard.CHART_DAYS
     assert [(day.date, day.sent, day.failed) for day in days if day.sent or day.failed] == [
         (today - timedelta(days=1), 1, 0),
         (today, 1, 1),
@@ -142,7 +142,7 @@ def test_the_chart_is_a_table_too(operator, alive):
     mail(State.SENT, sent_at=timezone.now())
     html = operator.get(INDEX).content.decode()
     assert "In the last 30 days 1 e-mails were sent and 0 failed." in " ".join(html.split())
-    assert html.count('<th scope="row">') == dashboard.DAYS
+    assert html.count('<th scope="row">') == dashboard.CHART_DAYS
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])

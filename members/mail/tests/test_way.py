@@ -127,7 +127,7 @@ def test_a_member_whom_the_server_refuses_by_policy_stops_the_others_once(ids, s
     assert (row("bob").state, row("bob").attempts) == (State.FAILED, 29)
 
 
-class Killed(BaseException):
+class KilledError(BaseException):
     """The process is gone: whatever should have followed does not."""
 
 
@@ -141,7 +141,7 @@ def test_a_mail_that_kills_its_worker_is_given_up_and_the_others_get_theirs_once
     def kill_at_cat(welcome: WelcomeEmail) -> None:
         if welcome.member.username == "cat":
             killed.append(welcome.attempts)
-            raise Killed
+            raise KilledError
         deliver(welcome)
 
     def work() -> None:
@@ -150,7 +150,7 @@ def test_a_mail_that_kills_its_worker_is_given_up_and_the_others_get_theirs_once
         sweep_welcome_emails()
         killing = patch("members.mail.batch.deliver", kill_at_cat)
         for message in messages:
-            with killing, patch("members.mail.batch.Batch._give_back"), suppress(Killed):
+            with killing, patch("members.mail.batch.Batch._give_back"), suppress(KilledError):
                 send_welcome_emails.apply(args=message, task_id=os.urandom(8).hex())
 
     def time_passes() -> None:
