@@ -54,6 +54,7 @@ DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret_key()
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
+CSRF_FAILURE_VIEW = "project.api.errors.csrf_failure"
 PORT = env.number("PORT", 8000, 1, 65535)
 # Here and not in project/gunicorn.py: gunicorn reads it earlier, with a worse message.
 WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", 2, 1, 64)

@@ -1,4 +1,4 @@
-"""Every error of the API is a problem document (RFC 9457)."""
+"""Every error of the API is a problem document (RFC 9457); elsewhere it is a page."""
 
 import logging
 import sys
@@ -10,15 +10,16 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError
 from django.db.transaction import TransactionManagementError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
+from project.base import request_id
 from project.base.database import is_lock_error
 
 logger = logging.getLogger(__name__)
@@ -141,49 +142,80 @@ def is_database_error(error: BaseException | None) -> bool:
 
 # Replacing Django's error pages, for errors before or outside a view of the API.
 
+PAGES = {
+    400: (
+        gettext_lazy("Bad request"),
+        gettext_lazy("Go back and try again. A link that brought you here may be incomplete."),
+    ),
+    403: (
+        gettext_lazy("You don’t have access to this page"),
+        gettext_lazy("Ask an administrator if you need it for your work."),
+    ),
+    404: (
+        gettext_lazy("Page not found"),
+        gettext_lazy("It may have been deleted, or the address may be mistyped."),
+    ),
+    413: (
+        gettext_lazy("Too much data"),
+        gettext_lazy("Forms of this size are not accepted. Send less at once."),
+    ),
+    500: (
+        gettext_lazy("Something went wrong"),
+        gettext_lazy(
+            "The fault is on our side. Try again; if it keeps happening, tell an administrator."
+        ),
+    ),
+    503: (
+        gettext_lazy("The database is not available"),
+        gettext_lazy("Reload this page in a few seconds."),
+    ),
+}
+EXPIRED_FORM = (
+    gettext_lazy("This form has expired"),
+    gettext_lazy(
+        "You have logged in or out since it was opened, or your browser refuses cookies. Nothing "
+        "was saved. Go back, copy what you typed, reload the page and send it again."
+    ),
+)
 
-def _page(request: HttpRequest, error: type[exceptions.APIException], page: Any) -> HttpResponse:
+
+def _answer(request: HttpRequest, error: type[exceptions.APIException]) -> HttpResponse:
+    code = error.status_code
     if not f"{request.path}/".startswith("/api/"):
-        return page()
-    body = problem(error.status_code, error())
-    return JsonResponse(body, status=error.status_code, content_type=CONTENT_TYPE)
+        return _page(request, code, *PAGES[code])
+    return JsonResponse(problem(code, error()), status=code, content_type=CONTENT_TYPE)
+
+
+def _page(request: HttpRequest, code: int, title: Any, text: Any) -> HttpResponse:
+    context = {"title": title, "text": text, "request_id": request_id.current.get()}
+    return render(request, "error.html", context, status=code)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _page(request, exceptions.ParseError, lambda: defaults.bad_request(request, exception))
+    return _answer(request, exceptions.ParseError)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _page(
-        request,
-        exceptions.PermissionDenied,
-        lambda: defaults.permission_denied(request, exception),
-    )
+    return _answer(request, exceptions.PermissionDenied)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """CSRF_FAILURE_VIEW; the API's sessions are checked by DRF."""
+    return _page(request, 403, *EXPIRED_FORM)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _page(request, exceptions.NotFound, lambda: defaults.page_not_found(request, exception))
+    return _answer(request, exceptions.NotFound)
 
 
 def too_large(request: HttpRequest) -> HttpResponse:
-    return _page(
-        request,
-        TooLargeError,
-        lambda: HttpResponse(
-            TooLargeError.default_detail, status=413, content_type="text/plain; charset=utf-8"
-        ),
-    )
+    return _answer(request, TooLargeError)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     # Django calls this while handling the exception.
-    if is_database_error(sys.exc_info()[1]):
-        response = _page(request, UnavailableError, lambda: unavailable(request))
-        response["Retry-After"] = str(UnavailableError.wait)
-        return response
-    return _page(request, exceptions.APIException, lambda: defaults.server_error(request))
-
-
-def unavailable(request: HttpRequest) -> HttpResponse:
-    text = _("The database is not available at the moment. Reload this page in a few seconds.")
-    return HttpResponse(text, status=503, content_type="text/plain; charset=utf-8")
+    if not is_database_error(sys.exc_info()[1]):
+        return _answer(request, exceptions.APIException)
+    response = _answer(request, UnavailableError)
+    response["Retry-After"] = str(UnavailableError.wait)
+    return response

@@ -111,4 +111,4 @@ def test_a_form_of_the_admin_takes_a_chunked_body(staff):
     assert b'value="Persuasion"' in page.content
     page = chunked(client, "POST", "/admin/library/book/add/", padded(LIMIT + 1), kind)
     assert page.status_code == 413
-    assert page.headers["Content-Type"].startswith("text/plain")
+    assert page.headers["Content-Type"].startswith("text/html")
