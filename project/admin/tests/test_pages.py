@@ -191,6 +191,7 @@ def test_three_groups_ship_with_their_permissions():
     assert held == {
         "Cataloguers": {"add_book", "change_book", "delete_book", "view_book"},
         "Membership desk": {
+            "view_book",
             "add_member",
             "change_member",
             "delete_member",
