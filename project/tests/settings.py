@@ -34,3 +34,5 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 REST_FRAMEWORK = REST_FRAMEWORK | {
     "DEFAULT_THROTTLE_RATES": dict.fromkeys(REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"])
 }
+# Else each test client reads all of staticfiles/, which `make run` leaves.
+WHITENOISE_AUTOREFRESH = True

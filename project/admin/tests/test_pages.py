@@ -46,7 +46,6 @@ def collected(tmp_path_factory):
 def served(client, staff, settings, collected):
     root, hashed = collected
     settings.STATIC_ROOT = root
-    settings.WHITENOISE_AUTOREFRESH = True  # reads no folder at each client's start
     settings.STORAGES = settings.STORAGES | {"staticfiles": hashed}
     client.force_login(staff)
     return client
