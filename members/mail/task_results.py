@@ -50,7 +50,7 @@ class WelcomeTaskResultAdmin(TaskResultAdmin):
     list_display = ["state", "task", "about", "outcome", "created", "duration"]
     where_from = gettext_lazy("A task leaves its result when it runs, as when a member registers.")
     actions = ["retry"]
-    change_form_template = "admin/task_result.html"
+    change_form_template = "admin/members/task_result.html"
     fieldsets = [
         (None, {"fields": ["state", "task", "outcome", "welcomes"]}),
         *TaskResultAdmin.fieldsets[1:],
