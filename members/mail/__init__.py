@@ -6,5 +6,5 @@ tasks      enqueue, send, sweep
 batch      claimed mails on their way
 delivery   write a mail and hand it over
 reasons    what a mail server's answer means, in words
-admin, actions, filters, timeline, dashboard   the operators' pages
+admin, actions, filters, timeline, task_results, dashboard   the operators' pages
 """

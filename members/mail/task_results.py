@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_celery_results.models import TaskResult
 
 from project.admin.base import BaseChangeList
-from project.admin.task_results import TASKS, Result, TaskResultAdmin
+from project.admin.task_results import Result, TaskResultAdmin
 
 from .actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
 from .admin import link, state_badge
@@ -23,7 +23,6 @@ from .models import WelcomeEmail
 from .tasks import send_welcome_emails
 
 SEND = send_welcome_emails.name
-TASKS[SEND] = gettext_lazy("Send welcome e-mails")
 NO_LONGER = gettext_lazy("Tried by a later task since, or the member has been removed.")
 
 
@@ -47,10 +46,11 @@ def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
 
 @admin.register(TaskResult)
 class WelcomeTaskResultAdmin(TaskResultAdmin):
+    task_names = TaskResultAdmin.task_names | {SEND: gettext_lazy("Send welcome e-mails")}
     list_display = ["state", "task", "about", "outcome", "created", "duration"]
     where_from = gettext_lazy("A task leaves its result when it runs, as when a member registers.")
     actions = ["retry"]
-    change_form_template = "admin/task_result.html"
+    change_form_template = "admin/members/task_result.html"
     fieldsets = [
         (None, {"fields": ["state", "task", "outcome", "welcomes"]}),
         *TaskResultAdmin.fieldsets[1:],

@@ -31,7 +31,7 @@ def age(since: datetime) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """As Django formats a field; what a method of the admin returns it does not."""
+    """In the format that Django gives to fields, but not to what methods return."""
     if value is None:
         return "–"
     return formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")

@@ -1,7 +1,7 @@
 """The pages of Celery's task results, instead of the package's."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -17,9 +17,6 @@ from .base import ReadOnlyAdmin
 from .display import badge, moment
 from .filters import ChoiceFilter, SinceFilter
 
-TASKS = {
-    "celery.backend_cleanup": gettext_lazy("Purge old task results"),
-}
 STATES = {
     "SUCCESS": (gettext_lazy("done"), "success"),
     "FAILURE": (gettext_lazy("failed"), "danger"),
@@ -60,6 +57,9 @@ class TaskResultAdmin(ReadOnlyAdmin):
     The app that defines the tasks extends and registers it.
     """
 
+    task_names: ClassVar[dict[str, Any]] = {
+        "celery.backend_cleanup": gettext_lazy("Purge old task results"),
+    }
     list_display = ["state", "task", "outcome", "created", "duration"]
     list_filter = [TaskStateFilter, TaskCreatedFilter]
     search_fields = ["=task_id"]
@@ -89,7 +89,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("task"))
     def task(self, result: Result) -> str:
-        return str(TASKS.get(result.task_name, result.task_name or _("unknown")))
+        return str(self.task_names.get(result.task_name, result.task_name or _("unknown")))
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
