@@ -1,8 +1,35 @@
 import random
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings as configured
 
 from project.api import throttling
+
+Settings = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def settings_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
+    """settings_with(HTTPS="1") is what project/settings.py makes of this environment alone.
+
+    Read in this process: a start of its own takes a second.
+    """
+
+    def read(**environment: str) -> Settings:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY"):
+                patch.delenv(name, raising=False)
+            for name, value in ({"DATA_DIR": str(folder)} | environment).items():
+                patch.setenv(name, value)
+            names = runpy.run_path(str(Path(configured.BASE_DIR) / "project" / "settings.py"))
+        return {name: value for name, value in names.items() if name.isupper()}
+
+    folder = tmp_path_factory.mktemp("data")
+    return read
 
 
 @pytest.fixture

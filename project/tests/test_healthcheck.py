@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings as project_settings
 
 from project import gunicorn
+from project.base.env import SettingError
 
 
 @pytest.fixture
@@ -181,27 +182,14 @@ def test_the_health_files_of_an_earlier_process_are_removed(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["abc", "29", "3601", "1e3"])
-def test_a_wrong_worker_deaf_after_stops_the_start_with_one_line(value):
-    run = start_with(WORKER_DEAF_AFTER=value)
-    assert run.returncode == 1
-    [line] = run.stderr.splitlines()
+def test_a_wrong_worker_deaf_after_stops_the_start_with_one_line(settings_with, value):
+    with pytest.raises(SettingError) as stopped:
+        settings_with(WORKER_DEAF_AFTER=value)
+    [line] = str(stopped.value).splitlines()
     assert "WORKER_DEAF_AFTER" in line
     assert value in line
 
 
-@pytest.mark.parametrize("value", ["30", "3600", ""])
-def test_a_valid_worker_deaf_after_is_taken(value):
-    run = start_with(WORKER_DEAF_AFTER=value)
-    assert (run.returncode, run.stdout) == (0, f"{value or 120}\n")
-
-
-def start_with(**environment):
-    code = "from project import settings; print(settings.WORKER_DEAF_AFTER)"
-    environment |= {"SECRET_KEY": "x", "DATABASE_URL": "mysql://a:b@c/d", "REDIS_URL": "redis://c"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        cwd=project_settings.BASE_DIR,
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.parametrize(("value", "seconds"), [("30", 30), ("3600", 3600), ("", 120)])
+def test_a_valid_worker_deaf_after_is_taken(settings_with, value, seconds):
+    assert settings_with(WORKER_DEAF_AFTER=value)["WORKER_DEAF_AFTER"] == seconds

@@ -1,81 +1,60 @@
-"""What HTTPS=1 and TRUSTED_PROXIES change, seen in the responses of a separate process."""
+"""What HTTPS=1 and TRUSTED_PROXIES change in the responses."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from django.conf import settings
-
-ASK = """
-import json
-import django
-django.setup()
-from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpResponse
-from django.test import Client, RequestFactory
-from django.test.utils import override_settings
+from django.test import Client, RequestFactory, override_settings
+
 from project.api.throttling import LoginThrottle
-
-def told(answer):
-    cookies = {name: bool(cookie["secure"]) for name, cookie in answer.cookies.items()}
-    return {"status": answer.status_code, "headers": dict(answer.headers), "cookies": cookies}
-
-def visit(request):
-    request.session["visited"] = True
-    return HttpResponse()
-
-client = Client(headers={"host": "localhost"})
-forwarded = RequestFactory().get(
-    "/", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1, 192.0.2.2"}
-)
-plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-with override_settings(
-    SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-    STORAGES=settings.STORAGES | {"staticfiles": plain},
-):
-    session = SessionMiddleware(visit)(RequestFactory().get("/"))
-    print(json.dumps({
-        "plain": told(client.get("/admin/login/")),
-        "secure": told(client.get("/admin/login/", headers={"X-Forwarded-Proto": "https"})),
-        "claimed": told(client.get("/admin/login/", headers={"X-Forwarded-Proto": "gopher"})),
-        "health": told(client.get("/health/live/")),
-        "session": told(session),
-        "scheme": forwarded.scheme,
-        "client": LoginThrottle().address(forwarded),
-    }))
-"""
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
-    """answers(HTTPS="1") are the responses of a process with this environment."""
+def answers(settings_with):
+    """answers(HTTPS="1") are the responses of a desk with this environment."""
     remembered = {}
+    embedded = settings_with()
 
     def ask(**environment: str) -> dict:
         key = json.dumps(environment)
         if key not in remembered:
-            unset = {"DATABASE_URL", "REDIS_URL", "HTTPS", "TRUSTED_PROXIES", "ALLOWED_HOSTS"}
-            clean = {name: value for name, value in os.environ.items() if name not in unset}
-            clean |= {
-                "DATA_DIR": str(tmp_path_factory.mktemp("data")),
-                "DJANGO_SETTINGS_MODULE": "project.settings",
-                "PYTHONWARNINGS": "ignore",
-            }
-            run = subprocess.run(
-                [sys.executable, "-c", ASK],
-                cwd=settings.BASE_DIR,
-                env=clean | environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            remembered[key] = json.loads(run.stdout.splitlines()[-1])
+            made = settings_with(**environment)
+            changed = {name for name in made if made[name] != embedded.get(name)}
+            with override_settings(
+                SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+                **{name: made[name] for name in changed},
+            ):
+                remembered[key] = responses()
         return remembered[key]
 
     return ask
+
+
+def responses() -> dict:
+    client = Client(headers={"host": "localhost"})
+    forwarded = RequestFactory().get(
+        "/", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1, 192.0.2.2"}
+    )
+    return {
+        "plain": told(client.get("/admin/login/")),
+        "secure": told(client.get("/admin/login/", headers={"X-Forwarded-Proto": "https"})),
+        "claimed": told(client.get("/admin/login/", headers={"X-Forwarded-Proto": "gopher"})),
+        "health": told(client.get("/health/live/")),
+        "session": told(SessionMiddleware(visit)(RequestFactory().get("/"))),
+        "scheme": forwarded.scheme,
+        "client": LoginThrottle().address(forwarded),
+    }
+
+
+def told(answer: HttpResponse) -> dict:
+    cookies = {name: bool(cookie["secure"]) for name, cookie in answer.cookies.items()}
+    return {"status": answer.status_code, "headers": dict(answer.headers), "cookies": cookies}
+
+
+def visit(request):
+    request.session["visited"] = True
+    return HttpResponse()
 
 
 def behind_tls(answers):

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from celery.schedules import crontab
-from django.conf import settings
+from django.conf import global_settings, settings
 
 from project import tasks
 from project.celery import app
@@ -89,27 +89,11 @@ SERVERS = {
         "visibility_timeout": 3600,  # longer than any task, or a running one is delivered again
     },
 }
-ASK = """
-import json, sys
-import django
-django.setup()
-from django.conf import settings
-from django.db import connection
-database, cache = settings.DATABASES["default"], settings.CACHES["default"]
-told = {
-    "CACHE": cache.get("OPTIONS"), "CACHE_PREFIX": cache.get("KEY_PREFIX"),
-    "CONN_MAX_AGE": database.get("CONN_MAX_AGE"),
-    "POLLING_INTERVAL": settings.WORKER_TRANSPORT_OPTIONS.get("polling_interval"),
-    "CONN_HEALTH_CHECKS": database.get("CONN_HEALTH_CHECKS"),
-    "CONNECT_TIMEOUT": database["OPTIONS"].get("connect_timeout"),
-}
-print(json.dumps({name: told.get(name, getattr(settings, name, None)) for name in sys.argv[1:]}))
-"""
 SQLITE = """
 import json, sqlite3
 import django
 django.setup()
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.db import connection, transaction
 pragmas = {}
 with connection.cursor() as cursor:
@@ -125,14 +109,14 @@ print(json.dumps(pragmas))
 """
 
 
-def told(code: str, folder, *names: str, **environment: str) -> dict:
+def told(code: str, folder) -> dict:
     """What a separate process prints in an environment that sets nothing else."""
     unset = {"DATABASE_URL", "REDIS_URL"}
     clean = {name: value for name, value in os.environ.items() if name not in unset}
     run = subprocess.run(
-        [sys.executable, "-c", code, *names],
+        [sys.executable, "-c", code],
         cwd=settings.BASE_DIR,
-        env=clean | {"DATA_DIR": str(folder)} | environment,
+        env=clean | {"DATA_DIR": str(folder)},
         capture_output=True,
         text=True,
         check=True,
@@ -141,14 +125,24 @@ def told(code: str, folder, *names: str, **environment: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory):
-    return told(ASK, tmp_path_factory.mktemp("data"), *EMBEDDED)
+def embedded(settings_with):
+    made = settings_with()
+    polling = made["WORKER_TRANSPORT_OPTIONS"]["polling_interval"]
+    return vars(global_settings) | made | {"POLLING_INTERVAL": polling}
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory):
+def servers(settings_with):
     urls = {"DATABASE_URL": "mysql://u:p@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1"}
-    return told(ASK, tmp_path_factory.mktemp("data"), *SERVERS, SECRET_KEY="x", **urls)
+    made = settings_with(SECRET_KEY="x", **urls)
+    database, cache = made["DATABASES"]["default"], made["CACHES"]["default"]
+    return made | {
+        "CACHE": cache["OPTIONS"],
+        "CACHE_PREFIX": cache["KEY_PREFIX"],
+        "CONN_MAX_AGE": database["CONN_MAX_AGE"],
+        "CONN_HEALTH_CHECKS": database["CONN_HEALTH_CHECKS"],
+        "CONNECT_TIMEOUT": database["OPTIONS"]["connect_timeout"],
+    }
 
 
 @pytest.mark.parametrize(("name", "value"), EMBEDDED.items(), ids=EMBEDDED)

@@ -1,35 +1,30 @@
 """Only its owner can read what the embedded run keeps under DATA_DIR."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-from django.conf import settings
+import pytest
 
 
-def start(folder: Path) -> str:
-    """The SECRET_KEY of an embedded start under the most open umask."""
-    unset = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY"}
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    code = "from django.conf import settings; print(settings.SECRET_KEY)"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=settings.BASE_DIR,
-        env=environment | {"DATA_DIR": str(folder)},
-        umask=0,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return run.stdout.strip()
+@pytest.fixture
+def start(settings_with):
+    """start(folder) is the SECRET_KEY of an embedded start under the most open umask."""
+
+    def read(folder: Path) -> str:
+        before = os.umask(0)
+        try:
+            return settings_with(DATA_DIR=str(folder))["SECRET_KEY"]
+        finally:
+            os.umask(before)
+
+    return read
 
 
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_only_their_owner_can_open_the_folder_and_the_key(tmp_path):
+def test_only_their_owner_can_open_the_folder_and_the_key(start, tmp_path):
     folder = tmp_path / "desk"
     key = start(folder)
     assert mode(folder) == 0o700
@@ -37,5 +32,5 @@ def test_only_their_owner_can_open_the_folder_and_the_key(tmp_path):
     assert len(key) >= 50
 
 
-def test_the_key_is_made_once_for_each_folder(tmp_path):
+def test_the_key_is_made_once_for_each_folder(start, tmp_path):
     assert start(tmp_path / "a") == start(tmp_path / "a") != start(tmp_path / "b")
