@@ -41,7 +41,7 @@ def _decades() -> BarChart:
         label = _("before %(year)d") % {"year": first}
         if decade >= first:
             years = f"publication_year__gte={decade}&{years}"
-            label = _("%(decade)ds") % {"decade": decade}
+            label = f"{decade} – {decade + 9}"
         tick = str(decade) if decade >= first and decade % 20 == 0 else ""
         bars.append(Bar(label, [number], tick, f"{url}?{years}"))
     return BarChart(_("Books by decade of publication"), _("Decade"), [_("books")], bars)

@@ -101,7 +101,7 @@ def test_books_are_counted_by_month_and_decade_and_each_number_opens_its_list(st
     assert growth.bars[-1].values == [5]
     assert sum(bar.values[0] for bar in growth.bars) == 5
     first = decades.bars[0]
-    assert first.label == f"before {decades.bars[1].label.removesuffix('s')}"
+    assert first.label == f"before {decades.bars[1].label[:4]}"
     assert sum(bar.values[0] for bar in decades.bars) == 5
     client.force_login(staff)
     for chart in (growth, decades):
@@ -117,7 +117,7 @@ def test_decades_begin_with_the_first_book(settings):
     add(publication_year=1995)
     add(publication_year=2001)
     decades = catalogue_charts()[1]
-    assert list(counts(decades).items())[:2] == [("1990s", 1), ("2000s", 1)]
+    assert list(counts(decades).items())[:2] == [("1990 – 1999", 1), ("2000 – 2009", 1)]
 
 
 @pytest.mark.django_db
