@@ -10,8 +10,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from library.dashboard import catalogue_charts
 from library.models import Book
 from members.models import Member
+from project.admin.charts import BarChart, month_chart, remembered_chart
 from project.admin.display import bounded
 from project.admin.site import LibraryAdminSite
 
@@ -22,7 +24,11 @@ class DashboardSite(LibraryAdminSite):
     ) -> TemplateResponse:
         from members.mail.dashboard import overview  # it registers pages with this site
 
-        context = {"cards": cards(request), "sending": overview(request)}
+        context = {
+            "cards": cards(request),
+            "charts": charts(request),
+            "sending": overview(request),
+        }
         return super().index(request, {**context, **(extra_context or {})})
 
 
@@ -45,6 +51,26 @@ def cards(request: HttpRequest) -> list[Card]:
     if may("members.view_member"):
         found.append(_members(may("members.add_member")))
     return found
+
+
+def charts(request: HttpRequest) -> list[BarChart]:
+    """Of what the account may see, as far as there is something to show."""
+    found = []
+    if request.user.has_perm("library.view_book"):
+        found += catalogue_charts()
+    if request.user.has_perm("members.view_member"):
+        found.append(remembered_chart("members:months", Member.objects.all(), _growth))
+    return [chart for chart in found if chart]
+
+
+def _growth() -> BarChart:
+    return month_chart(
+        _("Members registered by month"),
+        _("members"),
+        Member.objects.all(),
+        "registered_at",
+        reverse("admin:members_member_changelist"),
+    )
 
 
 def _books(may_add: bool) -> Card:

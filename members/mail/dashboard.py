@@ -1,17 +1,18 @@
 """The dashboard's block about welcome e-mails: is mail going out, and if not, why."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.db.models import CharField, Count, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from project.admin.charts import Bar, BarChart, count_by_day, days_to
 from project.admin.display import age, bounded, moment
 from project.base.broker import queue_length
 from project.base.cache import remembered
@@ -36,13 +37,6 @@ class Number:
     colour: str = ""
 
 
-@dataclass
-class Day:
-    date: date
-    sent: int = 0
-    failed: int = 0
-
-
 def overview(request: HttpRequest) -> dict[str, Any] | None:
     """A handful of queries by indexes; None for an account that may not see welcome e-mails."""
     if not request.user.has_perm("members.view_welcomeemail"):
@@ -50,19 +44,14 @@ def overview(request: HttpRequest) -> dict[str, Any] | None:
     dispatch = Dispatch.objects.current()
     waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
     oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
-    days = remembered("sending:days", 60, _days)
-    if not any(day.sent or day.failed for day in days):
-        days = _days()  # quick then, and the first mail shows at once
-    highest = max(day.sent + day.failed for day in days)
+    # Counted anew where it is empty: that is quick, and the first mail shows at once.
+    chart = remembered(f"sending:chart:{get_language()}", 60, _chart) or _chart()
     return {
         "dispatch": dispatch,
         "may_switch": request.user.has_perm("members.change_dispatch"),
         "numbers": _numbers(dispatch, oldest),
         "alarms": _alarms(dispatch, oldest),
-        "days": days,
-        "highest": highest,
-        "sent": sum(day.sent for day in days),
-        "failed": sum(day.failed for day in days),
+        "chart": chart,
     }
 
 
@@ -83,8 +72,7 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
     warn_again = "warning" if again != "0" else ""
     warn_failed = "danger" if failed != "0" else ""
     return [
-        Number(_("Waiting"), queued, _("for their turn or a worker"), f"{page}?state=queued"),
-        Number(_("Oldest waiting"), *waits, late),
+        Number(_("Failed"), failed, _("read why, send again"), f"{page}?state=failed", warn_failed),
         Number(
             _("Trying again"),
             again,
@@ -92,7 +80,8 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
             f"{page}?state=retrying",
             warn_again,
         ),
-        Number(_("Failed"), failed, _("read why, send again"), f"{page}?state=failed", warn_failed),
+        Number(_("Waiting"), queued, _("for their turn or a worker"), f"{page}?state=queued"),
+        Number(_("Oldest waiting"), *waits, late),
         Number(_("On hold"), held, _("until somebody releases them"), f"{page}?state=held"),
         Number(
             _("Sent in 24 hours"), sent, _("handed to the mail server"), f"{page}?state=sent&sent=1"
@@ -143,29 +132,20 @@ def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
     return found
 
 
-def _days() -> list[Day]:
-    """By ranges of the indexes (state, sent_at) and (state, claimed_at), all in one query.
-
-    No truncation of times to days, which MySQL cannot do without its tables of time zones.
-    """
-    today = timezone.localdate()
-    dates = [today - timedelta(days=back) for back in range(CHART_DAYS - 1, -1, -1)]
-    days = {day.isoformat(): Day(day) for day in dates}
-    parts = []
-    for day in dates:
-        start, end = _midnight(day), _midnight(day + timedelta(days=1))
-        for state, column in ((State.SENT, "sent_at"), (State.FAILED, "claimed_at")):
-            rows = WelcomeEmail.objects.order_by().filter(
-                **{"state": state, f"{column}__gte": start, f"{column}__lt": end}
-            )
-            # Grouped by the state, so that a day without any gives no row.
-            label = Value(day.isoformat(), output_field=CharField())
-            parts.append(rows.values("state").annotate(number=Count("pk"), day=label))
-    first, *others = parts
-    for row in first.union(*others, all=True):
-        setattr(days[row["day"]], row["state"], row["number"])
-    return list(days.values())
-
-
-def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime(day.year, day.month, day.day))
+def _chart() -> BarChart:
+    """By ranges of the indexes (state, sent_at) and (state, claimed_at)."""
+    days = days_to(timezone.localdate(), CHART_DAYS)
+    mails = WelcomeEmail.objects.all()
+    sent = count_by_day(mails.filter(state=State.SENT), "sent_at", days)
+    failed = count_by_day(mails.filter(state=State.FAILED), "claimed_at", days)
+    bars = [
+        Bar(
+            date_format(day),
+            [sent[day], failed[day]],
+            "" if number % 7 else date_format(day, "j M"),
+        )
+        for number, day in enumerate(reversed(sent))
+    ]
+    return BarChart(
+        _("E-mails of the last 30 days"), _("Day"), [_("sent"), _("failed")], bars[::-1]
+    )
