@@ -1,13 +1,14 @@
 from datetime import date
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -17,8 +18,11 @@ from project.admin.base import BaseChangeList, CappedPaginator
 from project.admin.conflicts import VersionedAdmin, VersionedForm
 from project.admin.filters import ChoiceFilter, SinceFilter
 
-from .isbn import EXAMPLE
+from .isbn import EXAMPLE, hyphenated, normalise
 from .models import Book, BookQuerySet
+
+IN_CATALOGUE = gettext_lazy("A book with this ISBN is in the catalogue already:")
+MAX_ISBN_LENGTH = 100  # characters that are looked at while somebody types
 
 
 class PublishedFilter(ChoiceFilter):
@@ -61,6 +65,12 @@ class BookChangeList(BaseChangeList):
 
 
 class BookForm(VersionedForm):
+    keep = forms.BooleanField(
+        label=gettext_lazy("keep author and year"),
+        help_text=gettext_lazy("For the next book, with “Save and add another”."),
+        required=False,
+    )
+
     class Meta:
         model = Book
         fields = ["title", "author", "publication_year", "isbn"]
@@ -74,6 +84,11 @@ class BookForm(VersionedForm):
         super().__init__(*args, **kwargs)
         if year := self.fields.get("publication_year"):  # a view-only form has no fields
             year.widget.attrs["min"] = 1  # the column's type says 0
+        if isbn := self.fields.get("isbn"):
+            url = reverse("admin:library_book_check_isbn")
+            isbn.widget.attrs["data-isbn-check"] = f"{url}?book={self.instance.pk or ''}"
+        if self.instance.pk:
+            del self.fields["keep"]
 
     def clean_isbn(self) -> str:
         isbn = self.cleaned_data["isbn"]
@@ -82,7 +97,7 @@ class BookForm(VersionedForm):
             raise ValidationError(
                 format_html(
                     '{} <a href="{}">{}</a>',
-                    _("A book with this ISBN is in the catalogue already:"),
+                    IN_CATALOGUE,
                     reverse("admin:library_book_change", args=[other.pk]),
                     other.title,
                 ),
@@ -118,7 +133,41 @@ class BookAdmin(VersionedAdmin):
         return book.hyphenated_isbn
 
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
-        return super().get_fieldsets(request, obj) if obj else self.fieldsets[:1]
+        if obj:
+            return super().get_fieldsets(request, obj)
+        return [(None, {"fields": [*BookForm.Meta.fields, "keep"]})]
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.check_isbn)
+        return [path("isbn/", view, name="library_book_check_isbn"), *super().get_urls()]
+
+    def check_isbn(self, request: HttpRequest) -> HttpResponse:
+        """What the form says of an ISBN while somebody types it."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        try:
+            number = normalise(request.GET.get("isbn", "")[:MAX_ISBN_LENGTH])
+        except ValidationError as error:
+            return JsonResponse({"ok": False, "text": " ".join(error.messages)})
+        others = Book.objects.filter(isbn=number)
+        if (book := request.GET.get("book", "")).isdecimal():
+            others = others.exclude(pk=book)
+        if (other := others.first()) is not None:
+            url = reverse("admin:library_book_change", args=[other.pk])
+            return JsonResponse(
+                {"ok": False, "text": str(IN_CATALOGUE), "url": url, "title": other.title}
+            )
+        text = _("%(isbn)s: valid, and not in the catalogue yet.") % {"isbn": hyphenated(number)}
+        return JsonResponse({"ok": True, "text": text})
+
+    def response_add(
+        self, request: HttpRequest, obj: Book, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        response = super().response_add(request, obj, post_url_continue)
+        if "_addanother" in request.POST and "keep" in request.POST:
+            kept = {"keep": 1, "author": obj.author, "publication_year": obj.publication_year}
+            response["Location"] = f"{request.path}?{urlencode(kept)}"
+        return response
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BookChangeList

@@ -209,3 +209,83 @@ def test_an_empty_search_leaves_no_trace_in_the_address(page, book):
     with page.expect_navigation():
         page.keyboard.press("Enter")
     assert urlsplit(page.url).query == ""
+
+
+def field(page: Page, name: str):
+    return page.locator(f"#id_{name}")
+
+
+def test_an_isbn_is_checked_while_it_is_typed(page, staff, live_server):
+    log_in(page, staff, live_server.url)
+    book = Book.objects.create(
+        title="Dune", author="Frank Herbert", publication_year=1965, isbn="9780441013593"
+    )
+    page.goto(reverse("admin:library_book_add"))
+    says = page.locator("#id_isbn ~ [role=status]")
+    field(page, "isbn").press_sequentially("978-0-441-01359")
+    expect(says).to_be_empty()
+    field(page, "isbn").press_sequentially("3")
+    expect(says).to_contain_text("in the catalogue already: Dune")
+    assert says.locator("a").get_attribute("href") == reverse(
+        "admin:library_book_change", args=[book.pk]
+    )
+    field(page, "isbn").fill("3161484101")
+    expect(says).to_contain_text("check digit")
+    field(page, "isbn").fill("316148410X")
+    expect(says).to_have_text("978-3-16-148410-0: valid, and not in the catalogue yet.")
+    assert page.complaints == []
+
+
+def test_leaving_a_form_with_unsaved_changes_asks(page, staff, live_server):
+    log_in(page, staff, live_server.url)
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    add = reverse("admin:library_book_add")
+    page.goto(add)
+    page.locator(f'a[href="{reverse("admin:index")}"]').first.click()
+    page.wait_for_url("**/admin/")
+    assert asked == []
+    page.goto(add)
+    field(page, "title").fill("Dune")
+    page.locator(f'a[href="{reverse("admin:index")}"]').first.click()
+    expect(field(page, "title")).to_have_value("Dune")
+    assert asked == ["beforeunload"]
+
+
+@pytest.mark.parametrize("cookie", [settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME])
+def test_what_was_typed_survives_a_session_that_ended(page, staff, live_server, cookie):
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("admin:library_book_add"))
+    field(page, "title").fill("Dune")
+    field(page, "keep").check()
+    page.context.clear_cookies(name=cookie)
+    page.locator("[name=_save]").click()
+    if cookie == settings.SESSION_COOKIE_NAME:
+        page.locator("[name=password]").wait_for()
+        log_in(page, staff, live_server.url)
+    expect(page.locator("#draft-restored")).to_have_count(0)
+    page.goto(reverse("admin:library_book_add"))
+    expect(page.locator("#draft-restored")).to_be_visible()
+    expect(field(page, "title")).to_have_value("Dune")
+    expect(field(page, "keep")).to_be_checked()
+    # Once it is back, it is not kept any longer.
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    expect(field(page, "title")).to_have_value("")
+
+
+def test_a_saved_form_leaves_nothing_and_a_refused_one_shows_where(page, staff, live_server):
+    log_in(page, staff, live_server.url)
+    add = reverse("admin:library_book_add")
+    page.goto(add)
+    for name, text in {"title": "Dune", "author": "Herbert", "publication_year": "1965"}.items():
+        field(page, name).fill(text)
+    field(page, "isbn").fill("123")
+    page.locator("[name=_save]").click()
+    expect(field(page, "isbn")).to_be_focused()
+    field(page, "isbn").fill("9780441013593")
+    page.locator("[name=_save]").click()
+    page.locator(".alert-success").wait_for()
+    page.goto(add)
+    expect(field(page, "title")).to_have_value("")
+    expect(page.locator("#draft-restored")).to_be_hidden()

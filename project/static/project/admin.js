@@ -24,7 +24,7 @@
       const search = document.getElementById("searchbar");
       if (search) { event.preventDefault(); search.focus(); search.select(); }
     }
-    if (event.key.toLowerCase() === "s" && (event.ctrlKey || event.metaKey) && !event.altKey) {
+    if (event.code === "KeyS" && (event.ctrlKey || event.metaKey) && !event.altKey) {
       const save = document.querySelector("#content-main [name=_save], form [name=_save]");
       if (save) { event.preventDefault(); save.click(); }
     }
