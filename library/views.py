@@ -1,7 +1,12 @@
+from typing import Any
+
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from project.api import idempotency
 from project.api.permissions import ModelPermissions, PublicCatalogue
 from project.api.views import RecordMixin
 
@@ -28,6 +33,7 @@ EXAMPLES = [OpenApiExample("A book", value=BOOK, request_only=True)]
         summary="Add a book",
         description="If its ISBN is already in the catalogue, the 409 names the record.",
         examples=EXAMPLES,
+        parameters=[idempotency.PARAMETER],
     ),
     update=extend_schema(summary="Replace a book", examples=EXAMPLES),
     partial_update=extend_schema(
@@ -45,6 +51,10 @@ class BookViewSet(RecordMixin, ModelViewSet):
     ordering_fields = ["title", "author", "publication_year", "created_at", "id"]
     default_ordering = "title"
     lookup_value_regex = "[0-9]+"
+
+    @idempotency.idempotent
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().create(request, *args, **kwargs)
 
     def everyone_may_read(self) -> bool:
         return settings.PUBLIC_CATALOGUE

@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from project.api import idempotency
 from project.api.permissions import ModelPermissions, PublicRegistration
 from project.api.throttling import RegisterThrottle
 from project.api.views import RecordMixin
@@ -30,6 +31,7 @@ EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
         summary="Register a member",
         description="A background task sends the welcome e-mail soon afterwards.",
         examples=[OpenApiExample("A member", EXAMPLE, request_only=True)],
+        parameters=[idempotency.PARAMETER],
         request=RegistrationSerializer,
         responses={201: RegistrationSerializer},
     ),
@@ -65,8 +67,9 @@ class MemberViewSet(
         permission_classes=[PublicRegistration | ModelPermissions],
         throttle_classes=[RegisterThrottle],
     )
+    @idempotency.idempotent
     def register(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        self.save_or_conflict(serializer)
+        self.perform_create(serializer)
         return Response(serializer.data, status=status.HTTP_201_CREATED)

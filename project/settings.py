@@ -279,6 +279,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="17"),
         "options": {"expires": 3600},
     },
+    "purge-idempotency-keys": {
+        "task": "project.tasks.purge_idempotency_keys",
+        "schedule": crontab(minute="47"),
+        "options": {"expires": 3600},
+    },
     "sweep": {
         "task": "members.tasks.sweep_welcome_emails",
         "schedule": schedule(30),

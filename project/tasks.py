@@ -1,4 +1,4 @@
-"""Maintenance: heartbeats, and purging task results."""
+"""Maintenance: heartbeats, and purging what is kept for a while."""
 
 import time
 from datetime import timedelta
@@ -8,6 +8,8 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
+
+from project.api import idempotency
 
 PURGE_BATCH_SIZE = 2000
 MAX_PURGE_SECONDS = 60  # the rest waits for the next run
@@ -46,3 +48,8 @@ def purge_results() -> str:
                 break
             time.sleep(0.05)  # let others use the table
     return f"{deleted} results deleted."
+
+
+@shared_task(ignore_result=True)
+def purge_idempotency_keys() -> str:
+    return f"{idempotency.purge()} keys deleted."

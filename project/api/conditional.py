@@ -41,6 +41,12 @@ ETAG = {
         "description": "The version of the record, for `If-Match` and `If-None-Match`.",
     }
 }
+LOCATION = {
+    "Location": {
+        "schema": {"type": "string", "format": "uri"},
+        "description": "The record, if the caller may see it.",
+    }
+}
 
 
 def document_conditions(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -53,9 +59,11 @@ def document_conditions(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]
                 responses["304"] = {"description": "Not changed.", "headers": ETAG}
             elif "{id}" in path:
                 _add_header(operation, "If-Match", "412 where the record has another ETag by now.")
-            if "{id}" in path or path.endswith("/books/"):
+            if "{id}" in path or "201" in responses:
                 for status in {"200", "201"} & responses.keys():
                     responses[status].setdefault("headers", {}).update(ETAG)
+            if "201" in responses:
+                responses["201"]["headers"].update(LOCATION)
     return result
 
 

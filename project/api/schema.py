@@ -9,6 +9,8 @@ from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 from rest_framework.permissions import OR
 
+from . import idempotency
+
 PROBLEM = {
     "type": "object",
     "description": "A problem document (RFC 9457).",
@@ -45,11 +47,13 @@ PROBLEMS = {
     "401": "No account, or a token or password that is not valid.",
     "403": "The account lacks the permission, or a session sent no CSRF token.",
     "404": "There is no such record.",
+    "405": "The route knows no such method; `Allow` lists those that it knows.",
     "406": "The response is JSON; `Accept` excludes it.",
     "409": "A record with this value exists, or another change was being saved at the same time.",
     "412": "The record has changed since it was read: its ETag is different.",
     "413": "The body is larger than 2.5 MB.",
     "415": "The body must be `application/json`.",
+    "422": "The `Idempotency-Key` came before, with another body.",
     "429": "Too many requests: wait as many seconds as `Retry-After` says.",
     "503": "The database is not available: try again after as many seconds as `Retry-After` says.",
 }
@@ -129,7 +133,7 @@ RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Se
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     if path.startswith("/health/"):
         return ["400", "406"]
-    statuses = ["400", "401", "403", "406", "429", "503"]
+    statuses = ["400", "401", "403", "405", "406", "429", "503"]
     if "{id}" in path:
         statuses.append("404")
         if method != "get":
@@ -138,4 +142,8 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
         statuses += ["413", "415"]
     if method == "post" and "/auth/" not in path:
         statuses.append("409")
+    if any(
+        parameter["name"] == idempotency.HEADER for parameter in operation.get("parameters", [])
+    ):
+        statuses.append("422")
     return statuses

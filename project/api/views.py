@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, MethodNotAllowed, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -36,6 +36,11 @@ class StrictMixin:
             return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        method = str(request.method).lower()
+        if method not in self.http_method_names or not hasattr(self, method):  # type: ignore[attr-defined]
+            raise MethodNotAllowed(
+                str(request.method)
+            )  # whoever asks, and with whatever parameters
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
         known = self.known_parameters()
         errors = {}
@@ -116,6 +121,10 @@ class RecordMixin(StrictMixin):
         response = super().finalize_response(*args, **kwargs)
         if self.record and response.status_code in ETAG_STATUSES:
             response["ETag"] = self.etag(self.record)
+            if response.status_code == status.HTTP_201_CREATED and (
+                address := self._address(self.record)
+            ):
+                response["Location"] = address
         return response
 
     def save_or_conflict(self, serializer: BaseSerializer) -> None:

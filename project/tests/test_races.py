@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.client import HTTPConnection
 from threading import Barrier
 from typing import Any
@@ -184,6 +185,23 @@ def test_of_two_who_write_on_one_tag_one_is_refused(people):
             lambda url=url: write(bob, url, {"author": "New"}),
         )
         assert sorted(answer.status for answer in answers) == [200, 412]
+
+
+def test_one_request_sent_twice_at_once_creates_one_record(people):
+    ann, _ = people
+    for _ in range(ROUNDS):
+        number = next(numbers)
+        body = json.dumps({"username": f"once-{number}", "email": f"once-{number}@example.org"})
+        headers = {
+            "Content-Type": "application/json",
+            "Authorization": f"Token {ann.token}",
+            "Idempotency-Key": f'"{number}"',
+        }
+        send = partial(ann.send, "POST", f"{MEMBERS}register/", body)
+        answers = at_once(*[lambda: send(dict(headers))] * 2)  # noqa: B023
+        assert [answer.status for answer in answers] == [201, 201]
+        assert answers[0].json() == answers[1].json()
+        assert len({answer.headers["Idempotency-Replayed"] for answer in answers}) == 2
 
 
 @pytest.mark.parametrize("new", [new_book, new_member])

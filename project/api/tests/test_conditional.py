@@ -192,3 +192,13 @@ def test_lists_and_refusals_carry_no_tag(staff_api, api, book):
     assert "ETag" not in staff_api.get(BOOKS)
     assert "ETag" not in staff_api.patch(f"{BOOKS}{book.pk}/", {"title": ""})
     assert "ETag" not in staff_api.delete(f"{BOOKS}{book.pk}/")
+
+
+def test_a_new_record_has_an_address(staff_api, api):
+    answer = staff_api.post(BOOKS, DUNE)
+    assert answer["Location"] == f"http://testserver{BOOKS}{answer.json()['id']}/"
+    ann = {"username": "ann", "email": "ann@example.org"}
+    answer = staff_api.post(f"{MEMBERS}register/", ann)
+    assert staff_api.get(answer["Location"])["ETag"] == answer["ETag"]
+    bob = {"username": "bob", "email": "bob@example.org"}
+    assert "Location" not in api.post(f"{MEMBERS}register/", bob), "a stranger may not see members"

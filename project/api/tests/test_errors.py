@@ -342,3 +342,13 @@ def test_a_parameter_that_is_not_utf8_is_refused(api, bytes_of_no_text):
     assert answer.status_code == 400
     [error] = answer.json()["errors"]
     assert (error["field"], error["code"]) == ("search", "encoding")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", ["/api/v1/books/", "/api/v1/members/", "/api/v1/auth/token/"])
+@pytest.mark.parametrize("method", ["TRACE", "PUT", "BREW", "DISPATCH"])
+def test_an_unknown_method_is_a_405_whoever_asks_with_whatever_parameters(api, url, method):
+    answer = api.generic(method, f"{url}?unknown=1", HTTP_AUTHORIZATION="Token x")
+    assert answer.status_code == 405
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "GET" in answer.headers["Allow"] or "POST" in answer.headers["Allow"]

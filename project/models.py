@@ -1,0 +1,3 @@
+from .api.idempotency import IdempotencyKey
+
+__all__ = ["IdempotencyKey"]
