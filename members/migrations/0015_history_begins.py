@@ -6,11 +6,14 @@ COLUMNS = "id, version, username, email, registered_at"
 
 
 def begin(apps, schema_editor):
-    schema_editor.execute(
-        f"INSERT INTO members_historicalmember ({COLUMNS}, history_date, history_type, door, "
-        f"detail, batch, listed) SELECT {COLUMNS}, %s, '~', '', '', '', 0 FROM members_member",
-        [schema_editor.connection.ops.adapt_datetimefield_value(timezone.now())],
-    )
+    connection = schema_editor.connection
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO members_historicalmember ({COLUMNS}, history_date, history_type, door, "
+            f"detail, batch, listed) SELECT {COLUMNS}, %s, '~', '', '', '', 0 FROM members_member",
+            [now],
+        )
 
 
 class Migration(migrations.Migration):

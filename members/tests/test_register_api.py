@@ -42,7 +42,9 @@ def test_anyone_may_register(api, delay, django_capture_on_commit_callbacks):
 @pytest.mark.parametrize(("broker_is", "number"), [(None, 5), (ConnectionError, 6)])
 def test_a_registration_is_few_statements(api, delay, broker_is, number, django_assert_num_queries):
     delay.side_effect = broker_is
-    with django_assert_num_queries(number):  # begin, three rows, commit; that no message was enqueued
+    with django_assert_num_queries(
+        number
+    ):  # begin, three rows, commit; that no message was enqueued
         assert post(api).status_code == 201
 
 

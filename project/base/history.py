@@ -9,18 +9,23 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
-from django.db import connection, models, transaction
+from django.db import IntegrityError, OperationalError, connection, models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
+from .database import is_lock_error
+
 BATCH_SIZE = 900  # below SQLite's old limit of 999 parameters
 TOKEN_KEY_LENGTH = 8  # of a token's beginning, which is no secret
+UNDO_CHUNK_SIZE = 500  # records in one transaction
+MAX_LEFT_LISTED = 1000
 
 
 class Door(models.TextChoices):
@@ -166,14 +171,14 @@ def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
         "detail": context.detail,
         "batch": context.batch,
     }
-    fields = [history._meta.get_field(name) for name in values]
+    columns = [history._meta.get_field(name) for name in values]
     given = [
-        field.get_db_prep_save(value, connection)
-        for field, value in zip(fields, values.values(), strict=True)
+        column.get_db_prep_save(value, connection)
+        for column, value in zip(columns, values.values(), strict=True)
     ]
     quote = connection.ops.quote_name
-    copied = ", ".join(quote(field.column) for field in history.tracked_fields)
-    added = ", ".join(quote(field.column) for field in fields)
+    copied = ", ".join(quote(column.column) for column in history.tracked_fields)
+    added = ", ".join(quote(column.column) for column in columns)
     key = quote(model._meta.pk.column)  # type: ignore[union-attr]
     listed = f"{key} = %s" if context.batch else "1 = %s"
     with connection.cursor() as cursor:
@@ -197,3 +202,131 @@ def _first_of_batch(history: Any, context: Context, ids: Sequence[int]) -> int |
 
     transaction.on_commit(remember)  # a rollback takes the line back
     return None if history.objects.filter(batch=context.batch).exists() else ids[0]
+
+
+def as_record(version: Any) -> Any:
+    """The record with the values of this version, unsaved."""
+    names = [column.attname for column in version.tracked_fields]
+    return version.instance_type(**{name: getattr(version, name) for name in names})
+
+
+def shown_fields(model: Any) -> list[models.Field]:
+    """What people enter: neither keys nor what the program sets."""
+    return [each for each in model._meta.concrete_fields if each.editable and not each.primary_key]
+
+
+def put_back(version: Any, record: Any = None) -> Any:
+    """Save the record with the values of this version; if it is deleted, under its old id."""
+    if record is not None:
+        for each in shown_fields(version.instance_type):
+            setattr(record, each.attname, getattr(version, each.attname))
+        record.save()
+        return record
+    record = as_record(version)
+    versions = version.instance_type.history.filter(id=record.pk)
+    record.version = versions.values_list("version", flat=True)[0] + 1
+    record.updated_at = timezone.now()
+    with transaction.atomic():
+        record.save_base(raw=True, force_insert=True)  # keeps the time at which it was added
+    return record
+
+
+@dataclass
+class Left:
+    """A record that undo() did not touch."""
+
+    model: str
+    pk: int
+    name: str
+    reason: Any
+
+
+@dataclass
+class Undone:
+    deleted: int = 0  # the batch had added them
+    restored: int = 0  # they have their values of before again
+    undeleted: int = 0
+    left_count: int = 0
+    left: list[Left] = field(default_factory=list)  # the first MAX_LEFT_LISTED
+
+    def leave(self, version: Any, reason: Any) -> None:
+        self.left_count += 1
+        name = version.instance_type._meta.label
+        self.left.append(Left(name, version.id, str(as_record(version)), reason))
+
+    def add(self, other: "Undone") -> None:
+        self.deleted += other.deleted
+        self.restored += other.restored
+        self.undeleted += other.undeleted
+        self.left_count += other.left_count
+        self.left = (self.left + other.left)[:MAX_LEFT_LISTED]
+
+
+def undo(
+    batch: str, *, user: Any = None, progress: Callable[[Undone], None] | None = None
+) -> Undone:
+    """Take back what this batch did, but nothing that somebody changed afterwards.
+
+    Each chunk is one transaction. A second run goes on where the first one ended, and leaves alone
+    what has been undone. The undo is a batch itself, undo-<batch>, and can be undone.
+    """
+    undone = Undone()
+    with recorded_as(Door.UNDO, user=user, detail=batch, batch=f"undo-{batch}"):
+        for model in apps.get_models():
+            if not hasattr(model._meta, "simple_history_manager_attribute"):
+                continue
+            rows = model.history.filter(batch=batch).order_by("history_id")  # type: ignore[attr-defined]
+            last = 0
+            while chunk := list(
+                rows.filter(history_id__gt=last).values_list("history_id", "id")[:UNDO_CHUNK_SIZE]
+            ):
+                last = chunk[-1][0]
+                undone.add(_persistently_undo(model, sorted({pk for _, pk in chunk}), batch))
+                if progress is not None:
+                    progress(undone)
+    return undone
+
+
+def _persistently_undo(model: Any, ids: list[int], batch: str) -> Undone:
+    for attempt in range(5):
+        try:
+            with transaction.atomic():
+                return _undo(model, ids, batch)
+        except OperationalError as error:
+            if attempt == 4 or not is_lock_error(error):
+                raise
+    raise AssertionError
+
+
+def _undo(model: Any, ids: list[int], batch: str) -> Undone:
+    undone = Undone()
+    # Locked first: whoever is changing one of them has by now recorded it.
+    rows = model._base_manager.filter(pk__in=ids).order_by("pk").select_for_update()
+    stored = {record.pk: record for record in rows}
+    versions: dict[int, list[Any]] = {}
+    for version in model.history.filter(id__in=ids).order_by("history_id"):
+        versions.setdefault(version.id, []).append(version)
+    added = []
+    for pk, all_versions in versions.items():
+        if any(version.batch == f"undo-{batch}" for version in all_versions):
+            continue
+        first = next(i for i, version in enumerate(all_versions) if version.batch == batch)
+        before = all_versions[first - 1] if first else None
+        if any(version.batch != batch for version in all_versions[first:]):
+            undone.leave(all_versions[-1], _("changed afterwards"))
+        elif before is None and all_versions[0].history_type != Kind.ADDED:
+            undone.leave(all_versions[-1], _("its earlier values are not known"))
+        elif before is None or before.history_type == Kind.DELETED:
+            added += [pk] if pk in stored else []
+        else:
+            try:
+                with transaction.atomic():
+                    put_back(before, stored.get(pk))
+            except IntegrityError:
+                undone.leave(before, _("another record has its earlier values by now"))
+            else:
+                undone.restored += pk in stored
+                undone.undeleted += pk not in stored
+    model._default_manager.filter(pk__in=added).delete()
+    undone.deleted += len(added)
+    return undone

@@ -140,7 +140,9 @@ class VersionedModel(models.Model):
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=kwargs.get("using")):
             rows = type(self)._base_manager.filter(pk=self.pk)
-            locked = list(rows.select_for_update().values_list("pk", flat=True))  # as the query set does
+            locked = list(
+                rows.select_for_update().values_list("pk", flat=True)
+            )  # as the query set does
             record(type(self), locked, Kind.DELETED)
             return super().delete(*args, **kwargs)
 
