@@ -104,6 +104,7 @@ class MemberAdmin(Resend, RecordedAdmin):
 
 @admin.register(Member.history.model)
 class MemberActivityAdmin(ActivityAdmin):
+    keeps_deleted = False  # deleting a member erases its history
     search_fields = ["username", "email"]
     search_help_text = gettext_lazy(
         "Part of username or e-mail (among the newest 10,000 changes listed)"

@@ -60,6 +60,10 @@ class KindFilter(ChoiceFilter):
         "gone": gettext_lazy("deleted, not restored"),
     }
 
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        choices = super().lookups(request, model_admin)
+        return choices if model_admin.keeps_deleted else choices[:2]
+
     def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
         if value == "gone":
             later = queryset.model.objects.filter(
@@ -85,10 +89,15 @@ class BatchFilter(admin.SimpleListFilter):
         return [one_line | {"display": _("one line each")}, *others]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if is_collapsed(request):
+            return queryset.filter(listed=True)
         value = self.value()
-        if value == EVERY:
-            return queryset
-        return queryset.filter(batch=value) if value else queryset.filter(listed=True)
+        return queryset.filter(batch=value) if value and value != EVERY else queryset
+
+
+def is_collapsed(request: HttpRequest) -> bool:
+    """Whether a batch is one line. Each deleted record has its own, to be found and restored."""
+    return not request.GET.get("batch") and request.GET.get("kind") != "gone"
 
 
 class ActivityChangeList(BaseChangeList):
@@ -105,17 +114,18 @@ class ActivityChangeList(BaseChangeList):
         )
         before = dict(pairs)
         versions = history.in_bulk([pk for pk in before.values() if pk])
-        collapsed = not self.params.get("batch")
+        collapsed = is_collapsed(request)
         for row in rows:
             row.before = versions.get(before.get(row.pk))
             row.number = ""
             if collapsed and row.batch:
                 batch = history.filter(batch=row.batch)
                 row.number = bounded(batch) if batch[1:2] else ""
-        self.result_list = rows  # type: ignore[assignment]
+        self.result_list = rows
 
 
 class ActivityAdmin(ReadOnlyAdmin):
+    keeps_deleted = True
     paginator = CappedPaginator
     list_display = ["when", "name", "kind", "changes", "person", "through"]
     list_filter = [KindFilter, PersonFilter, DoorFilter, BatchFilter]
@@ -126,7 +136,7 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     @property
     def records(self) -> RecordedAdmin:
-        return self.admin_site._registry[self.model.instance_type]  # type: ignore[attr-defined, return-value]
+        return self.admin_site._registry[self.model.instance_type]  # type: ignore[return-value]
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self.records.has_view_permission(request)

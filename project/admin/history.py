@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
 from django.db import models, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -94,7 +94,7 @@ class RecordedAdmin(VersionedAdmin):
             raise PermissionDenied
         before = request.GET.get("before", "")
         pk = int(object_id) if object_id.isdecimal() else 0
-        versions = self.model.history.filter(id=pk).select_related("history_user")  # type: ignore[attr-defined]
+        versions = self.model.history.filter(id=pk).select_related("history_user")
         if record is None and not versions.exists():
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         older = versions.filter(history_id__lt=int(before)) if before.isdecimal() else versions
@@ -136,10 +136,10 @@ class RecordedAdmin(VersionedAdmin):
         record: Any = self.get_object(request, str(object_id))  # locked by a POST
         if not self._may_restore(request, record):
             raise PermissionDenied
-        history = self.model.history.filter(id=object_id)  # type: ignore[attr-defined]
-        version = history.filter(history_id=version_id).first()
+        history = self.model.history.filter(id=object_id)
+        version = history.filter(history_id=version_id).select_related("history_user").first()
         if version is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(object_id))
+            raise Http404
         changes = self.differences(record, version)
         errors: list[Any] = []
         if request.method == "POST":
@@ -201,8 +201,8 @@ class RecordedAdmin(VersionedAdmin):
             return message
         field = self.model._meta.get_field(name)
         others = self.model._default_manager.filter(**{name: getattr(candidate, name)})
-        other = others.exclude(pk=candidate.pk).first() if field.unique else None  # type: ignore[union-attr]
+        other = others.exclude(pk=candidate.pk).first() if field.unique else None
         if other is None:
-            return f"{capfirst(str(field.verbose_name))}: {message}"  # type: ignore[union-attr]
+            return f"{capfirst(str(field.verbose_name))}: {message}"
         url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[other.pk])
         return format_html('{} <a href="{}">{}</a>', message, url, other)

@@ -146,7 +146,7 @@ class History(HistoricalRecords):
         ordering = {"ordering": ["-history_id"], "get_latest_by": "history_id"}
         return super().get_meta_options(model) | ordering | {"default_permissions": ()}
 
-    def post_save(self, instance: models.Model, created: bool, **kwargs: Any) -> None:  # type: ignore[override]
+    def post_save(self, instance: models.Model, created: bool, **kwargs: Any) -> None:
         record(type(instance), [instance.pk], Kind.ADDED if created else Kind.CHANGED)
 
     # VersionedModel and its query set record deletions, many in one statement.
@@ -179,7 +179,7 @@ def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     quote = connection.ops.quote_name
     copied = ", ".join(quote(column.column) for column in history.tracked_fields)
     added = ", ".join(quote(column.column) for column in columns)
-    key = quote(model._meta.pk.column)  # type: ignore[union-attr]
+    key = quote("id")
     listed = f"{key} = %s" if context.batch else "1 = %s"
     with connection.cursor() as cursor:
         for start in range(0, len(ids), BATCH_SIZE):

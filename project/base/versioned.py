@@ -26,15 +26,17 @@ class VersionedQuerySet(models.QuerySet[Record]):
         batch_size: int | None = None,
         ignore_conflicts: bool = False,
         update_conflicts: bool = False,
-        **kwargs: Any,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
     ) -> list[Record]:
         with transaction.atomic(using=self.db):
             objs = list(objs)
             keys = [self._key(record) for record in objs]
             conflicts = ignore_conflicts or update_conflicts
             before = self._snapshots(self._with_keys(keys, lock=True)) if conflicts else {}
-            options = {"ignore_conflicts": ignore_conflicts, "update_conflicts": update_conflicts}
-            super().bulk_create(objs, batch_size, **options | kwargs)
+            super().bulk_create(
+                objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+            )
             # Read them back: MySQL does not return ids, and on a conflict the stored values may
             # differ from the object's.
             stored = self._with_keys(keys)
