@@ -144,9 +144,8 @@ class BookAdmin(RecordedAdmin):
 @admin.register(Book.history.model)
 class BookActivityAdmin(ActivityAdmin):
     search_fields = ["title", "author", "isbn"]
-    search_help_text = gettext_lazy(
-        "Words of title or author, or ISBN (among the newest 10,000 changes listed)"
-    )
+    search_help_text = gettext_lazy("Title, author or ISBN (newest 10,000 changes)")
+    deleted_title = gettext_lazy("Deleted books")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str

@@ -69,7 +69,7 @@ class Book(VersionedModel):
     objects = BookQuerySet.as_manager()
     history = History(
         verbose_name=_("change to a book"),
-        verbose_name_plural=_("catalogue activity"),
+        verbose_name_plural=_("changes to books"),
         no_db_index=["isbn"],
     )
 

@@ -106,6 +106,4 @@ class MemberAdmin(Resend, RecordedAdmin):
 class MemberActivityAdmin(ActivityAdmin):
     keeps_deleted = False  # deleting a member erases its history
     search_fields = ["username", "email"]
-    search_help_text = gettext_lazy(
-        "Part of username or e-mail (among the newest 10,000 changes listed)"
-    )
+    search_help_text = gettext_lazy("Username or e-mail (newest 10,000 changes)")

@@ -60,7 +60,7 @@ class Member(VersionedModel):
     objects = MemberQuerySet.as_manager()
     history = History(
         verbose_name=_("change to a member"),
-        verbose_name_plural=_("member activity"),
+        verbose_name_plural=_("changes to members"),
         no_db_index=["username", "email", "registered_at"],
     )
 

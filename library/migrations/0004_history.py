@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "change to a book",
-                "verbose_name_plural": "catalogue activity",
+                "verbose_name_plural": "changes to books",
                 "ordering": ["-history_id"],
                 "get_latest_by": "history_id",
                 "default_permissions": (),

@@ -112,7 +112,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "change to a member",
-                "verbose_name_plural": "member activity",
+                "verbose_name_plural": "changes to members",
                 "ordering": ["-history_id"],
                 "get_latest_by": "history_id",
                 "default_permissions": (),

@@ -32,13 +32,17 @@ class PersonFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         users = get_user_model()._default_manager.order_by("username")
         found = {str(user.pk): user.get_username() for user in users[:MAX_PEOPLE]}
-        if (value := self.value()) and value not in found and value.isdecimal():
+        if (value := self.value() or "") not in found and is_id(value):
             found[value] = f"#{value}"
         return list(found.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        value = self.value()
-        return queryset.filter(history_user=int(value)) if value and value.isdecimal() else queryset
+        value = self.value() or ""
+        return queryset.filter(history_user=int(value)) if is_id(value) else queryset
+
+
+def is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19  # of 64 bits
 
 
 class DoorFilter(ChoiceFilter):
@@ -76,7 +80,7 @@ class KindFilter(ChoiceFilter):
 class BatchFilter(admin.SimpleListFilter):
     """An import of 100,000 records is one line, unless it is asked for."""
 
-    title = gettext_lazy("imports and bulk actions")
+    title = gettext_lazy("batches")
     parameter_name = "batch"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -126,6 +130,7 @@ class ActivityChangeList(BaseChangeList):
 
 class ActivityAdmin(ReadOnlyAdmin):
     keeps_deleted = True
+    deleted_title: Any = ""
     paginator = CappedPaginator
     list_display = ["when", "name", "kind", "changes", "person", "through"]
     list_filter = [KindFilter, PersonFilter, DoorFilter, BatchFilter]
@@ -146,6 +151,13 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return ActivityChangeList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        deleted = request.GET.get("kind") == "gone" and self.keeps_deleted
+        title = {"title": self.deleted_title} if deleted else {}
+        return super().changelist_view(request, title | (extra_context or {}))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str
@@ -195,16 +207,18 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("what"))
     def changes(self, row: Any) -> SafeString | str:
-        if row.number or row.history_type == Kind.DELETED:
+        if row.number:
             return ""
-        changes = [
-            (change.label, *((change.old, " → ") if row.before else ("", "")), change.new)
-            for change in self.records.changes_in(row, row.before)
-        ]
+        changes = self.records.changes_in(row, row.before)
+        if row.history_type != Kind.CHANGED or row.before is None:
+            # The first of the fields names the record.
+            return " · ".join(change.new or change.old for change in changes[1:])
         return format_html(
             '<ul class="desk-changes">{}</ul>',
             format_html_join(
-                "", '<li><span class="text-body-secondary">{}:</span> {}{}{}</li>', changes
+                "",
+                '<li><span class="text-body-secondary">{}:</span> {} → {}</li>',
+                ((change.label, change.old, change.new) for change in changes),
             ),
         )
 

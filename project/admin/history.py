@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
-from django.utils.text import capfirst
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
 from project.base.history import Door, Kind, as_record, put_back, recorded_as, shown_fields
@@ -31,7 +31,7 @@ class Change:
 
 def who(version: Any) -> str:
     if version.history_user_id is None:
-        return "–"
+        return ""
     if version.history_user is None:
         return _("deleted account %d") % version.history_user_id
     return version.history_user.get_full_name() or version.history_user.get_username()
@@ -65,7 +65,10 @@ class RecordedAdmin(VersionedAdmin):
             values = [record and getattr(record, field.attname) for record in (old, new)]
             if values[0] != values[1]:
                 label = capfirst(str(field.verbose_name))
-                texts = [self.history_value(field, value) for value in values]
+                texts = [
+                    self.history_value(field, value) if record else ""
+                    for record, value in zip((old, new), values, strict=True)
+                ]
                 found.append(Change(label, *texts))
         return found
 
@@ -95,7 +98,8 @@ class RecordedAdmin(VersionedAdmin):
         before = request.GET.get("before", "")
         pk = int(object_id) if object_id.isdecimal() else 0
         versions = self.model.history.filter(id=pk).select_related("history_user")
-        if record is None and not versions.exists():
+        newest = versions.first()
+        if record is None and newest is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         older = versions.filter(history_id__lt=int(before)) if before.isdecimal() else versions
         page = list(older[: VERSIONS_PER_PAGE + 1])
@@ -107,12 +111,12 @@ class RecordedAdmin(VersionedAdmin):
             version.restorable = self._may_restore(request, record) and (
                 bool(self.differences(record, version))
                 if record
-                else version.history_type == Kind.DELETED and version == versions[0]
+                else version.history_type == Kind.DELETED and version == newest
             )
             shown.append(version)
         context = {
             **self.admin_site.each_context(request),
-            "title": _("History: %s") % (record or as_record(page[0]) if page else pk),
+            "title": _("History: %s") % Truncator(record or as_record(newest)).chars(60),
             "object": record,
             "versions": shown,
             "is_first_page": not before,
