@@ -1,13 +1,16 @@
 """What a batch did is taken back, except what somebody changed afterwards."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from library.models import Book
 from library.tests.books import add, index_is_right, unsaved
 from members.models import Member
 from project.base import history
-from project.base.history import Door, recorded_as, undo
+from project.base.history import Door, Undone, recorded_as, undo
 
 pytestmark = pytest.mark.django_db
 
@@ -218,3 +221,54 @@ def test_members_that_a_batch_registered_are_erased():
     assert list(Member.objects.values_list("username", "email")) == [("ann", "ann@example.org")]
     assert not Member.history.filter(username="bob").exists()
     assert counts(undo("import-7")) == (0, 0, 0, 0)
+
+
+@pytest.mark.mysql
+@pytest.mark.django_db(transaction=True)
+def test_whoever_edits_during_an_undo_loses_nothing_and_history_tells_what_is_stored(monkeypatch):
+    monkeypatch.setattr(history, "UNDO_CHUNK_SIZE", 5)
+    books = [add(title="before", publication_year=2000) for _ in range(20)]
+    with batch():
+        Book.objects.update(title="batch")
+        books += Book.objects.bulk_create([unsaved(title="new") for _ in range(20)])
+    deleted = books[1::4]
+    saved = set()
+
+    def edit() -> None:
+        for book in reversed(books[::2]):
+            with suppress(Book.DoesNotExist):
+                copy = Book.objects.get(pk=book.pk)
+                copy.publication_year = 1901
+                copy.save()
+                saved.add(book.pk)
+        connection.close()
+
+    def delete() -> None:
+        for book in deleted:
+            Book.objects.filter(pk=book.pk).delete()
+        connection.close()
+
+    def take_back() -> Undone:
+        try:
+            return undo("import-7")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(edit), pool.submit(delete)]
+        undone = pool.submit(take_back).result()
+        for other in others:
+            other.result()
+
+    stored = {book.pk: book for book in Book.objects.all()}
+    assert saved <= {pk for pk, book in stored.items() if book.publication_year == 1901}
+    left = {each.pk for each in undone.left}
+    assert {pk for pk, book in stored.items() if book.title in ("batch", "new")} <= left
+    for book in books:
+        newest = Book.history.filter(id=book.pk).first()
+        if book.pk in stored:
+            assert newest.history_type != "-"
+            for field in Book.history.model.tracked_fields:
+                assert getattr(newest, field.attname) == getattr(stored[book.pk], field.attname)
+        else:
+            assert newest.history_type == "-"
