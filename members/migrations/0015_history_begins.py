@@ -10,7 +10,7 @@ def begin(apps, schema_editor):
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO members_historicalmember ({COLUMNS}, history_date, history_type, door, "
+            f"INSERT INTO members_historicalmember ({COLUMNS}, history_date, history_type, door, "  # nosec
             f"detail, batch, listed) SELECT {COLUMNS}, %s, '~', '', '', '', 0 FROM members_member",
             [now],
         )
