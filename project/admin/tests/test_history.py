@@ -9,6 +9,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django_celery_results.models import TaskResult
+from knox.models import AuthToken
 
 from library.models import Book
 from library.tests.books import THE_BOOK, add, index_is_right, unsaved
@@ -395,12 +397,11 @@ def test_an_account_without_entries_says_so(desk):
 
 
 def test_what_nobody_edits_offers_no_history(desk, staff):
-    from knox.models import AuthToken
-
     AuthToken.objects.create(staff)
     token = AuthToken.objects.get()
-    book = add()
+    book, result = add(), TaskResult.objects.create(task_id="t-1")
     pages = {
+        reverse("admin:django_celery_results_taskresult_change", args=[result.pk]): False,
         reverse("admin:knox_authtoken_change", args=[token.pk]): False,
         reverse("admin:library_book_change", args=[book.pk]): True,
     }
