@@ -123,6 +123,8 @@ class ReadOnlyAdmin(BaseAdmin):
 
     has_history = False
 
+    has_history = False
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
