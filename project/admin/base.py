@@ -123,8 +123,6 @@ class ReadOnlyAdmin(BaseAdmin):
 
     has_history = False
 
-    has_history = False
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
