@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
+from django.db.models import Field, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path, reverse
 from django.utils import timezone
@@ -14,11 +14,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from project.admin.activity import ActivityAdmin
 from project.admin.base import BaseChangeList, CappedPaginator
-from project.admin.conflicts import VersionedAdmin, VersionedForm
+from project.admin.conflicts import VersionedForm
 from project.admin.filters import ChoiceFilter, SinceFilter
+from project.admin.history import RecordedAdmin
 
-from .isbn import EXAMPLE, hyphenated, normalise
+from .isbn import EXAMPLE, hyphenated, looks_like_isbn, normalise
 from .models import Book, BookQuerySet
 
 IN_CATALOGUE = gettext_lazy("A book with this ISBN is in the catalogue already:")
@@ -107,7 +109,7 @@ class BookForm(VersionedForm):
 
 
 @admin.register(Book)
-class BookAdmin(VersionedAdmin):
+class BookAdmin(RecordedAdmin):
     form = BookForm
     paginator = BookPaginator
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]
@@ -179,3 +181,24 @@ class BookAdmin(VersionedAdmin):
             return queryset, False
         # Best matches first, unless a column was clicked.
         return queryset.search(search_term, ranked=ORDER_VAR not in request.GET), False
+
+    def history_value(self, field: Field, value: Any) -> str:
+        return (
+            hyphenated(value)
+            if field.name == "isbn" and value
+            else super().history_value(field, value)
+        )
+
+
+@admin.register(Book.history.model)
+class BookActivityAdmin(ActivityAdmin):
+    search_fields = ["title", "author", "isbn"]
+    search_help_text = gettext_lazy("Title, author or ISBN (newest 10,000 changes)")
+    deleted_title = gettext_lazy("Deleted books")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet, search_term: str
+    ) -> tuple[QuerySet, bool]:
+        if looks_like_isbn(search_term):
+            search_term = normalise(search_term)
+        return super().get_search_results(request, queryset, search_term)

@@ -1,10 +1,10 @@
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Length
 from django.db.models.lookups import Range
@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from project.base.fields import AlphabeticCharField
+from project.base.history import History
 from project.base.versioned import VersionedModel
 
 from .isbn import IsbnField, hyphenated
@@ -43,36 +44,10 @@ class BookQuerySet(SearchQuerySet):
             yield batch
             last = batch[-1].pk
 
-    # Every way to write books updates the word index in the same transaction.
-
-    def bulk_create(self, objs: Iterable["Book"], *args: Any, **kwargs: Any) -> list["Book"]:
-        with transaction.atomic(using=self.db):
-            books = super().bulk_create(objs, *args, **kwargs)
-            ids: dict[str, int] = {}
-            # Read them back: MySQL does not return ids, and on a conflict the stored title may
-            # differ from the object's.
-            for batch in batches([book.isbn for book in books], 900):
-                stored = list(self.model.objects.filter(isbn__in=batch))
-                BookWord.objects.index(stored)
-                ids |= {book.isbn: book.pk for book in stored}
-            for book in books:
-                book.pk = ids[book.isbn]
-        return books
-
-    bulk_create.alters_data = True  # type: ignore[attr-defined]
-
-    def update(self, **kwargs: Any) -> int:
-        """bulk_update() calls it too."""
-        if not kwargs.keys() & {"title", "author"}:
-            return super().update(**kwargs)
-        with transaction.atomic(using=self.db):
-            ids = list(self.values_list("pk", flat=True))
-            changed = super().update(**kwargs)
-            for batch in batches(ids, 900):
-                BookWord.objects.index(self.model.objects.filter(pk__in=batch))
-        return changed
-
-    update.alters_data = True  # type: ignore[attr-defined]
+    def written(self, records: Sequence["Book"], fields: Collection[str]) -> None:
+        if {"title", "author"} & set(fields):
+            for batch in batches(records, 900):
+                BookWord.objects.index(batch)
 
 
 class Book(VersionedModel):
@@ -90,7 +65,13 @@ class Book(VersionedModel):
     )
     created_at = models.DateTimeField(_("added"), auto_now_add=True)
 
+    key_field = "isbn"
     objects = BookQuerySet.as_manager()
+    history = History(
+        verbose_name=_("change to a book"),
+        verbose_name_plural=_("changes to books"),
+        no_db_index=["isbn"],
+    )
 
     class Meta:
         verbose_name = _("book")

@@ -8,9 +8,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from project.admin.conflicts import VersionedAdmin
+from project.admin.activity import ActivityAdmin
 from project.admin.display import moment
 from project.admin.filters import ChoiceFilter, SinceFilter
+from project.admin.history import RecordedAdmin
 
 from .mail import task_results  # noqa: F401  # registers its page
 from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
@@ -42,7 +43,7 @@ class Resend:
 
 
 @admin.register(Member)
-class MemberAdmin(Resend, VersionedAdmin):
+class MemberAdmin(Resend, RecordedAdmin):
     list_display = ["username", "email", "registered_at", "welcome_state"]
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
@@ -99,3 +100,10 @@ class MemberAdmin(Resend, VersionedAdmin):
             super().save_model(request, obj, form, change)
         else:
             register_member(obj)
+
+
+@admin.register(Member.history.model)
+class MemberActivityAdmin(ActivityAdmin):
+    keeps_deleted = False  # deleting a member erases its history
+    search_fields = ["username", "email"]
+    search_help_text = gettext_lazy("Username or e-mail (newest 10,000 changes)")

@@ -8,6 +8,7 @@ from django.db.models.lookups import GreaterThanOrEqual
 from django.utils.translation import gettext_lazy as _
 
 from project.base.fields import CaseInsensitiveCharField, CaseInsensitiveEmailField
+from project.base.history import History
 from project.base.versioned import VersionedModel, VersionedQuerySet
 
 from .erasing import erase_from_history
@@ -55,7 +56,13 @@ class Member(VersionedModel):
     )
     registered_at = models.DateTimeField(_("registered"), auto_now_add=True, db_index=True)
 
+    key_field = "username"
     objects = MemberQuerySet.as_manager()
+    history = History(
+        verbose_name=_("change to a member"),
+        verbose_name_plural=_("changes to members"),
+        no_db_index=["username", "email", "registered_at"],
+    )
 
     class Meta:
         verbose_name = _("member")

@@ -92,9 +92,11 @@ def by_hand(client, member: Member) -> None:
 @pytest.mark.parametrize("erase", [by_admin, by_list, by_api, by_hand])
 def test_the_whole_database_forgets_the_member(life, client, erase):
     assert TaskResult.objects.count() == 3
-    assert {table for table, _ in traces()} == {"members_member", "django_admin_log"}, (
-        "while it is a member, its name stands here and no address elsewhere"
-    )
+    assert {table for table, _ in traces()} == {
+        "members_member",
+        "members_historicalmember",
+        "django_admin_log",
+    }, "while it is a member, its name stands here and no address elsewhere"
     pk = life.pk
     erase(client, life)
     assert not Member.objects.exists()
@@ -147,6 +149,7 @@ def test_erasing_many_members_erases_them_all(staff, owed, monkeypatch):
         )
     Member.objects.all().delete()
     assert not LogEntry.objects.exclude(object_repr__startswith="#").exists()
+    assert not Member.history.exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -207,4 +210,8 @@ def test_no_model_keeps_a_copy_of_an_address():
         for field in model._meta.get_fields()
         if field.get_internal_type() == "EmailField" or field.name == "email"
     ]
-    assert sorted(fields) == ["auth.User.email", "members.Member.email"]
+    assert sorted(fields) == [
+        "auth.User.email",
+        "members.HistoricalMember.email",
+        "members.Member.email",
+    ]

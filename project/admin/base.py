@@ -55,6 +55,7 @@ def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> H
 class BaseAdmin(admin.ModelAdmin):
     paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
     where_from: Any = ""  # where rows come from; shown in an empty list that nobody can add to
+    has_history = True  # whether the page of a row offers it
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
@@ -119,6 +120,8 @@ class BaseChangeList(ChangeList):
 
 class ReadOnlyAdmin(BaseAdmin):
     """For rows that only the programs write."""
+
+    has_history = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -13,8 +13,8 @@ from django.views.decorators.cache import never_cache
 
 # The menu: each group's name and its models in order. Every registered model must be in it.
 MENU = {
-    "catalogue": (gettext_lazy("Catalogue"), ["Book"]),
-    "membership": (gettext_lazy("Members"), ["Member"]),
+    "catalogue": (gettext_lazy("Catalogue"), ["Book", "HistoricalBook"]),
+    "membership": (gettext_lazy("Members"), ["Member", "HistoricalMember"]),
     "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
     "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),
 }

@@ -21,8 +21,10 @@ JAZZMIN_SETTINGS: dict[str, Any] = {
     "icons": {
         "catalogue": "fas fa-book-open",
         "catalogue.book": "fas fa-book",
+        "catalogue.historicalbook": "fas fa-history",
         "membership": "fas fa-users",
         "membership.member": "fas fa-id-card",
+        "membership.historicalmember": "fas fa-history",
         "operations": "fas fa-heartbeat",
         "operations.welcomeemail": "fas fa-envelope",
         "operations.taskresult": "fas fa-tasks",

@@ -43,6 +43,7 @@ class TokenForm(forms.ModelForm):
 
 @admin.register(AuthToken)
 class TokenAdmin(BaseAdmin):
+    has_history = False  # a token never changes
     list_display = ["token_key", "user", "created", "expiry"]
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username"]

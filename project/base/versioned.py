@@ -1,35 +1,108 @@
 """Records that several people write: no edit is lost, and a deleted record stays deleted."""
 
-from collections.abc import Collection
-from typing import Any, Self, TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models, router, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .history import BATCH_SIZE, Kind, record
+
 Record = TypeVar("Record", bound=models.Model)
 
 
 class VersionedQuerySet(models.QuerySet[Record]):
+    """Every way to write records writes their history in the same transaction."""
+
+    def written(self, records: Sequence[Record], fields: Collection[str]) -> None:
+        """For what else depends on these records, of which a bulk write set these fields."""
+
+    def bulk_create(
+        self,
+        objs: Iterable[Record],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[Record]:
+        with transaction.atomic(using=self.db):
+            objs = list(objs)
+            keys = [self._key(record) for record in objs]
+            conflicts = ignore_conflicts or update_conflicts
+            before = self._snapshots(self._with_keys(keys, lock=True)) if conflicts else {}
+            super().bulk_create(
+                objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+            )
+            # Read them back: MySQL does not return ids, and on a conflict the stored values may
+            # differ from the object's.
+            stored = self._with_keys(keys)
+            after = self._snapshots(stored)
+            record(self.model, [pk for pk in after if pk not in before], Kind.ADDED)
+            self._record_changes(before, after)
+            self.written(stored, [field.name for field in self.model._meta.concrete_fields])
+            ids = {self._key(record): record.pk for record in stored}
+            for each, key in zip(objs, keys, strict=True):
+                each.pk = ids.get(key, each.pk)
+        return objs
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+
     def update(self, **kwargs: Any) -> int:
         """bulk_update() calls it too."""
         raised = {"version": F("version") + 1, "updated_at": timezone.now()}
-        return super().update(**raised | kwargs)
+        with transaction.atomic(using=self.db):
+            ids = list(self.order_by().values_list("pk", flat=True))
+            rows = self._rows().filter(pk__in=ids)
+            before = self._snapshots(rows.order_by("pk").select_for_update())
+            # Only rows that are locked; some may fit no more.
+            count = models.QuerySet.update(self.filter(pk__in=ids), **raised | kwargs)
+            stored = list(rows)
+            self._record_changes(before, self._snapshots(stored))
+            self.written(stored, kwargs)
+        return count
 
     update.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
             ids = list(self.order_by().values_list("pk", flat=True))
-            rows = self.model._base_manager.using(self.db).filter(pk__in=ids)
+            rows = self._rows().filter(pk__in=ids)
             # Lock first: a concurrent write may add a related row after the related rows are
             # deleted, and the database then refuses to delete the record (MySQL's 1451).
-            list(rows.order_by("pk").select_for_update().values_list("pk"))
+            locked = rows.order_by("pk").select_for_update().values_list("pk", flat=True)
+            record(self.model, list(locked), Kind.DELETED)
             return rows.delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def _rows(self) -> models.QuerySet[Record]:
+        return self.model._base_manager.using(self.db)
+
+    def _key(self, record: Record) -> str:
+        return str(getattr(record, self.model.key_field)).lower()  # type: ignore[attr-defined]
+
+    def _with_keys(self, keys: Sequence[str], lock: bool = False) -> list[Record]:
+        name = f"{self.model.key_field}__in"  # type: ignore[attr-defined]
+        rows = self._rows().select_for_update() if lock else self._rows()
+        found: list[Record] = []
+        for start in range(0, len(keys), BATCH_SIZE):
+            found += rows.filter(**{name: keys[start : start + BATCH_SIZE]})
+        return found
+
+    def _snapshots(self, records: Iterable[Record]) -> dict[int, tuple[Any, ...]]:
+        fields = self.model.history.model.tracked_fields  # type: ignore[attr-defined]
+        names = [field.attname for field in fields if field.name != "version"]
+        values = attrgetter(*names)
+        return {record.pk: values(record) for record in records}
+
+    def _record_changes(self, before: dict[int, Any], after: dict[int, Any]) -> None:
+        changed = [pk for pk in after if pk in before and before[pk] != after[pk]]
+        record(self.model, changed, Kind.CHANGED)
 
 
 class VersionedModel(models.Model):
@@ -41,6 +114,7 @@ class VersionedModel(models.Model):
     version = models.PositiveIntegerField(_("version"), default=1, editable=False)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
+    key_field: ClassVar[str]  # unique: by it bulk_create() finds what it has written
     _stored: dict[str, Any]
 
     class Meta:
@@ -68,7 +142,10 @@ class VersionedModel(models.Model):
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=kwargs.get("using")):
             rows = type(self)._base_manager.filter(pk=self.pk)
-            list(rows.select_for_update().values_list("pk"))  # as the query set does
+            locked = list(
+                rows.select_for_update().values_list("pk", flat=True)
+            )  # as the query set does
+            record(type(self), locked, Kind.DELETED)
             return super().delete(*args, **kwargs)
 
     @classmethod

@@ -74,11 +74,21 @@ library/book/add                  302 302 200 403 403 200
 library/book/1/change             302 302 200 200 200 200
 library/book/1/history            302 302 200 200 200 200
 library/book/1/delete             302 302 200 403 403 200
+library/historicalbook            302 302 200 200 200 200
+library/historicalbook/add        302 302 403 403 403 403
+library/historicalbook/1/change   302 302 200 200 200 200
+library/historicalbook/1/history  302 302 200 200 200 200
+library/historicalbook/1/delete   302 302 403 403 403 403
 members/member                    302 302 403 200 200 200
 members/member/add                302 302 403 200 403 200
 members/member/1/change           302 302 403 200 200 200
 members/member/1/history          302 302 403 200 200 200
 members/member/1/delete           302 302 403 200 403 200
+members/historicalmember            302 302 403 200 200 200
+members/historicalmember/add        302 302 403 403 403 403
+members/historicalmember/1/change   302 302 403 200 200 200
+members/historicalmember/1/history  302 302 403 200 200 200
+members/historicalmember/1/delete   302 302 403 403 403 403
 members/welcomeemail              302 302 403 200 200 200
 members/welcomeemail/add          302 302 403 403 403 403
 members/welcomeemail/1/change     302 302 403 200 200 200
@@ -115,6 +125,8 @@ def records():
     member = Member.objects.create(pk=1, username="ann", email="ann@example.org")
     WelcomeEmail.objects.create(pk=1, member=member)
     TaskResult.objects.create(pk=1, task_id="1")
+    for model in (Book, Member):
+        model.history.update(history_id=1)
     return AuthToken.objects.create(known)[0]
 
 

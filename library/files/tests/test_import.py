@@ -21,6 +21,7 @@ from library.files.entries import Entry
 from library.management.commands import import_books
 from library.models import Book, BookQuerySet
 from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, isbn_number
+from project.base.history import undo
 
 pytestmark = pytest.mark.django_db
 
@@ -728,3 +729,15 @@ def test_refused_rows_of_standard_input_have_a_name_too(monkeypatch):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
         run("-")
     assert refused("books.refused.csv")[0]["title"] == "No ISBN"
+
+
+def test_the_history_names_the_file_and_one_undo_takes_it_back():
+    kept = add(title="Old", isbn=THE_BOOK)
+    imported(HEADER, f"New,Ann,2001,{THE_BOOK}", f"Other,Ann,2001,{isbn_number(7)}")
+    rows = Book.history.exclude(door="command").order_by("history_id")
+    assert list(rows.values_list("door", "detail", "history_type")) == [
+        ("import", "books.csv", "+"),
+        ("import", "books.csv", "~"),
+    ]
+    undo(rows[0].batch)
+    assert list(Book.objects.values_list("pk", "title")) == [(kept.pk, "Old")]

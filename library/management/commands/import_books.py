@@ -4,9 +4,11 @@ import sys
 from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -16,6 +18,7 @@ from library.files.columns import UnreadableFileError
 from library.files.csv_file import BAD_QUOTES, CsvFile
 from library.files.entries import FIELDS, Entry
 from library.files.importing import REASONS, ROW, Result, import_entries
+from project.base.history import Door, recorded_as
 
 
 class Command(BaseCommand):
@@ -61,7 +64,8 @@ class Command(BaseCommand):
         try:
             with opened(file) as source:
                 table = CsvFile(source, columns, delimiter, encoding)
-                with RefusedRows(self.refused_path(file, options["refused"]), table) as refused:
+                refused_rows = RefusedRows(self.refused_path(file, options["refused"]), table)
+                with refused_rows as refused, recorded_import(file):
                     self.show_columns(table)
                     batches = import_entries(table, refused.add, result, options["dry_run"])
                     self.with_progress(batches, source)
@@ -166,6 +170,10 @@ class RefusedRows:
     ) -> None:
         if self.file is not None:
             self.file.close()
+
+
+def recorded_import(file: str) -> AbstractContextManager[None]:
+    return recorded_as(Door.IMPORT, detail=Path(file).name, batch=f"import-{uuid4()}")
 
 
 def opened(file: str) -> BinaryIO:
