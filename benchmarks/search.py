@@ -30,7 +30,8 @@ from tqdm import tqdm  # noqa: E402
 
 from library.models import Book  # noqa: E402
 from library.search.models import BookWord, Word  # noqa: E402
-from project.api.pagination import KeysetPagination, total_ordering  # noqa: E402
+from project.api.pagination import KeysetPagination  # noqa: E402
+from project.base.keyset import total_ordering  # noqa: E402
 
 FILL_BATCH_SIZE = 20_000
 HOST = {"host": "localhost"}

@@ -21,6 +21,8 @@ COMMON_LETTERS = 4  # at the beginning of a word with two errors
 MAX_COMPARED_WORDS = 5000
 MAX_BOOKS = 300
 MAX_UNKNOWN_WORDS = 3
+MAX_AUTHOR_WORDS = 8
+MAX_AUTHORS = 10
 ALPHABETS = ("abcdefghijklmnopqrstuvwxyz", "абвгдежзиклмнопрстуфхцчшщъыьэюя")
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -114,3 +116,21 @@ def one_error_from(word: str) -> set[str]:
         *(a + c + b[1:] for a, b in cuts if b for c in letters),
         *(a + c + b for a, b in cuts for c in letters),
     } - {word}
+
+
+def authors_like(text: str) -> list[str]:
+    """Authors with these words, the last of which may be incomplete; those of most books first."""
+    from library.models import Book
+
+    words = list(dict.fromkeys(words_of(text)))[:MAX_AUTHOR_WORDS]
+    try:
+        terms = Word.objects.resolve(words)
+    except ValidationError:
+        return []
+    if not terms or not all(term.ids for term in terms):
+        return []
+    author = {"rank": BookWord.AUTHOR_RANK}
+    ordered, _many = BookWord.objects.order_by_rarity(terms, **author)
+    ids = list(BookWord.objects.books_with(ordered, **author)[:MAX_BOOKS])
+    counts = Counter(Book.objects.filter(pk__in=ids).values_list("author", flat=True))
+    return [name for name, _count in counts.most_common(MAX_AUTHORS)]
