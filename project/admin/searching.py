@@ -8,6 +8,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import path, reverse
 from django.utils.http import urlencode
+from django.utils.text import capfirst
 
 if TYPE_CHECKING:
     from .base import BaseAdmin
@@ -50,7 +51,7 @@ def hits(site: AdminSite, request: HttpRequest) -> JsonResponse:
         if found := page.find(request, text):
             groups.append(
                 {
-                    "name": str(page.opts.verbose_name_plural),
+                    "name": capfirst(page.opts.verbose_name_plural),
                     "url": list_address(page, text),
                     "hits": [asdict(hit) for hit in found[:MAX_HITS]],
                 }
