@@ -55,7 +55,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         years = years_among(words, terms)
         others = [term for word, term in zip(words, terms, strict=True) if word not in years]
         if years and not others and len(years) == 1:
-            return self._of_year(*years.values(), ranked=ranked)
+            return self._of_year(years[words[0]], ranked)
         if not others:  # "1914 1918": all are words
             others, years = terms, {}
         if not others or not all(term.ids for term in others):
@@ -92,7 +92,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         # Not startswith, whose LIKE BINARY reads MySQL's whole index; and as plain text, because
         # the field takes only whole numbers.
         books = self.alias(_isbn=ExpressionWrapper(F("isbn"), CharField()))
-        found = books.filter(_isbn__gte=digits, _isbn__lt=digits + ":")  # ":" follows "9"
+        found = books.filter(_isbn__gte=digits, _isbn__lt=digits + "a")  # letters follow digits
         return found.order_by("isbn") if ranked else found
 
     def _of_year(self, year: YearOrWord, ranked: bool) -> Self:

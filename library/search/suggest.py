@@ -64,27 +64,24 @@ def together(
     from library.models import Book
 
     texts = {pk: text for found in meant.values() for text, pk in found.items()}
+    rows = BookWord.objects.filter(word__in=texts)
+    best: tuple[int, ...] = ()
     if len(terms) == 1:
-        rows = BookWord.objects.filter(word__in=texts)
-        counted = (
-            rows.order_by().values_list("word").annotate(Count("book")).order_by("-book__count")
-        )
-        best: tuple[int, ...] = tuple(counted[:1].values_list("word", flat=True))
-        book_ids = BookWord.objects.filter(word__in=best).values_list("book", flat=True)[:1]
+        counted = rows.order_by().values_list("word").annotate(books=Count("rank"))
+        best = tuple(counted.order_by("-books").values_list("word", flat=True)[:1])
+        ids = list(rows.filter(word__in=best).values_list("book", flat=True)[:1])
     else:
         ordered, _many = BookWord.objects.order_by_rarity(terms)
-        ids = list(BookWord.objects.books_with(ordered)[:MAX_BOOKS])
+        among = list(BookWord.objects.books_with(ordered)[:MAX_BOOKS])
         held: dict[int, set[int]] = {}
-        for book, word in BookWord.objects.filter(book__in=ids, word__in=texts).values_list(
-            "book", "word"
-        ):
-            held.setdefault(book, set()).add(word)
+        for pk, word in rows.filter(book__in=among).values_list("book", "word"):
+            held.setdefault(pk, set()).add(word)
         counts: Counter[tuple[int, ...]] = Counter()
-        for held_words in held.values():
-            counts.update(product(*(held_words & {*found.values()} for found in meant.values())))
+        for words in held.values():
+            counts.update(product(*(words & {*found.values()} for found in meant.values())))
         best = next((combination for combination, _count in counts.most_common(1)), ())
-        book_ids = [book for book, held_words in held.items() if held_words >= {*best}][:1]
-    book = Book.objects.filter(pk__in=list(book_ids)).first() if best else None
+        ids = [pk for pk, words in held.items() if words >= {*best}][:1]
+    book = Book.objects.filter(pk__in=ids).first() if best else None
     return book, {word: texts[pk] for word, pk in zip(meant, best, strict=False)}
 
 

@@ -42,7 +42,7 @@ class BaseAdmin(admin.ModelAdmin):
     list_per_page = 50
     list_max_show_all = 0
 
-    def get_paginator(  # type: ignore[override]
+    def get_paginator(
         self, request: HttpRequest, queryset: QuerySet, per_page: int, *args: Any
     ) -> CappedPaginator:
         return self.paginator(queryset, per_page)

@@ -109,7 +109,7 @@ class BaseChangeList(ChangeList):
             keys, backwards, before = None, False, 0
             page = keyset.read_page(self.queryset, ordering, size)
         rows = page.rows
-        self.result_list = rows  # type: ignore[assignment]
+        self.result_list = rows
         if backwards:
             end = (0 if self.capped else self.result_count) if keys is None else before
             before = max(end - len(rows), 0)
@@ -155,13 +155,13 @@ class BaseChangeList(ChangeList):
     def counted(self) -> str:
         """Such as "1,234 books"; of more than are counted, "10,000+ books"."""
         number = formats.number_format(self.result_count, force_grouping=True)
-        text = self.model_admin.counted_text
+        text = self.model_admin.counted_text  # type: ignore[attr-defined]  # BaseAdmin's
         return text % {"count": self.result_count, "number": number + "+" * self.capped}
 
     @property
     def selectable(self) -> bool:
         """Whether an action may be offered on all rows; BaseAdmin refuses it on more."""
-        return not self.capped and self.result_count <= self.paginator.MAX_ROWS  # type: ignore[attr-defined]
+        return not self.capped and self.result_count <= self.paginator.MAX_ROWS
 
     @property
     def shown(self) -> str:

@@ -64,8 +64,9 @@ def searched(site: AdminSite, request: HttpRequest) -> Iterator["BaseAdmin"]:
     from .base import BaseAdmin
 
     for page in site._registry.values():
-        offers = isinstance(page, BaseAdmin) and type(page).find is not BaseAdmin.find
-        if offers and page.has_view_or_change_permission(request):
+        if not isinstance(page, BaseAdmin) or type(page).find is BaseAdmin.find:
+            continue
+        if page.has_view_or_change_permission(request):
             yield page
 
 

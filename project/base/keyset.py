@@ -95,7 +95,7 @@ def is_nullable(model: type[Model], path: str) -> bool:
         if field.null or field.auto_created and not field.concrete:  # a reverse relation
             return True
         if field.is_relation and field.related_model:
-            options = field.related_model._meta  # type: ignore[union-attr]
+            options = field.related_model._meta
     return False
 
 
@@ -127,7 +127,7 @@ def reverse(ordering: list[str]) -> list[str]:
     return [name[1:] if name.startswith("-") else f"-{name}" for name in ordering]
 
 
-def fingerprint(path: str, parameters: Iterable[tuple[str, str]], ordering: list[str]) -> str:
+def fingerprint(path: str, parameters: Iterable[tuple[str, Any]], ordering: list[str]) -> str:
     """Of the list that a cursor belongs to."""
     text = json.dumps([path, sorted(parameters), ordering])
     return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
