@@ -45,6 +45,7 @@ def walk(client, address: str, query: str, link: str) -> tuple[list[list[int]], 
         pages.append([row.pk for row in found.result_list])
         texts.append(found.shown)
         query = getattr(found, link)
+        assert len(pages) < 10, "walks in a circle"
     return pages, texts
 
 
