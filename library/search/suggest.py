@@ -19,7 +19,8 @@ MIN_LETTERS = 4
 MIN_LETTERS_OF_TWO_ERRORS = 9
 COMMON_LETTERS = 4  # at the beginning of a word with two errors
 MAX_COMPARED_WORDS = 5000
-MAX_BOOKS = 300
+MAX_BOOKS = 2000
+MAX_RAREST_WORDS = 16
 MAX_UNKNOWN_WORDS = 3
 MAX_AUTHOR_WORDS = 8
 MAX_AUTHORS = 10
@@ -71,18 +72,34 @@ def together(
         best = tuple(counted.order_by("-books").values_list("word", flat=True)[:1])
         ids = list(rows.filter(word__in=best).values_list("book", flat=True)[:1])
     else:
-        ordered, _many = BookWord.objects.order_by_rarity(terms)
-        among = list(BookWord.objects.books_with(ordered)[:MAX_BOOKS])
-        held: dict[int, set[int]] = {}
-        for pk, word in rows.filter(book__in=among).values_list("book", "word"):
-            held.setdefault(pk, set()).add(word)
+        held = books_of_the_rarest(terms)
         counts: Counter[tuple[int, ...]] = Counter()
         for words in held.values():
-            counts.update(product(*(words & {*found.values()} for found in meant.values())))
+            if all(words & {*term.ids} for term in terms):
+                counts.update(product(*(words & {*found.values()} for found in meant.values())))
         best = next((combination for combination, _count in counts.most_common(1)), ())
         ids = [pk for pk, words in held.items() if words >= {*best}][:1]
     book = Book.objects.filter(pk__in=ids).first() if best else None
     return book, {word: texts[pk] for word, pk in zip(meant, best, strict=False)}
+
+
+def books_of_the_rarest(terms: list[Term]) -> dict[int, set[int]]:
+    """Which of the terms' words the first books of the rarest term have, each of its words alike."""
+    rarest = BookWord.objects.order_by_rarity(terms)[0][0].ids[:MAX_RAREST_WORDS]
+    ids = {
+        book
+        for word in rarest
+        for book in BookWord.objects.filter(word=word)
+        .order_by("word", "rank", "book")
+        .values_list("book", flat=True)[: MAX_BOOKS // len(rarest)]
+    }
+    every = {word for term in terms for word in term.ids}
+    held: dict[int, set[int]] = {}
+    for book, word in BookWord.objects.filter(book__in=ids, word__in=every).values_list(
+        "book", "word"
+    ):
+        held.setdefault(book, set()).add(word)
+    return held
 
 
 def tokens(text: str) -> dict[str, str]:

@@ -253,7 +253,7 @@ def test_words_that_go_together_are_meant():
 
 def test_a_suggestion_costs_few_queries_whatever_the_catalogue(django_assert_max_num_queries):
     add(title="Harry Potter")
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(16):
         suggestion("hary poter", Book.objects.all())
 
 
