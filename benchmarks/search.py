@@ -179,7 +179,7 @@ def by_frequency() -> list[str]:
         for text, rank in BookWord.ranked_words(book):
             if rank < BookWord.AUTHOR_RANK and len(text) > 1:
                 counts[text] = counts.get(text, 0) + 1
-    return sorted(counts, key=lambda text: -counts[text])
+    return sorted(counts, key=lambda text: (-counts[text], text))
 
 
 def at(position: int, parameters: dict[str, str]) -> dict[str, str]:
