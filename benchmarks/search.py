@@ -30,7 +30,8 @@ from tqdm import tqdm  # noqa: E402
 
 from library.models import Book  # noqa: E402
 from library.search.models import BookWord, Word  # noqa: E402
-from project.api.pagination import KeysetPagination, total_ordering  # noqa: E402
+from project.api.pagination import KeysetPagination  # noqa: E402
+from project.base.keyset import total_ordering  # noqa: E402
 
 FILL_BATCH_SIZE = 20_000
 HOST = {"host": "localhost"}
@@ -178,7 +179,7 @@ def by_frequency() -> list[str]:
         for text, rank in BookWord.ranked_words(book):
             if rank < BookWord.AUTHOR_RANK and len(text) > 1:
                 counts[text] = counts.get(text, 0) + 1
-    return sorted(counts, key=lambda text: -counts[text])
+    return sorted(counts, key=lambda text: (-counts[text], text))
 
 
 def at(position: int, parameters: dict[str, str]) -> dict[str, str]:

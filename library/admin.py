@@ -1,49 +1,50 @@
 from datetime import date
 from typing import Any, Literal
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.views.main import ORDER_VAR
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Field, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.activity import ActivityAdmin
 from project.admin.base import BaseChangeList, CappedPaginator
 from project.admin.conflicts import VersionedForm
-from project.admin.filters import ChoiceFilter, SinceFilter
+from project.admin.filters import RangeFilter, SinceFilter, TextFilter
 from project.admin.history import RecordedAdmin
+from project.admin.searching import MAX_HITS, Hit
 
-from .isbn import EXAMPLE, hyphenated, looks_like_isbn, normalise
+from .filters import MAX_YEAR, MIN_YEAR
+from .isbn import EXAMPLE, hyphenated, looks_like_isbn, normalise, with_leading_zeros
 from .models import Book, BookQuerySet
+from .search.suggest import authors_like, suggestion
 
 IN_CATALOGUE = gettext_lazy("A book with this ISBN is in the catalogue already:")
 MAX_ISBN_LENGTH = 100  # characters that are looked at while somebody types
 
 
-class PublishedFilter(ChoiceFilter):
-    title = gettext_lazy("published")
-    parameter_name = "published"
-    choices_of = {
-        "2020-": "2020 –",
-        "2010-2019": "2010 – 2019",
-        "2000-2009": "2000 – 2009",
-        "1950-1999": "1950 – 1999",
-        "1900-1949": "1900 – 1949",
-        "-1899": "– 1899",
-    }
+class YearsFilter(RangeFilter):
+    title = gettext_lazy("years")
+    parameter_name = "years"
+    field = "publication_year"
+    bounds = (MIN_YEAR, MAX_YEAR)
 
-    def chosen(self, books: QuerySet[Book], value: str) -> QuerySet[Book]:
-        first, dash, last = value.partition("-")
-        if first:
-            books = books.filter(publication_year__gte=int(first))
-        return books.filter(publication_year__lte=int(last)) if last else books
+
+class AuthorFilter(TextFilter):
+    title = gettext_lazy("author")
+    parameter_name = "author"
+    suggestions = "admin:library_book_authors"
+
+    def chosen(self, books: Any, value: str) -> QuerySet[Book]:
+        return books.with_author_words(value)
 
 
 class AddedFilter(SinceFilter):
@@ -52,13 +53,28 @@ class AddedFilter(SinceFilter):
     field = "created_at"
 
 
-class BookPaginator(CappedPaginator):
+class ChangedFilter(SinceFilter):
+    title = gettext_lazy("changed")
+    parameter_name = "changed"
+    field = "updated_at"
+
+
+class SearchPaginator(CappedPaginator):
     """Finding ten thousand matches of two frequent words in a million books takes a second."""
 
     MAX_ROWS = 1_000
 
 
 class BookChangeList(BaseChangeList):
+    @cached_property
+    def suggestion(self) -> str:
+        """What a search that found nothing may have meant."""
+        return suggestion(self.query, Book.objects.all())
+
+    @property
+    def suggestion_link(self) -> str:
+        return self.get_query_string({SEARCH_VAR: self.suggestion})
+
     def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
         """None while the best matches come first."""
         if self.query and ORDER_VAR not in self.params:
@@ -111,9 +127,9 @@ class BookForm(VersionedForm):
 @admin.register(Book)
 class BookAdmin(RecordedAdmin):
     form = BookForm
-    paginator = BookPaginator
+    counted_text = ngettext_lazy("%(number)s book", "%(number)s books", "count")
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]
-    list_filter = [PublishedFilter, AddedFilter]
+    list_filter = [YearsFilter, AuthorFilter, AddedFilter, ChangedFilter]
     search_fields = ["title"]  # shows the search box; get_search_results() searches
     search_help_text = gettext_lazy("ISBN, or words of title and author")
     readonly_fields = ["created_at", "updated_at"]
@@ -138,10 +154,6 @@ class BookAdmin(RecordedAdmin):
         if obj:
             return super().get_fieldsets(request, obj)
         return [(None, {"fields": [*BookForm.Meta.fields, "keep"]})]
-
-    def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.check_isbn)
-        return [path("isbn/", view, name="library_book_check_isbn"), *super().get_urls()]
 
     def check_isbn(self, request: HttpRequest) -> HttpResponse:
         """What the form says of an ISBN while somebody types it."""
@@ -171,6 +183,12 @@ class BookAdmin(RecordedAdmin):
             response["Location"] = f"{request.path}?{urlencode(kept)}"
         return response
 
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet, per_page: int, *args: Any
+    ) -> CappedPaginator:
+        searched = request.GET.get(SEARCH_VAR, "").strip()
+        return (SearchPaginator if searched else CappedPaginator)(queryset, per_page)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BookChangeList
 
@@ -181,6 +199,52 @@ class BookAdmin(RecordedAdmin):
             return queryset, False
         # Best matches first, unless a column was clicked.
         return queryset.search(search_term, ranked=ORDER_VAR not in request.GET), False
+
+    # --- The search box of every page, and the authors that a filter suggests ---
+
+    def find(self, request: HttpRequest, text: str) -> list[Hit]:
+        try:
+            books = list(Book.objects.search(text)[:MAX_HITS])
+        except ValidationError:  # not a whole ISBN yet, or too short a beginning
+            return []
+        return [
+            Hit(
+                book.title,
+                f"{book.author} · {book.publication_year}",
+                reverse("admin:library_book_change", args=[book.pk]),
+            )
+            for book in books
+        ]
+
+    def jump(self, request: HttpRequest, text: str) -> str:
+        try:
+            isbn = normalise(text) if looks_like_isbn(text) else with_leading_zeros(text)
+        except ValidationError:  # the list says what is wrong
+            return ""
+        if not isbn:
+            return ""
+        if book := Book.objects.filter(isbn=isbn).first():
+            return reverse("admin:library_book_change", args=[book.pk])
+        if looks_like_isbn(text) and self.has_add_permission(request):
+            return f"{reverse('admin:library_book_add')}?{urlencode({'isbn': hyphenated(isbn)})}"
+        return ""
+
+    def get_urls(self) -> list[Any]:
+        views = {"authors": self.authors_view, "isbn": self.check_isbn}
+        names = {"authors": "library_book_authors", "isbn": "library_book_check_isbn"}
+        return [
+            *(
+                path(f"{part}/", self.admin_site.admin_view(view), name=names[part])
+                for part, view in views.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def authors_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        found = authors_like(request.GET.get("q", "")[:200])
+        return JsonResponse({"values": found}, headers={"Cache-Control": "no-store"})
 
     def history_value(self, field: Field, value: Any) -> str:
         return (

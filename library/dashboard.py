@@ -37,10 +37,10 @@ def _decades() -> BarChart:
     for decade, number in numbers.items():
         if not (number or bars):
             continue  # of before the first book
-        years = f"publication_year__lte={decade + 9}"
+        years = f"years_to={decade + 9}"
         label = _("before %(year)d") % {"year": first}
         if decade >= first:
-            years = f"publication_year__gte={decade}&{years}"
+            years = f"years_from={decade}&{years}"
             label = f"{decade} – {decade + 9}"
         tick = str(decade) if decade >= first and decade % 20 == 0 else ""
         bars.append(Bar(label, [number], tick, f"{url}?{years}"))

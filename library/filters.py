@@ -44,8 +44,11 @@ class YearFilter(filters.NumberFilter):
 class BookFilterSet(filters.FilterSet):
     search = filters.CharFilter(
         method="by_search",
-        label="An ISBN in any spelling, or words of title and author (the last may be incomplete). "
-        "Best matches come first unless `ordering` is given.",
+        label="An ISBN in any spelling, or its beginning (at least 4 digits of 978… or 979…); or "
+        "words of title and author, in any of their forms in English or Russian (`books` finds "
+        "*book*); the last may be incomplete. A number from 1000 to next year is the year of "
+        "publication or a word. Best matches come first, words as given before their other forms, "
+        "unless `ordering` is given.",
     )
     title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
     author = filters.CharFilter(method="by_author", label="Every given word occurs in the author.")

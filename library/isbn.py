@@ -78,6 +78,25 @@ def looks_like_isbn(text: str) -> bool:
     return dashes == 3 and bool(re.fullmatch(r"[0-9]{9}[0-9xX]", number))
 
 
+def beginning_of_isbn(text: str) -> str:
+    """The first 4 to 12 digits of an ISBN-13, however it is written so far; else empty."""
+    text = text.strip()
+    if label := LABEL.match(text):
+        text = text[label.end() :]
+    number = "".join(c for c in text if not _separates(c))
+    if re.fullmatch(r"97[89][0-9]{1,9}", number) and not isbn.is_valid(number):
+        return number
+    return ""
+
+
+def with_leading_zeros(text: str) -> str:
+    """The ISBN-10 that a spreadsheet took for a number, as 13 digits; else empty."""
+    number = text.strip().upper()
+    if re.fullmatch(r"[1-9][0-9]{5,7}[0-9X]", number) and isbn.is_valid(number.zfill(10)):
+        return isbn.to_isbn13(number.zfill(10))
+    return ""
+
+
 def _separates(character: str) -> bool:
     # Pd: dashes of any kind; Zs: spaces; Cf: the soft hyphen and other invisible marks.
     return unicodedata.category(character) in ("Pd", "Zs", "Cf") or character in "\t\u2212"

@@ -1,6 +1,7 @@
 """The word index, which keeps searches fast at any size of the catalogue."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -12,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from project.base.fields import BinaryCharField
 
-from .words import words_of
+from .words import MAX_WORD_LENGTH, stem_of, words_of
 
 if TYPE_CHECKING:
     from library.models import Book
@@ -29,6 +30,14 @@ class TooManyWordsError(ValidationError):
             code="too_short",
             params={"beginning": beginning},
         )
+
+
+@dataclass(frozen=True)
+class Term:
+    """The ids of the words that a word of a search stands for."""
+
+    typed: int | None  # the word as it was typed, if the catalogue has it
+    ids: list[int]
 
 
 class WordQuerySet(models.QuerySet["Word"]):
@@ -49,16 +58,25 @@ class WordQuerySet(models.QuerySet["Word"]):
             for text, pk in self.filter(text__in=batch).values_list("text", "pk")
         }
 
-    def resolve(self, words: Sequence[str]) -> list[list[int]]:
-        """The ids that each word stands for.
+    def resolve(self, words: Sequence[str]) -> list["Term"]:
+        """What each word stands for: itself and its other forms.
 
-        The last word counts as a prefix if the catalogue does not have it as a whole word.
+        The last word counts as a prefix too if the catalogue does not have it as a whole word.
         """
-        known = self.known(words)
-        ids = [[known[word]] if word in known else [] for word in words]
-        if words and not ids[-1]:
-            ids[-1] = self.beginning_with(words[-1])
-        return ids
+        stems = [stem_of(word) for word in words]
+        forms: dict[str, dict[str, int]] = {}
+        for batch in batches(sorted(set(stems)), 900):
+            rows = self.filter(stem__in=batch).values_list("stem", "text", "pk")
+            for stem, text, pk in rows:
+                forms.setdefault(stem, {})[text] = pk
+        terms = [
+            Term(forms.get(stem, {}).get(word), sorted(forms.get(stem, {}).values()))
+            for word, stem in zip(words, stems, strict=True)
+        ]
+        if words and terms[-1].typed is None:
+            ids = {*terms[-1].ids, *self.beginning_with(words[-1])}
+            terms[-1] = Term(None, sorted(ids))
+        return terms
 
     def beginning_with(self, beginning: str) -> list[int]:
         fitting = self.filter(text__gte=beginning, text__lt=beginning + "\U0010ffff")
@@ -68,12 +86,26 @@ class WordQuerySet(models.QuerySet["Word"]):
         return ids
 
 
+class StemField(BinaryCharField):
+    """Follows the text, however the word is written."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        stem = stem_of(model_instance.text)  # type: ignore[attr-defined]
+        setattr(model_instance, self.attname, stem)
+        return stem
+
+
 class Word(models.Model):
     """A folded word of a title or author (see words.py)."""
 
-    text = BinaryCharField(max_length=64, unique=True)
+    text = BinaryCharField(max_length=MAX_WORD_LENGTH, unique=True)
+    # The default is for a process of the version before, which may still run after migrating.
+    stem = StemField(max_length=MAX_WORD_LENGTH, db_default="", editable=False)
 
     objects = WordQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["stem"], name="library_word_stem")]
 
     def __str__(self) -> str:
         return self.text
@@ -82,6 +114,7 @@ class Word(models.Model):
 class BookWordQuerySet(models.QuerySet["BookWord"]):
     MAX_RARE_ROWS = 1000
     SAMPLE_BOOKS = 1000
+    MAX_SORTED_ROWS = 3000
 
     def index(self, books: Iterable["Book"]) -> None:
         """Bring the words of these saved books in line with their titles and authors."""
@@ -107,40 +140,52 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         with database.cursor() as cursor:
             cursor.executemany(insert, rows)
 
-    def books_with(self, terms: list[list[int]], **rank: int) -> models.QuerySet[Any, int]:
+    def books_with(self, terms: list[Term], **rank: int) -> models.QuerySet[Any, int]:
         """The ids of books with all these terms; the first is the rarest."""
         rarest, *others = terms
-        hits = self.filter(word__in=rarest, **rank)
+        hits = self.filter(word__in=rarest.ids, **rank)
         for term in others:
             hits = hits.filter(
-                exists_per_row(self.filter(word__in=term, book=OuterRef("book"), **rank))
+                exists_per_row(self.filter(word__in=term.ids, book=OuterRef("book"), **rank))
             )
         # Long titles first: if there are many hits, they turn up sooner there.
         return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
 
-    def order_by_rarity(self, terms: list[list[int]], **rank: int) -> tuple[list[list[int]], bool]:
+    def order_by_rarity(self, terms: list[Term], **rank: int) -> tuple[list[Term], bool]:
         """The terms, rarest first, and whether many books clearly have all of them.
 
-        Rows of rare words are counted, those of frequent words only in the newest books.
+        Rows of rare words are counted, those of frequent words only in the newest books. If the
+        rarest is still too frequent to sort the rows of its forms, it counts as typed only.
         """
-        if len(terms) == 1:
-            return terms, False
-        counts = [self.filter(word__in=ids, **rank)[: self.MAX_RARE_ROWS].count() for ids in terms]
-        many = min(counts) == self.MAX_RARE_ROWS
-        if many:
-            newest = self.aggregate(Max("book"))["book__max"]
-            words = {word for ids in terms for word in ids}
-            # Abs keeps SQLite on the index by book; otherwise it reads all rows of the words.
-            sample = (
-                self.filter(book__gt=newest - self.SAMPLE_BOOKS, **rank)
-                .alias(number=Abs("word", output_field=models.BigIntegerField()))
-                .filter(number__in=words)
-            )
-            rows = list(sample.values_list("book", "word"))
-            found = [{book for book, word in rows if word in ids} for ids in terms]
-            counts = [len(books) for books in found]
-            many = len(set.intersection(*found)) * 100 >= self.SAMPLE_BOOKS
-        return [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)], many
+        many = False
+        if len(terms) > 1:
+            counts = [
+                self.filter(word__in=term.ids, **rank)[: self.MAX_RARE_ROWS].count()
+                for term in terms
+            ]
+            many = min(counts) == self.MAX_RARE_ROWS
+            if many:
+                found = self._in_the_newest_books(terms, **rank)
+                counts = [len(books) for books in found]
+                many = len(set.intersection(*found)) * 100 >= self.SAMPLE_BOOKS
+            terms = [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)]
+        rarest = terms[0]
+        if rarest.typed and len(rarest.ids) > 1:
+            rows = self.filter(word__in=rarest.ids, **rank)[: self.MAX_SORTED_ROWS + 1]
+            if rows.count() > self.MAX_SORTED_ROWS:
+                terms = [Term(rarest.typed, [rarest.typed]), *terms[1:]]
+        return terms, many
+
+    def _in_the_newest_books(self, terms: list[Term], **rank: int) -> list[set[int]]:
+        newest = self.aggregate(Max("book"))["book__max"]
+        # Abs keeps SQLite on the index by book; otherwise it reads all rows of the words.
+        sample = (
+            self.filter(book__gt=newest - self.SAMPLE_BOOKS, **rank)
+            .alias(number=Abs("word", output_field=models.BigIntegerField()))
+            .filter(number__in={word for term in terms for word in term.ids})
+        )
+        rows = list(sample.values_list("book", "word"))
+        return [{book for book, word in rows if word in term.ids} for term in terms]
 
 
 class BookWord(models.Model):

@@ -1,19 +1,36 @@
-"""Finding books by their words or their ISBN."""
+"""Finding books by their words, their year or their ISBN."""
 
+import re
+from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Self
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, OuterRef, Q
+from django.db.models import Case, CharField, ExpressionWrapper, F, OuterRef, Q, Value, When
 from django.utils.translation import gettext as _
 
-from library.isbn import looks_like_isbn, normalise
+from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
 from project.base.versioned import VersionedQuerySet
 
-from .models import BookWord, Word, exists_per_row
+from .models import BookWord, Term, Word, exists_per_row
 from .words import words_of
 
 if TYPE_CHECKING:
     from library.models import Book  # noqa: F401
+
+YEAR = re.compile("1[0-9]{3}|20[0-9]{2}")
+
+
+@dataclass(frozen=True)
+class YearOrWord:
+    """A number among the words: the year of publication, or a word such as 1984."""
+
+    year: int
+    word: Term
+
+    def books(self) -> Q:
+        rows = BookWord.objects.filter(word__in=self.word.ids, book=OuterRef("pk"))
+        return Q(publication_year=self.year) | Q(exists_per_row(rows))
 
 
 class SearchQuerySet(VersionedQuerySet["Book"]):
@@ -23,15 +40,30 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     def search(self, text: str, ranked: bool = True) -> Self:
         """The book with this ISBN, or the books with all these words, best matches first.
 
-        ranked=False finds the same books for a list in another order. Raises ValidationError for
-        a mistyped ISBN, and TooManyWordsError.
+        Words count in all their forms. ranked=False finds the same books for a list in another
+        order. Raises ValidationError for a mistyped ISBN, and TooManyWordsError.
         """
+        if beginning := beginning_of_isbn(text):
+            return self._isbn_beginning_with(beginning, ranked)
         if looks_like_isbn(text):
             return self.filter(isbn=normalise(text))
-        terms = Word.objects.resolve(self._words(text))
-        if not terms or not all(terms):
+        completed = with_leading_zeros(text)
+        if completed and (book := self.filter(isbn=completed)).exists():
+            return book
+        words = self._words(text)
+        terms = Word.objects.resolve(words)
+        years = years_among(words, terms)
+        others = [term for word, term in zip(words, terms, strict=True) if word not in years]
+        if years and not others and len(years) == 1:
+            return self._of_year(years[words[0]], ranked)
+        if not others:  # "1914 1918": all are words
+            others, years = terms, {}
+        if not others or not all(term.ids for term in others):
             return self.none()
-        return self._ranked(terms) if ranked else self._with_all(terms)
+        books = self if ranked else self._with_all(others)
+        for year in years.values():
+            books = books._narrowed(year)
+        return books._ranked(others) if ranked else books
 
     def with_title_words(self, text: str) -> Self:
         return self._with_words(text, rank__lt=BookWord.AUTHOR_RANK)
@@ -44,7 +76,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         known = Word.objects.known(words)
         if not words or len(known) < len(words):
             return self.none()
-        return self._with_all([[known[word]] for word in words], **rank)
+        return self._with_all([Term(known[word], [known[word]]) for word in words], **rank)
 
     def _words(self, text: str) -> list[str]:
         words = list(dict.fromkeys(words_of(text)))
@@ -56,28 +88,69 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             )
         return words
 
-    def _ranked(self, terms: list[list[int]]) -> Self:
-        """In the order of the primary key of the rarest word's rows, which is that of relevance."""
+    def _isbn_beginning_with(self, digits: str, ranked: bool) -> Self:
+        # Not startswith, whose LIKE BINARY reads MySQL's whole index; and as plain text, because
+        # the field takes only whole numbers.
+        books = self.alias(_isbn=ExpressionWrapper(F("isbn"), CharField()))
+        found = books.filter(_isbn__gte=digits, _isbn__lt=digits + "a")  # letters follow digits
+        return found.order_by("isbn") if ranked else found
+
+    def _of_year(self, year: YearOrWord, ranked: bool) -> Self:
+        """Books with the number in the title or the author, then those published in that year."""
+        rows = BookWord.objects.filter(word__in=year.word.ids)
+        ids = rows.order_by("word", "rank", "book").values_list("book", flat=True)
+        by_word = set(ids[: self.MAX_IDS + 1])
+        if len(by_word) > self.MAX_IDS:
+            return self._ranked([year.word]) if ranked else self._with_all([year.word])
+        books = self.filter(Q(publication_year=year.year) | Q(pk__in=by_word))
+        if not ranked:
+            return books
+        first = Case(When(pk__in=by_word, then=0), default=1) if by_word else Value(0)
+        return books.annotate(_by_year=first).order_by("_by_year", "title", "pk")
+
+    def _narrowed(self, year: YearOrWord) -> Self:
+        """By the ids where they are few: no ordering has to look for them."""
+        most = self.MAX_IDS + 1
+        by_year = self.order_by().filter(publication_year=year.year)
+        by_word = BookWord.objects.filter(word__in=year.word.ids)
+        ids = {
+            *by_year.values_list("pk", flat=True)[:most],
+            *by_word.values_list("book", flat=True)[:most],
+        }
+        return self.filter(pk__in=ids) if len(ids) < most else self.filter(year.books())
+
+    def _ranked(self, terms: list[Term]) -> Self:
+        """In the order of the primary key of the rarest word's rows, which is that of relevance.
+
+        If it has several forms, the rows as typed come first.
+        """
         (rarest, *others), many = BookWord.objects.order_by_rarity(terms)
         # Named after the word: if another word has become the rarest, an old cursor must not
         # continue in its order.
-        word = f"_word{rarest[0]}"
-        books = self.filter(words__word__in=rarest).annotate(
-            **{word: F("words__word"), "_rank": F("words__rank"), "_id": F("words__book")}
+        key = f"_word{rarest.typed or rarest.ids[0]}"
+        books = self.filter(words__word__in=rarest.ids).annotate(
+            _word=F("words__word"), _rank=F("words__rank"), _id=F("words__book")
         )
-        # Once per book, even if title and author share the word.
-        better = Q(word__in=rarest[:1], rank__lt=OuterRef("_rank"))
-        if len(rarest) > 1:
-            better = Q(word__in=rarest) & (
-                Q(word__lt=OuterRef(word)) | Q(word=OuterRef(word), rank__lt=OuterRef("_rank"))
-            )
         rows = BookWord.objects.filter(book=OuterRef("_id"))
+        same = rows.filter(word__in=rarest.ids)
+        better = Q(rank__lt=OuterRef("_rank"))
+        if len(rarest.ids) == 1:
+            books = books.annotate(**{key: F("words__word")})
+        else:
+            books = books.annotate(**{key: form_of("words__word", rarest)})
+            # MySQL is to check this after sorting, only for the books of one page: so it names a
+            # column of the book.
+            same = same.filter(Q(rank__gte=0) | Q(rank=OuterRef("version")))
+            same = same.annotate(form=form_of("word", rarest))
+            better |= Q(rank=OuterRef("_rank"), word__lt=OuterRef("_word"))
+            better = Q(form__lt=OuterRef(key)) | Q(form=OuterRef(key)) & better
         for term in others:
-            books = books.filter(exists_per_row(rows.filter(word__in=term)))
-        books = books.filter(exists_per_row(rows.filter(better), exist=False))
-        return books.order_by(word, "_rank", "_id")
+            books = books.filter(exists_per_row(rows.filter(word__in=term.ids)))
+        # Once per book, even if it has several of the words, or one in title and author.
+        books = books.filter(exists_per_row(same.filter(better), exist=False))
+        return books.order_by(key, "_rank", "_id")
 
-    def _with_all(self, terms: list[list[int]], **rank: int) -> Self:
+    def _with_all(self, terms: list[Term], **rank: int) -> Self:
         """For any ordering: a few books are selected by id and sorted; of many, a page soon turns
         up along the ordering's own index."""
         terms, many = BookWord.objects.order_by_rarity(terms, **rank)
@@ -87,6 +160,20 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
                 return self.filter(pk__in=set(ids))
         books = self
         for term in terms:
-            same_book = BookWord.objects.filter(word__in=term, book=OuterRef("pk"), **rank)
+            same_book = BookWord.objects.filter(word__in=term.ids, book=OuterRef("pk"), **rank)
             books = books.filter(exists_per_row(same_book))
         return books
+
+
+def form_of(word: str, term: Term) -> Case | Value:
+    """0 for the word as it was typed, 1 for its other forms."""
+    return Case(When(**{word: term.typed}, then=0), default=1) if term.typed else Value(1)
+
+
+def years_among(words: list[str], terms: list[Term]) -> dict[str, YearOrWord]:
+    latest = date.today().year + 1
+    return {
+        word: YearOrWord(int(word), term)
+        for word, term in zip(words, terms, strict=True)
+        if YEAR.fullmatch(word) and int(word) <= latest
+    }

@@ -2,12 +2,20 @@
 
 import re
 import unicodedata
+from functools import lru_cache
+
+import snowballstemmer
 
 MAX_WORD_LENGTH = 64
 # Han and kana are written without spaces: each character is a word.
 WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+"
 )
+LATIN_WORD = re.compile("[a-z]{3,}")
+CYRILLIC_WORD = re.compile("[а-я]{3,}")
+VOWEL_AND_I = re.compile("(?<=[аеиоуыэюя])и")
+ENGLISH = snowballstemmer.stemmer("english")
+RUSSIAN = snowballstemmer.stemmer("russian")
 APOSTROPHES = re.compile("['’ʼ`´]")
 
 
@@ -16,3 +24,14 @@ def words_of(text: str) -> list[str]:
     folded = unicodedata.normalize("NFKD", APOSTROPHES.sub("", text)).casefold()
     plain = "".join(c for c in folded if not unicodedata.combining(c))
     return [word[:MAX_WORD_LENGTH] for word in WORD.findall(unicodedata.normalize("NFC", plain))]
+
+
+@lru_cache(maxsize=65_536)
+def stem_of(word: str) -> str:
+    """What the forms of a folded word have in common, in English or Russian by its script."""
+    if LATIN_WORD.fullmatch(word):
+        return ENGLISH.stemWord(word)
+    if CYRILLIC_WORD.fullmatch(word):
+        # Folding made й an и, by which the stemmer would not know an ending such as -ый.
+        return RUSSIAN.stemWord(VOWEL_AND_I.sub("й", word))
+    return word

@@ -8,7 +8,7 @@ import pytest
 from django.core import signing
 
 from library.models import Book
-from project.api import pagination
+from project.base import keyset
 
 from .books import BOOKS, add
 
@@ -142,8 +142,8 @@ def test_a_cursor_is_bound_to_its_path(staff_api):
 @pytest.mark.parametrize("content", ["", [], ["T0"], [["T0", 1], False, "x"], {"a": 1}], ids=repr)
 def test_a_cursor_of_an_older_version_is_a_400(api, content):
     add()
-    for serializer in (signing.JSONSerializer, pagination.CursorSerializer):
-        cursor = signing.dumps(content, salt=pagination.SALT, serializer=serializer)
+    for serializer in (signing.JSONSerializer, keyset.CursorSerializer):
+        cursor = signing.dumps(content, salt=keyset.SALT, serializer=serializer)
         assert api.get(BOOKS, {"cursor": cursor}).status_code == 400
 
 

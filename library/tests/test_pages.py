@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from drf_spectacular.generators import SchemaGenerator
 
 from library.models import Book
-from project.api import pagination
+from project.base import keyset
 
 from .books import BOOKS, add
 
@@ -72,9 +72,9 @@ def test_a_cursor_whose_keys_fit_no_more_is_out_of_date(api, key):
         add()
     address = f"{BOOKS}?ordering=created_at&page_size=1"
     cursor = parse_qs(urlsplit(api.get(address).json()["next"]).query)["cursor"][0]
-    serializer = getattr(pagination, "CursorSerializer", signing.JSONSerializer)
-    keys, *rest = signing.loads(cursor, salt=pagination.SALT, serializer=serializer)
-    stale = signing.dumps([[key, *keys[1:]], *rest], salt=pagination.SALT, serializer=serializer)
+    serializer = keyset.CursorSerializer
+    keys, *rest = signing.loads(cursor, salt=keyset.SALT, serializer=serializer)
+    stale = signing.dumps([[key, *keys[1:]], *rest], salt=keyset.SALT, serializer=serializer)
     response = api.get(address, {"ordering": "created_at", "page_size": 1, "cursor": stale})
     assert response.status_code == 400
     assert [(error["field"], error["message"]) for error in response.json()["errors"]] == [

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from members.models import Member
 from project.admin.base import ReadOnlyAdmin
@@ -66,6 +66,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
     search_help_text = gettext_lazy("Beginning of username or e-mail, or task ID")
+    counted_text = ngettext_lazy("%(number)s welcome e-mail", "%(number)s welcome e-mails", "count")
     where_from = gettext_lazy("Each member who registers gets a welcome e-mail.")
     actions = [as_admin_action(action) for action in ACTIONS.values()]
     fieldsets = [

@@ -1,39 +1,20 @@
-"""What the admin's pages share: lists that stay fast at any size, and a retry after a race."""
+"""What the admin's pages share, such as a retry after a race."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import ValidationError
-from django.core.paginator import Paginator
 from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
-from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext_lazy
 
 from project.base.database import LOCK_ERRORS
 
-
-class CappedPaginator(Paginator):
-    """Counts and shows at most MAX_ROWS rows: counting a million costs more than finding one."""
-
-    MAX_ROWS = 10_000
-
-    @cached_property
-    def _counted(self) -> int:
-        rows: QuerySet = self.object_list  # type: ignore[assignment]
-        return rows.order_by()[: self.MAX_ROWS + 1].count()
-
-    @property
-    def capped(self) -> bool:
-        return self._counted > self.MAX_ROWS
-
-    @cached_property
-    def count(self) -> int:
-        return min(self._counted, self.MAX_ROWS)
+from .lists import BaseChangeList, CappedPaginator
+from .searching import Hit
 
 
 def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> HttpResponse:
@@ -56,12 +37,29 @@ class BaseAdmin(admin.ModelAdmin):
     paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
     where_from: Any = ""  # where rows come from; shown in an empty list that nobody can add to
     has_history = True  # whether the page of a row offers it
+    # The foot of the list, in each language's plurals and cases.
+    counted_text: ClassVar[Any] = ngettext_lazy("%(number)s row", "%(number)s rows", "count")
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
 
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet, per_page: int, *args: Any
+    ) -> CappedPaginator:
+        return self.paginator(queryset, per_page)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BaseChangeList
+
+    # --- The search box of every page (project.admin.searching) ---
+
+    def find(self, request: HttpRequest, text: str) -> list[Hit]:
+        """The best rows for what is typed; an admin that offers none stays out of the box."""
+        return []
+
+    def jump(self, request: HttpRequest, text: str) -> str:
+        """The address that this text alone names, such as the page of an ISBN's book."""
+        return ""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return once_more(super().changeform_view, request, *args, **kwargs)
@@ -86,36 +84,11 @@ class BaseAdmin(admin.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet
     ) -> HttpResponse | None:
         everything = request.POST.get("select_across") not in (None, "", "0")
-        if everything and self.paginator(queryset, 1).capped:
+        if everything and (counted := self.get_paginator(request, queryset, 1)).capped:
             text = _("Narrow the list down to at most %(most)d rows first.")
-            self.message_user(request, text % {"most": self.paginator.MAX_ROWS}, messages.WARNING)
+            self.message_user(request, text % {"most": counted.MAX_ROWS}, messages.WARNING)
             return None
         return super().response_action(request, queryset)
-
-
-class BaseChangeList(ChangeList):
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
-        """Django's, but the key it appends sorts in the direction of the column before it.
-
-        So one index serves both; (title, -pk) would sort the whole table.
-        """
-        ordering: list[Any] = []
-        for column in super().get_ordering(request, queryset):
-            # The default ordering follows the clicked column, and may name it again.
-            if str(column).lstrip("-") not in {str(first).lstrip("-") for first in ordering}:
-                ordering.append(column)
-        if len(ordering) > 1 and ordering[-1] == "-pk" and not str(ordering[-2]).startswith("-"):
-            ordering[-1] = "pk"
-        return ordering
-
-    def get_queryset(
-        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
-    ) -> QuerySet:
-        try:
-            return super().get_queryset(request, exclude_parameters)
-        except ValidationError as error:  # such as a mistyped ISBN
-            messages.warning(request, " ".join(error.messages))
-            return self.root_queryset.none()
 
 
 class ReadOnlyAdmin(BaseAdmin):

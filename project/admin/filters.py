@@ -1,5 +1,6 @@
 """Filters of the admin's lists."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -24,6 +25,66 @@ class ChoiceFilter(admin.SimpleListFilter):
 
     def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
         raise NotImplementedError
+
+
+class TextFilter(admin.SimpleListFilter):
+    """What is typed; `suggestions` names a view that completes it."""
+
+    template = "admin/filter_text.html"
+    suggestions: ClassVar[str] = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("", "")]  # without any, Django leaves the filter out
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        return iter(())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = (self.value() or "").strip()
+        return self.chosen(queryset, value) if value else queryset
+
+    def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
+        raise NotImplementedError
+
+
+class RangeFilter(admin.SimpleListFilter):
+    """Whole numbers from … to …, as two parameters."""
+
+    template = "admin/filter_range.html"
+    field: ClassVar[str]
+    bounds: ClassVar[tuple[int, int]]
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        for side in ("from", "to"):
+            if given := params.pop(f"{self.parameter_name}_{side}", None):
+                self.used_parameters[f"{self.parameter_name}_{side}"] = given[-1]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("", "")]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        return iter(())
+
+    def given(self, side: str) -> str:
+        return str(self.used_parameters.get(f"{self.parameter_name}_{side}", "")).strip()
+
+    @property
+    def first(self) -> str:
+        return self.given("from")
+
+    @property
+    def last(self) -> str:
+        return self.given("to")
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        for side, lookup in (("from", "gte"), ("to", "lte")):
+            text = self.given(side)
+            if text.isascii() and text.isdigit() and len(text) < 10:
+                queryset = queryset.filter(**{f"{self.field}__{lookup}": int(text)})
+        return queryset
 
 
 class SinceFilter(ChoiceFilter):

@@ -11,6 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 
+from . import searching
+
 # The menu: each group's name and its models in order. Every registered model must be in it.
 MENU = {
     "catalogue": (gettext_lazy("Catalogue"), ["Book", "HistoricalBook"]),
@@ -44,6 +46,9 @@ class LibraryAdminSite(admin.AdminSite):
             for group, (name, names) in MENU.items()
             if models.keys() & set(names)
         ]
+
+    def get_urls(self) -> list[Any]:
+        return [*searching.urls(self), *super().get_urls()]
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

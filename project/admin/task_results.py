@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 from django_celery_results import admin as results_admin  # noqa: F401  # to unregister its pages
 from django_celery_results.models import GroupResult, TaskResult
 
@@ -62,6 +62,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     }
     list_display = ["state", "task", "outcome", "created", "duration"]
     list_filter = [TaskStateFilter, TaskCreatedFilter]
+    counted_text = ngettext_lazy("%(number)s task result", "%(number)s task results", "count")
     search_fields = ["=task_id"]
     search_help_text = gettext_lazy("Task ID")
     ordering = ["-date_created", "-pk"]

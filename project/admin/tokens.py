@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
@@ -45,6 +45,7 @@ class TokenForm(forms.ModelForm):
 class TokenAdmin(BaseAdmin):
     has_history = False  # a token never changes
     list_display = ["token_key", "user", "created", "expiry"]
+    counted_text = ngettext_lazy("%(number)s API token", "%(number)s API tokens", "count")
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username"]
     search_help_text = gettext_lazy("Beginning of the token, or username")

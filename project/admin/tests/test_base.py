@@ -13,7 +13,6 @@ from django.db import IntegrityError, OperationalError
 from django.db.transaction import TransactionManagementError
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import strip_tags
 
 from library.models import Book
 from library.tests.books import add, isbn_number
@@ -120,15 +119,8 @@ def test_a_filter_shows_what_is_chosen_and_the_search_what_was_typed(staffed):
     assert f'value="{escape(EVIL)}"' in html
     assert EVIL not in html
     assert 'maxlength="200"' in html
-    assert html.count('name="q"') == 1, "the search would be sent twice"
-
-
-@pytest.mark.parametrize(("rows", "words"), [(0, "0 members"), (1, "1 member"), (2, "2 members")])
-def test_a_list_shows_its_number_of_rows(staffed, rows, words):
-    members(rows)
-    html = staffed.get(MEMBERS, {"q": "" if rows else "nobody"}).content.decode()
-    status = html.partition('role="status">')[2].partition("</div>")[0]
-    assert strip_tags(status).split() == words.split()
+    form = html.partition('id="changelist-search"')[2].partition("</form>")[0]
+    assert form.count('name="q"') == 1, "the search would be sent twice"
 
 
 def test_an_empty_list_links_to_adding_only_for_accounts_that_may_add(client):

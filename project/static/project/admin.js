@@ -1,6 +1,23 @@
-// Filters apply at once; "/" goes to the search, Ctrl+S or Cmd+S saves.
+// Filters apply at once, and suggest what is there; Ctrl+S or Cmd+S saves.
 (function () {
   "use strict";
+  const suggest = (input) => {
+    let timer, request;
+    input.addEventListener("input", () => {
+      clearTimeout(timer);
+      if (request) request.abort();
+      if (input.value.trim().length < 2) return;
+      timer = setTimeout(async () => {
+        request = new AbortController();
+        const address = input.dataset.suggestions + "?" + new URLSearchParams({ q: input.value });
+        try {
+          const answer = await fetch(address, { signal: request.signal });
+          const values = (await answer.json()).values;
+          input.list.replaceChildren(...values.map((value) => new Option(value, value)));
+        } catch { /* aborted, or offline: no suggestions */ }
+      }, 150);
+    });
+  };
   const form = document.getElementById("changelist-search");
   if (form) {
     const filters = form.querySelectorAll("[data-filter]");
@@ -13,17 +30,18 @@
       name(select);
       select.addEventListener("change", () => { name(select); form.submit(); });
     });
+    form.querySelectorAll(".desk-filter input").forEach((input) => {
+      // A number is complete when the field is left or Enter pressed; so is a suggestion chosen.
+      input.addEventListener("change", () => { if (input.reportValidity()) form.requestSubmit(); });
+      if (input.dataset.suggestions) suggest(input);
+    });
     form.addEventListener("submit", () => {
-      const search = form.querySelector("[name=q]");
-      if (search && !search.value.trim()) search.removeAttribute("name");
+      form.querySelectorAll("input[name]").forEach((input) => {
+        if (!input.value.trim()) input.removeAttribute("name");
+      });
     });
   }
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, textarea, select, [contenteditable]");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      const search = document.getElementById("searchbar");
-      if (search) { event.preventDefault(); search.focus(); search.select(); }
-    }
     if (event.code === "KeyS" && (event.ctrlKey || event.metaKey) && !event.altKey) {
       const save = document.querySelector("#content-main [name=_save], form [name=_save]");
       if (save) { event.preventDefault(); save.click(); }
