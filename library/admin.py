@@ -11,11 +11,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.base import BaseChangeList, CappedPaginator
 from project.admin.conflicts import VersionedAdmin, VersionedForm
 from project.admin.filters import ChoiceFilter, SinceFilter
+from project.admin.phrases import Phrases
 
 from .isbn import EXAMPLE
 from .models import Book, BookQuerySet
@@ -93,6 +94,17 @@ class BookForm(VersionedForm):
 
 @admin.register(Book)
 class BookAdmin(VersionedAdmin):
+    phrases = Phrases(
+        add=gettext_lazy("Add a book"),
+        added=gettext_lazy("The book “%(name)s” was added."),
+        changed=gettext_lazy("The book “%(name)s” was saved."),
+        deleted=gettext_lazy("The book “%(name)s” was deleted."),
+        delete=gettext_lazy("Delete this book?"),
+        delete_selected=gettext_lazy("Delete selected books"),
+        delete_many=ngettext_lazy("Delete %d book?", "Delete %d books?"),
+        deleted_many=ngettext_lazy("%d book deleted.", "%d books deleted."),
+        consequence=gettext_lazy("You can restore it from the history later."),
+    )
     form = BookForm
     paginator = BookPaginator
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]
@@ -116,6 +128,9 @@ class BookAdmin(VersionedAdmin):
     @admin.display(description=gettext_lazy("ISBN"), ordering="isbn")
     def hyphenated_isbn(self, book: Book) -> str:
         return book.hyphenated_isbn
+
+    def details(self, row: Book) -> str:
+        return f"{row.author} · {row.publication_year} · ISBN {row.hyphenated_isbn}"
 
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
         return super().get_fieldsets(request, obj) if obj else self.fieldsets[:1]

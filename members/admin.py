@@ -6,11 +6,12 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.conflicts import VersionedAdmin
 from project.admin.display import moment
 from project.admin.filters import ChoiceFilter, SinceFilter
+from project.admin.phrases import Phrases
 
 from .mail import task_results  # noqa: F401  # registers its page
 from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
@@ -43,6 +44,20 @@ class Resend:
 
 @admin.register(Member)
 class MemberAdmin(Resend, VersionedAdmin):
+    phrases = Phrases(
+        add=gettext_lazy("Register a member"),
+        added=gettext_lazy("The member “%(name)s” was registered."),
+        changed=gettext_lazy("The member “%(name)s” was saved."),
+        deleted=gettext_lazy("The member “%(name)s” was deleted."),
+        delete=gettext_lazy("Delete this member?"),
+        delete_selected=gettext_lazy("Delete selected members"),
+        delete_many=ngettext_lazy("Delete %d member?", "Delete %d members?"),
+        deleted_many=ngettext_lazy("%d member deleted.", "%d members deleted."),
+        consequence=gettext_lazy(
+            "The welcome e-mail and the name and address in the history are deleted too. "
+            "This cannot be undone."
+        ),
+    )
     list_display = ["username", "email", "registered_at", "welcome_state"]
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
@@ -71,6 +86,9 @@ class MemberAdmin(Resend, VersionedAdmin):
             "welcome_error",
             "welcome_links",
         ]
+
+    def details(self, row: Member) -> str:
+        return f"{row.email} · {moment(row.registered_at)}"
 
     @admin.display(description=gettext_lazy("welcome e-mail"), ordering="welcome_email__state")
     def welcome_state(self, member: Member) -> SafeString:

@@ -54,6 +54,8 @@ accesslog = None if settings.EMBEDDED else "-"
 client = "%({x-forwarded-for}i)s" if settings.TRUSTED_PROXIES else "%(h)s"
 access_log_format = f'{client} "%(r)s" %(s)s %(B)s bytes %(M)s ms %({{x-request-id}}o)s "%(a)s"'
 
+PASSWORD_LINKS = "/admin/reset/"  # what follows is as good as a password
+
 
 def post_worker_init(worker: Any) -> None:
     from project.base.database import bound_waits
@@ -69,6 +71,8 @@ def when_ready(server: Any) -> None:
     (settings.DATA_DIR / "address").write_text(address)
 
     def worth_a_line(record: Any) -> bool:
+        if record.args["U"].startswith(PASSWORD_LINKS):
+            record.args["r"] = f"{record.args['m']} {PASSWORD_LINKS}…"
         return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
 
     logging.getLogger("gunicorn.access").addFilter(worth_a_line)

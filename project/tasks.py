@@ -9,6 +9,8 @@ from django.conf import settings
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
 
+from project.admin.passwords import mail_password_links  # noqa: F401  # a task too
+
 PURGE_BATCH_SIZE = 2000
 MAX_PURGE_SECONDS = 60  # the rest waits for the next run
 

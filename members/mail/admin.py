@@ -60,6 +60,10 @@ def as_admin_action(action: Action) -> Any:
 
 @admin.register(WelcomeEmail)
 class WelcomeEmailAdmin(ReadOnlyAdmin):
+    grant_words = {
+        "change_welcomeemail": gettext_lazy("send again, hold, release and cancel"),
+        "change_dispatch": gettext_lazy("pause and resume all sending"),
+    }
     list_display = ["state_badge", "member_link", "attempts", "when", "age", "reason"]
     list_display_links = ["state_badge"]
     list_select_related = ["member"]

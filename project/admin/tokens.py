@@ -5,29 +5,32 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
 from .base import BaseAdmin
+from .display import moment
+from .phrases import Phrases
 
 admin.site.unregister(AuthToken)
 # Not a proxy model, which would need its own permissions, addresses and history.
 AuthToken._meta.verbose_name = gettext_lazy("API token")
 AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
+# The package's own shows the digest, of 128 digits.
+setattr(AuthToken, "__str__", lambda token: f"{token.token_key}… · {token.user}")  # noqa: B010
 
 
 class TokenForm(forms.ModelForm):
-    expiry = forms.SplitDateTimeField(
+    expiry = forms.DateTimeField(
         label=gettext_lazy("expires"),
-        widget=AdminSplitDateTime,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         initial=lambda: timezone.now() + knox_settings.TOKEN_TTL,
     )
 
@@ -43,6 +46,20 @@ class TokenForm(forms.ModelForm):
 
 @admin.register(AuthToken)
 class TokenAdmin(BaseAdmin):
+    phrases = Phrases(
+        add=gettext_lazy("Add an API token"),
+        added=gettext_lazy("The token “%(name)s” was added."),
+        changed=gettext_lazy("The token “%(name)s” was saved."),
+        deleted=gettext_lazy("The token “%(name)s” was deleted."),
+        delete=gettext_lazy("Delete this API token?"),
+        delete_selected=gettext_lazy("Delete selected API tokens"),
+        delete_many=ngettext_lazy("Delete %d API token?", "Delete %d API tokens?"),
+        deleted_many=ngettext_lazy("%d API token deleted.", "%d API tokens deleted."),
+        consequence=gettext_lazy(
+            "Programs that use it are refused from then on. This cannot be undone."
+        ),
+    )
+    grants = ("view", "add", "delete")
     list_display = ["token_key", "user", "created", "expiry"]
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username"]
@@ -70,6 +87,9 @@ class TokenAdmin(BaseAdmin):
             )
             form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
         return form
+
+    def details(self, row: AuthToken) -> str:
+        return moment(row.created)
 
     def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
         return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
