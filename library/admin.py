@@ -83,7 +83,7 @@ class BookForm(VersionedForm):
             raise ValidationError(
                 format_html(
                     '{} <a href="{}">{}</a>',
-                    _("A book with this ISBN is in the catalogue already:"),
+                    _("A book with this ISBN is already in the catalogue:"),
                     reverse("admin:library_book_change", args=[other.pk]),
                     other.title,
                 ),

@@ -54,14 +54,14 @@ class MemberAdmin(Resend, VersionedAdmin):
         delete_many=ngettext_lazy("Delete %d member?", "Delete %d members?"),
         deleted_many=ngettext_lazy("%d member deleted.", "%d members deleted."),
         consequence=gettext_lazy(
-            "The welcome e-mail and the name and address in the history are deleted too. "
+            "The welcome e-mail, and the name and address in the history, are deleted too. "
             "This cannot be undone."
         ),
     )
     list_display = ["username", "email", "registered_at", "welcome_state"]
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
-    search_help_text = gettext_lazy("Beginning of username or e-mail")
+    search_help_text = gettext_lazy("Start of a username or e-mail address")
     actions = ["send_again"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
@@ -71,7 +71,7 @@ class MemberAdmin(Resend, VersionedAdmin):
         fields: list[Any] = [(None, {"fields": ["username", "email"]})]
         if obj is None:
             fields[0][1]["description"] = _(
-                "The registration date is set by itself, and a welcome e-mail goes out at once."
+                "The registration date is set automatically, and a welcome e-mail is sent right away."
             )
             return fields
         fields[0][1]["fields"].append("registered_at")

@@ -109,7 +109,9 @@ class BaseAdmin(admin.ModelAdmin):
         """The sentence with a link to the row, where the account may open it."""
         name: Any = str(row)
         if self.has_view_or_change_permission(request, row):
-            url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+            url = reverse(
+                f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]
+            )
             name = format_html('<a class="alert-link" href="{}">{}</a>', url, name)
         return format_html(str(sentence).replace("%(name)s", "{}"), name)
 
@@ -140,7 +142,9 @@ class BaseAdmin(admin.ModelAdmin):
         """What the page that asks shows."""
         named = [
             format_html(
-                '<strong>{}</strong><div class="text-body-secondary">{}</div>', row, self.details(row)
+                '<strong>{}</strong><div class="text-body-secondary">{}</div>',
+                row,
+                self.details(row),
             )
             for row in rows[: self.MAX_NAMED]
         ]
@@ -154,7 +158,9 @@ class BaseAdmin(admin.ModelAdmin):
 
     def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         row = context["object"]
-        change = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+        change = reverse(
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]
+        )
         context |= {"title": self.phrases.delete, "back": change, **self.doomed([row])}
         return super().render_delete_form(request, context)
 

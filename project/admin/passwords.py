@@ -104,7 +104,7 @@ URLS = [
     path("password_reset/", ForgotPasswordView.as_view(), name="password_reset"),
     path(
         "password_reset/done/",
-        views.PasswordResetDoneView.as_view(title=gettext_lazy("Look into your mailbox")),
+        views.PasswordResetDoneView.as_view(title=gettext_lazy("Check your inbox")),
         name="password_reset_done",
     ),
     path("reset/<uidb64>/<token>/", ChoosePasswordView.as_view(), name="password_reset_confirm"),

@@ -21,7 +21,6 @@ MENU = {
 }
 
 
-
 def group_of(model: str) -> tuple[str, Any] | None:
     """The group of the menu that holds this model: its slug and name."""
     return next(((slug, name) for slug, (name, models) in MENU.items() if model in models), None)

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, QuerySet
@@ -31,9 +32,32 @@ setattr(Group, "__str__", lambda group: _(group.name) if group.name else "")  # 
 setattr(User, "__str__", lambda user: user.get_full_name() or user.get_username())  # noqa: B010
 
 
+class AdminEmail(forms.EmailInput):
+    def __init__(self, attrs: Any = None) -> None:
+        super().__init__({"class": "vTextField", **(attrs or {})})
+
+
 class StaffForm(forms.ModelForm):
     groups = GroupsField(label=gettext_lazy("groups"))
+    email = forms.EmailField(
+        label=gettext_lazy("e-mail address"), required=False, max_length=254, widget=AdminEmail
+    )
     by: User  # who fills it in; set by get_form()
+
+    class Meta:
+        model = User
+        fields = ["username"]  # and those that get_fieldsets() names
+        labels = {
+            "is_active": gettext_lazy("active"),
+            "is_staff": gettext_lazy("can use these pages"),
+            "is_superuser": gettext_lazy("administrator"),
+        }
+        help_texts = {
+            "username": "",
+            "is_active": gettext_lazy("Deactivate the account of a person who has left."),
+            "is_staff": gettext_lazy("Not needed for accounts used only by programs."),
+            "is_superuser": gettext_lazy("Can do everything, regardless of groups."),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,19 +80,20 @@ class StaffForm(forms.ModelForm):
 
 
 LOCKED_OUT = {
-    "is_active": gettext_lazy("You cannot deactivate your own account."),
-    "is_staff": gettext_lazy("You cannot take the access to these pages from yourself."),
-    "is_superuser": gettext_lazy("You cannot take the administrator’s rights from yourself."),
+    "is_active": gettext_lazy("You can’t deactivate your own account."),
+    "is_staff": gettext_lazy("You can’t remove your own access to these pages."),
+    "is_superuser": gettext_lazy("You can’t remove your own administrator rights."),
 }
 
 
 class NewStaffForm(StaffForm):
     username = forms.CharField(
         label=gettext_lazy("username"),
+        widget=AdminTextInputWidget,
         max_length=150,
         required=False,
         validators=[User.username_validator],
-        help_text=gettext_lazy("Leave it empty to use the part of the e-mail address before the @."),
+        help_text=gettext_lazy("Leave blank to use the part of the e-mail address before the @."),
     )
 
     class Meta:
@@ -117,9 +142,9 @@ class StaffAdmin(BaseAdmin):
         delete_many=ngettext_lazy("Delete %d account?", "Delete %d accounts?"),
         deleted_many=ngettext_lazy("%d account deleted.", "%d accounts deleted."),
         consequence=gettext_lazy(
-            "The account’s API tokens go with it. If the person has left, deactivate the account "
-            "instead: nobody can sign in, and the history keeps the name. "
-            "Deleting cannot be undone."
+            "Its API tokens are deleted too. If the person has left, deactivate the account "
+            "instead: nobody can sign in with it, and the history keeps the name. "
+            "Deleting can’t be undone."
         ),
     )
     form = StaffForm
@@ -225,23 +250,28 @@ class StaffAdmin(BaseAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         person = ["first_name", "last_name", "email", "username"]
         if obj is None:
-            how = _("The person chooses a password by a link that you get when you save.")
-            return [(None, {"fields": person}), (_("May do"), {"fields": ["groups"]})] + [
-                (_("Password"), {"fields": [], "description": how})
+            how = _(
+                "When you save, a link to set the password is mailed to the person, or shown to you to pass on."
+            )
+            return [
+                (None, {"fields": person}),
+                (_("What this person can do"), {"fields": ["groups"]}),
+                (_("Password"), {"fields": [], "description": how}),
             ]
-        access = ["is_active", "is_staff"]
-        sets = [
+        administrator = ["is_superuser"] if request.user.is_superuser else []
+        access = ["is_active", "is_staff", *administrator, "last_seen", "joined"]
+        sets: list[Any] = [
             (None, {"fields": person}),
-            (_("May do"), {"fields": ["groups"]}),
-            (_("Access"), {"fields": [*access, "last_seen", "joined"]}),
+            (_("What this person can do"), {"fields": ["groups"]}),
+            (_("Access"), {"fields": access}),
         ]
-        if request.user.is_superuser:
-            access.append("is_superuser")
-            sets[2] = (_("Access"), {"fields": [*access, "last_seen", "joined"]})
+        if administrator:
             extra = {
                 "fields": ["user_permissions"],
                 "classes": ["collapse"],
-                "description": _("Groups are easier to keep in order than what one account may do."),
+                "description": _(
+                    "Prefer groups: permissions given here apply to this account only."
+                ),
             }
             sets.append((_("Permissions of this account alone"), extra))
         return sets
@@ -273,15 +303,15 @@ class StaffAdmin(BaseAdmin):
             raise PermissionDenied
         if request.method == "POST":
             return self._hand_over(request, user, "")
-        return self._page(request, user, _("A link for a new password"))
+        return self._page(request, user, _("Password link"))
 
     def _hand_over(self, request: HttpRequest, user: User, done: str) -> HttpResponse:
         """Mail the link, or show it once: it is kept nowhere."""
-        self.log_change(request, user, _("Made a link for a new password."))
+        self.log_change(request, user, _("Created a password link."))
         link = password_link(user, request.build_absolute_uri("/"))
         sent = mail_password_link(user, link)
         context = {"done": done, "sent": sent, "link": "" if sent else link}
-        return self._page(request, user, _("A link for a new password"), **context)
+        return self._page(request, user, _("Password link"), **context)
 
     def _page(
         self, request: HttpRequest, user: User, title: str, **context: Any
@@ -297,7 +327,7 @@ class StaffAdmin(BaseAdmin):
 
 
 class GroupForm(forms.ModelForm):
-    permissions = PermissionsField(label=gettext_lazy("its members may"))
+    permissions = PermissionsField(label=gettext_lazy("members of this group can"))
 
     class Meta:
         model = Group
@@ -321,7 +351,7 @@ class GroupAdmin(BaseAdmin):
         delete_many=ngettext_lazy("Delete %d group?", "Delete %d groups?"),
         deleted_many=ngettext_lazy("%d group deleted.", "%d groups deleted."),
         consequence=gettext_lazy(
-            "Its members keep their accounts, and may no longer do what only this group allows. "
+            "Its members keep their accounts but lose the permissions that only this group gives. "
             "This cannot be undone."
         ),
     )
@@ -340,7 +370,7 @@ class GroupAdmin(BaseAdmin):
     def shown_name(self, group: Group) -> str:
         return str(group)
 
-    @admin.display(description=gettext_lazy("its members may"))
+    @admin.display(description=gettext_lazy("members of this group can"))
     def may_do(self, group: Group) -> SafeString | str:
         ids = {permission.pk for permission in group.permissions.all()}
         return in_words(ids, areas()) or "–"

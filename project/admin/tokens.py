@@ -55,15 +55,13 @@ class TokenAdmin(BaseAdmin):
         delete_selected=gettext_lazy("Delete selected API tokens"),
         delete_many=ngettext_lazy("Delete %d API token?", "Delete %d API tokens?"),
         deleted_many=ngettext_lazy("%d API token deleted.", "%d API tokens deleted."),
-        consequence=gettext_lazy(
-            "Programs that use it are refused from then on. This cannot be undone."
-        ),
+        consequence=gettext_lazy("Programs that use it will be refused. This cannot be undone."),
     )
     grants = ("view", "add", "delete")
     list_display = ["token_key", "user", "created", "expiry"]
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username"]
-    search_help_text = gettext_lazy("Beginning of the token, or username")
+    search_help_text = gettext_lazy("Start of the token, or a username")
     ordering = ["-created"]
     readonly_fields = ["token_key", "created"]
 
@@ -108,7 +106,9 @@ class TokenAdmin(BaseAdmin):
         token, secret = AuthToken.objects.create(obj.user, expiry=lifetime)
         obj.digest, obj.token_key = token.digest, secret[: CONSTANTS.TOKEN_KEY_LENGTH]
         obj.created = token.created
-        text = format_html("{} <code>{}</code>", _("Copy the token now, it is shown once:"), secret)
+        text = format_html(
+            "{} <code>{}</code>", _("Copy the token now; it won’t be shown again:"), secret
+        )
         self.message_user(request, text, messages.WARNING)
 
     def response_add(

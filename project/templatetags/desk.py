@@ -37,4 +37,4 @@ def breadcrumbs(context: Context) -> dict[str, Any]:
         title = str(context["section"]["name"])
     elif context["request"].path == crumbs[0][0]:
         crumbs = []
-    return {"crumbs": crumbs, "here": capfirst(Truncator(title).chars(MAX_TITLE_LENGTH))}
+    return {"crumbs": crumbs, "here": Truncator(title).chars(MAX_TITLE_LENGTH)}

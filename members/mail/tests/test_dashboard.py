@@ -59,7 +59,7 @@ def test_it_counts_what_waits_failed_and_was_sent(operator, alive):
     assert found["Oldest waiting"] == "3\xa0hours"
     assert found["Trying again"] == found["On hold"] == found["Failed"] == "1"
     assert found["Sent in 24 hours"] == "1"
-    assert found["Worker seen"] == found["Scheduler seen"] == "now"
+    assert found["Worker last seen"] == found["Scheduler last seen"] == "now"
 
 
 def test_every_number_opens_the_list_that_it_counts(operator, alive):
@@ -95,12 +95,21 @@ def test_silence_is_an_alarm_after_two_minutes(operator, alive):
 
 def test_works_that_never_ran_are_an_alarm_once_a_mail_waits_for_them(operator):
     assert overview(operator)["alarms"] == []
-    assert colours(operator)["Worker seen"] == colours(operator)["Scheduler seen"] == ""
+    assert colours(operator)["Worker last seen"] == colours(operator)["Scheduler last seen"] == ""
     mail(queued_at=timezone.now() - timedelta(minutes=3))
     assert len(overview(operator)["alarms"]) == 2
     found = numbers(operator)
-    assert found["Worker seen"] == found["Scheduler seen"] == found["Last success"] == "never"
-    assert colours(operator)["Worker seen"] == colours(operator)["Scheduler seen"] == "danger"
+    assert (
+        found["Worker last seen"]
+        == found["Scheduler last seen"]
+        == found["Last success"]
+        == "never"
+    )
+    assert (
+        colours(operator)["Worker last seen"]
+        == colours(operator)["Scheduler last seen"]
+        == "danger"
+    )
 
 
 def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive):
@@ -209,8 +218,8 @@ def test_what_wants_a_look_is_coloured(operator, alive, columns, title, colour):
 def test_each_part_that_is_silent_is_named(operator, alive, part, seconds, silent):
     Dispatch.objects.update(**{f"{part}_at": timezone.now() - timedelta(seconds=seconds)})
     title, alarm = {
-        "worker": ("Worker seen", "No worker answers"),
-        "beat": ("Scheduler seen", "The scheduler (beat) is silent"),
+        "worker": ("Worker last seen", "No worker answers"),
+        "beat": ("Scheduler last seen", "The scheduler (beat) is silent"),
     }[part]
     found = {name: colour for name, colour in colours(operator).items() if colour == "danger"}
     assert found == ({title: "danger"} if silent else {})

@@ -83,7 +83,7 @@ def test_a_fault_of_our_settings_pauses_all_and_burns_no_attempt(owed, clock, ca
     sentence = attempt(ann, FAULT)
     assert (ann.state, ann.attempts, ann.last_error_code) == (State.QUEUED, 0, "535")
     until = clock.now + timedelta(minutes=5)
-    assert sentence == f"{FAULT.reason} All sending pauses until {until:%H:%M:%S} UTC."
+    assert sentence == f"{FAULT.reason} Sending is paused until {until:%H:%M:%S} UTC."
     dispatch = Dispatch.objects.current()
     assert (dispatch.pause_reason, dispatch.pause_code) == (FAULT.reason, "535")
     assert (dispatch.paused_at, dispatch.resume_at) == (clock.now, until)
