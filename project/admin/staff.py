@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
@@ -332,6 +332,7 @@ class GroupForm(forms.ModelForm):
     class Meta:
         model = Group
         fields = ["name", "permissions"]
+        labels = {"name": gettext_lazy("Name")}
 
     def clean_permissions(self) -> Any:
         field: Any = self.fields["permissions"]
@@ -357,14 +358,13 @@ class GroupAdmin(BaseAdmin):
     )
     form = GroupForm
     fields = ["name", "permissions"]
-    list_display = ["shown_name", "may_do", "members"]
+    list_display = ["shown_name", "may_do"]
     search_fields = ["name"]
     search_help_text = gettext_lazy("Name")
     ordering = ["name"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        groups = super().get_queryset(request).prefetch_related("permissions")
-        return groups.annotate(number=Count("user"))
+        return super().get_queryset(request).prefetch_related("permissions")
 
     @admin.display(description=gettext_lazy("name"), ordering="name")
     def shown_name(self, group: Group) -> str:
@@ -374,10 +374,6 @@ class GroupAdmin(BaseAdmin):
     def may_do(self, group: Group) -> SafeString | str:
         ids = {permission.pk for permission in group.permissions.all()}
         return in_words(ids, areas()) or "–"
-
-    @admin.display(description=gettext_lazy("accounts"))
-    def members(self, group: Any) -> int:
-        return group.number
 
     def details(self, row: Any) -> str:
         number = row.user_set.count()

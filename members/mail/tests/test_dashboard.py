@@ -117,7 +117,7 @@ def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive)
     Dispatch.objects.pause("The mail server moves", Dispatch.OPERATOR)
     response = operator.get(INDEX)
     (alarm,) = response.context["sending"]["alarms"]
-    assert alarm.startswith("All sending is paused since ")
+    assert alarm.startswith("Sending has been paused since ")
     assert alarm.endswith(": The mail server moves")
     assert reverse("admin:members_dispatch_resume") in response.content.decode()
 
@@ -125,9 +125,9 @@ def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive)
 def test_a_fault_of_the_settings_is_an_alarm(operator, alive):
     Dispatch.objects.pause("The mail server refuses our login (535).", "535", timedelta(minutes=5))
     (alarm,) = overview(operator)["alarms"]
-    assert "fault of our settings" in alarm
+    assert "the mail settings are wrong" in alarm
     assert "(535)" in alarm
-    assert "tried again at" in alarm
+    assert "Next try at" in alarm
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
@@ -218,8 +218,8 @@ def test_what_wants_a_look_is_coloured(operator, alive, columns, title, colour):
 def test_each_part_that_is_silent_is_named(operator, alive, part, seconds, silent):
     Dispatch.objects.update(**{f"{part}_at": timezone.now() - timedelta(seconds=seconds)})
     title, alarm = {
-        "worker": ("Worker last seen", "No worker answers"),
-        "beat": ("Scheduler last seen", "The scheduler (beat) is silent"),
+        "worker": ("Worker last seen", "No worker is responding"),
+        "beat": ("Scheduler last seen", "The scheduler (beat) isn’t responding"),
     }[part]
     found = {name: colour for name, colour in colours(operator).items() if colour == "danger"}
     assert found == ({title: "danger"} if silent else {})

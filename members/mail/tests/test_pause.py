@@ -54,7 +54,7 @@ def is_paused() -> bool:
 def test_while_sending_is_paused_no_mail_goes_out_and_none_loses_an_attempt(owed, delay):
     welcome = owed()
     Dispatch.objects.pause("The backlog is looked through.", Dispatch.OPERATOR)
-    assert attempt(welcome).startswith("Skipped, for sending is paused")
+    assert attempt(welcome).startswith("Skipped because sending is paused")
     assert (welcome.state, welcome.attempts) == (State.QUEUED, 0)
     sweep_welcome_emails()
     delay.assert_not_called()
