@@ -12,6 +12,7 @@ from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import translation
 from django.utils.functional import cached_property
@@ -124,7 +125,7 @@ class BaseAdmin(admin.ModelAdmin):
 
     def construct_change_message(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """Fields by the name that has a translation: Django writes their capitalised labels."""
-        message: list[dict[str, Any]] = super().construct_change_message(*args, **kwargs)  # type: ignore[assignment]
+        message: list[dict[str, Any]] = super().construct_change_message(*args, **kwargs)
         with translation.override(None):
             names = {str(capfirst(f.verbose_name)): str(f.verbose_name) for f in self.opts.fields}
         for part in message:
@@ -165,7 +166,7 @@ class BaseAdmin(admin.ModelAdmin):
         return super().render_delete_form(request, context)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
+        actions: dict[str, Any] = super().get_actions(request)
         if "delete_selected" in actions:
             actions["delete_selected"] = (
                 delete_selected_rows,
@@ -201,8 +202,8 @@ def delete_selected_rows(
     """Django's action with our sentences."""
     with saying(request, page.phrases.deleted_many % len(rows)):
         response = delete_selected(page, request, rows)
-    if response is not None:
-        response.context_data |= {  # type: ignore[attr-defined]
+    if isinstance(response, TemplateResponse) and response.context_data is not None:
+        response.context_data |= {
             "title": page.phrases.delete_many % len(rows),
             "back": request.get_full_path(),
             **page.doomed(rows),

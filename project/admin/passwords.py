@@ -11,7 +11,8 @@ from django.contrib.auth.forms import PasswordResetForm
 from django.contrib.auth.models import User
 from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage, get_connection
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import path, reverse, reverse_lazy
 from django.utils import translation
@@ -65,12 +66,12 @@ class ForgotPasswordForm(PasswordResetForm):
 
     email = forms.EmailField(label=gettext_lazy("e-mail address"), max_length=254)
 
-    def save(self, request: HttpRequest | None = None, **kwargs: Any) -> None:  # type: ignore[override]
-        assert request is not None
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        request = kwargs["request"]
         users = User.objects.filter(is_active=True, email__iexact=self.cleaned_data["email"])
         ids = list(users.values_list("pk", flat=True)[:5])
         try:
-            mail_password_links.delay(ids, request.build_absolute_uri("/"), request.LANGUAGE_CODE)  # type: ignore[attr-defined]
+            mail_password_links.delay(ids, request.build_absolute_uri("/"), request.LANGUAGE_CODE)
         except Exception as error:  # the broker's client raises what it likes
             logger.warning("The broker takes no messages, no link is mailed: %r", error)
 
@@ -80,7 +81,7 @@ class ForgotPasswordView(views.PasswordResetView):
     success_url = reverse_lazy("admin:password_reset_done")
     title = gettext_lazy("Forgot your password?")
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         from project.api.throttling import LoginThrottle
 
         from .site import too_many_attempts

@@ -12,6 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 
+from .phrases import RECORD
+
 # The menu: each group's name and its models in order. Every registered model must be in it.
 MENU = {
     "catalogue": (gettext_lazy("Catalogue"), ["Book"]),
@@ -40,7 +42,7 @@ class LibraryAdminSite(admin.AdminSite):
             return apps
         models = {model["object_name"]: model for app in apps for model in app["models"]}
         for model in models.values():
-            model["add_text"] = self._registry[model["model"]].phrases.add
+            model["add_text"] = getattr(self._registry[model["model"]], "phrases", RECORD).add
         return [
             {
                 "name": name,
@@ -76,7 +78,7 @@ class LibraryAdminSite(admin.AdminSite):
         }
         return TemplateResponse(request, "admin/section.html", context)
 
-    def app_index(
+    def app_index(  # type: ignore[override]
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Django's page of an app: the group of the menu that has its models."""

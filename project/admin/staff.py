@@ -191,9 +191,10 @@ class StaffAdmin(BaseAdmin):
 
     @admin.action(description=gettext_lazy("Deactivate selected accounts"), permissions=["change"])
     def deactivate(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        if users.filter(pk=request.user.pk).exists():
+        oneself = request.user.pk or 0
+        if users.filter(pk=oneself).exists():
             self.message_user(request, str(LOCKED_OUT["is_active"]), messages.WARNING)
-        changed = self._switch(request, users.exclude(pk=request.user.pk), False)
+        changed = self._switch(request, users.exclude(pk=oneself), False)
         text = ngettext_lazy("%d account deactivated.", "%d accounts deactivated.")
         self.message_user(request, str(text % changed), messages.SUCCESS)
 
@@ -284,7 +285,7 @@ class StaffAdmin(BaseAdmin):
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)
 
-    def response_add(
+    def response_add(  # type: ignore[override]
         self, request: HttpRequest, obj: User, post_url_continue: str | None = None
     ) -> HttpResponse:
         return self._hand_over(request, obj, str(self.phrases.added % {"name": obj}))

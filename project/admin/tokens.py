@@ -37,6 +37,7 @@ class TokenForm(forms.ModelForm):
     class Meta:
         model = AuthToken
         fields = ["user", "expiry"]
+        labels = {"user": gettext_lazy("account")}
 
     def clean_expiry(self) -> Any:
         if (expiry := self.cleaned_data["expiry"]) < timezone.now() + timedelta(minutes=1):
@@ -58,12 +59,12 @@ class TokenAdmin(BaseAdmin):
         consequence=gettext_lazy("Programs that use it will be refused. This cannot be undone."),
     )
     grants = ("view", "add", "delete")
-    list_display = ["token_key", "user", "created", "expiry"]
+    list_display = ["beginning", "account", "made", "ends"]
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username"]
     search_help_text = gettext_lazy("Start of the token, or a username")
     ordering = ["-created"]
-    readonly_fields = ["token_key", "created"]
+    readonly_fields = ["beginning", "account", "made", "ends"]
 
     def get_form(
         self,
@@ -86,11 +87,29 @@ class TokenAdmin(BaseAdmin):
             form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
         return form
 
+    # The package's own columns have no translation.
+
+    @admin.display(description=gettext_lazy("beginning of the token"))
+    def beginning(self, token: AuthToken) -> str:
+        return f"{token.token_key}…"
+
+    @admin.display(description=gettext_lazy("account"), ordering="user__username")
+    def account(self, token: AuthToken) -> str:
+        return str(token.user)
+
+    @admin.display(description=gettext_lazy("created"), ordering="created")
+    def made(self, token: AuthToken) -> str:
+        return moment(token.created)
+
+    @admin.display(description=gettext_lazy("expires"), ordering="expiry")
+    def ends(self, token: AuthToken) -> str:
+        return moment(token.expiry)
+
     def details(self, row: AuthToken) -> str:
         return moment(row.created)
 
     def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
-        return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
+        return self.readonly_fields if obj else ["user", "expiry"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
         tokens = super().get_queryset(request)
