@@ -54,7 +54,7 @@ accesslog = None if settings.EMBEDDED else "-"
 client = "%({x-forwarded-for}i)s" if settings.TRUSTED_PROXIES else "%(h)s"
 access_log_format = f'{client} "%(r)s" %(s)s %(B)s bytes %(M)s ms %({{x-request-id}}o)s "%(a)s"'
 
-PASSWORD_LINKS = "/admin/reset/"  # what follows is as good as a password
+RESET_PATH = "/admin/reset/"  # what follows is as good as a password
 
 
 def post_worker_init(worker: Any) -> None:
@@ -63,16 +63,17 @@ def post_worker_init(worker: Any) -> None:
     bound_waits(web=True)
 
 
+def worth_a_line(record: Any) -> bool:
+    if record.args["U"].startswith(RESET_PATH):
+        record.args["r"] = f"{record.args['m']} {RESET_PATH}…"
+    return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
+
+
 def when_ready(server: Any) -> None:
     """Tell project/healthcheck.py the address; leave successful checks out of the access log."""
     host = next(iter(settings.ALLOWED_HOSTS), "*").lstrip(".")
     address = f"{settings.PORT} {'localhost' if host == '*' else host}"
     settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.DATA_DIR / "address").write_text(address)
-
-    def worth_a_line(record: Any) -> bool:
-        if record.args["U"].startswith(PASSWORD_LINKS):
-            record.args["r"] = f"{record.args['m']} {PASSWORD_LINKS}…"
-        return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
 
     logging.getLogger("gunicorn.access").addFilter(worth_a_line)
