@@ -68,7 +68,7 @@ class ForgotPasswordForm(PasswordResetForm):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         request = kwargs["request"]
-        users = User.objects.filter(is_active=True, email__iexact=self.cleaned_data["email"])
+        users = User.objects.filter(email__iexact=self.cleaned_data["email"])
         ids = list(users.values_list("pk", flat=True)[:5])
         try:
             mail_password_links.delay(ids, request.build_absolute_uri("/"), request.LANGUAGE_CODE)

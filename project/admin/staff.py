@@ -148,7 +148,8 @@ class StaffAdmin(BaseAdmin):
         ),
     )
     form = StaffForm
-    list_display = ["name", "username", "email", "group_names", "last_seen", "account"]
+    list_display = ["name", "username", "address", "group_names", "last_seen", "account"]
+    counted_text = ngettext_lazy("%(number)s staff member", "%(number)s staff members", "count")
     list_filter = [ActiveFilter]
     search_fields = ["username", "first_name", "last_name", "email"]
     search_help_text = gettext_lazy("Name, username or e-mail")
@@ -166,6 +167,10 @@ class StaffAdmin(BaseAdmin):
     @admin.display(description=gettext_lazy("name"), ordering="first_name")
     def name(self, user: User) -> str:
         return str(user)
+
+    @admin.display(description=gettext_lazy("e-mail address"), ordering="email")
+    def address(self, user: User) -> str:
+        return user.email or "–"
 
     @admin.display(description=gettext_lazy("groups"))
     def group_names(self, user: User) -> str:
@@ -360,6 +365,7 @@ class GroupAdmin(BaseAdmin):
     form = GroupForm
     fields = ["name", "permissions"]
     list_display = ["shown_name", "may_do"]
+    counted_text = ngettext_lazy("%(number)s group", "%(number)s groups", "count")
     search_fields = ["name"]
     search_help_text = gettext_lazy("Name")
     ordering = ["name"]

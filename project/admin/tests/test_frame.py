@@ -113,6 +113,7 @@ def test_of_many_books_some_are_named_and_all_are_counted(desk, book, monkeypatc
     page = desk.post(reverse("admin:library_book_changelist"), form)
     assert headings(page) == ["Delete 2 books?"]
     assert "and 1 more" in text(page)
+    assert ("Herbert" in text(page)) != ("Austen" in text(page))
     done = desk.post(reverse("admin:library_book_changelist"), form | {"post": "yes"}, follow=True)
     assert [str(message) for message in done.context["messages"]] == ["2 books deleted."]
     assert not Book.objects.exists()
