@@ -101,8 +101,10 @@ class BookAdmin(VersionedAdmin):
         deleted=gettext_lazy("The book “%(name)s” was deleted."),
         delete=gettext_lazy("Delete this book?"),
         delete_selected=gettext_lazy("Delete selected books"),
-        delete_many=ngettext_lazy("Delete %d book?", "Delete %d books?"),
-        deleted_many=ngettext_lazy("%d book deleted.", "%d books deleted."),
+        delete_many=ngettext_lazy("Delete %(number)s book?", "Delete %(number)s books?", "count"),
+        deleted_many=ngettext_lazy(
+            "%(number)s book deleted.", "%(number)s books deleted.", "count"
+        ),
         consequence=gettext_lazy("You can restore it from the history later."),
     )
     form = BookForm

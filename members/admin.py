@@ -51,8 +51,12 @@ class MemberAdmin(Resend, VersionedAdmin):
         deleted=gettext_lazy("The member “%(name)s” was deleted."),
         delete=gettext_lazy("Delete this member?"),
         delete_selected=gettext_lazy("Delete selected members"),
-        delete_many=ngettext_lazy("Delete %d member?", "Delete %d members?"),
-        deleted_many=ngettext_lazy("%d member deleted.", "%d members deleted."),
+        delete_many=ngettext_lazy(
+            "Delete %(number)s member?", "Delete %(number)s members?", "count"
+        ),
+        deleted_many=ngettext_lazy(
+            "%(number)s member deleted.", "%(number)s members deleted.", "count"
+        ),
         consequence=gettext_lazy(
             "The welcome e-mail, and the name and address in the history, are deleted too. "
             "This cannot be undone."

@@ -9,10 +9,10 @@ from django.db.models import CharField, Count, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from project.admin.display import age, bounded, moment
+from project.admin.phrases import grouped
 from project.base.broker import queue_length
 from project.base.cache import remembered
 
@@ -77,7 +77,7 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
     sent = bounded(sent_since(mails, now - timedelta(days=1)))
     oldest_page = f"{page}?state=queued&o={OLDEST_FIRST}"
     length = remembered("sending:queue", 5, queue_length)
-    queue = _("unknown") if length is None else number_format(length)
+    queue = _("unknown") if length is None else grouped(length)
     late = "warning" if oldest and now - oldest > MAX_WAIT else ""
     waits = (
         (age(oldest), moment(oldest), oldest_page) if oldest else ("–", _("nothing waiting"), "")

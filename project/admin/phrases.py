@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import translation
+from django.utils import formats, translation
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -27,7 +27,7 @@ class Phrases:
     deleted: Any
     delete: Any  # a question
     delete_selected: Any  # an action of the list
-    delete_many: Any  # a question; with %d, as the next one
+    delete_many: Any  # a question; by `count`, with %(number)s, as the next one
     deleted_many: Any
     consequence: Any = ""  # of deleting: what goes with it, and whether it can be put back
 
@@ -39,10 +39,21 @@ RECORD = Phrases(
     deleted=_("“%(name)s” was deleted."),
     delete=_("Delete this record?"),
     delete_selected=_("Delete selected records"),
-    delete_many=ngettext_lazy("Delete %d record?", "Delete %d records?"),
-    deleted_many=ngettext_lazy("%d record deleted.", "%d records deleted."),
+    delete_many=ngettext_lazy("Delete %(number)s record?", "Delete %(number)s records?", "count"),
+    deleted_many=ngettext_lazy(
+        "%(number)s record deleted.", "%(number)s records deleted.", "count"
+    ),
     consequence=_("This cannot be undone."),
 )
+
+
+def grouped(number: int) -> str:
+    """With the separators of the active language. Django writes none, because of years and ids."""
+    return formats.number_format(number, force_grouping=True)
+
+
+def counted(sentence: Any, number: int) -> str:
+    return str(sentence % {"count": number, "number": grouped(number)})
 
 
 @contextmanager
@@ -156,11 +167,11 @@ def delete_selected_rows(
     page: SpeakingAdmin, request: HttpRequest, rows: QuerySet
 ) -> HttpResponse | None:
     """Django's action with our sentences."""
-    with saying(request, page.phrases.deleted_many % len(rows)):
+    with saying(request, counted(page.phrases.deleted_many, len(rows))):
         response = delete_selected(page, request, rows)
     if isinstance(response, TemplateResponse) and response.context_data is not None:
         response.context_data |= {
-            "title": page.phrases.delete_many % len(rows),
+            "title": counted(page.phrases.delete_many, len(rows)),
             "back": request.get_full_path(),
             **page.doomed(rows),
         }

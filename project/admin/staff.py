@@ -20,7 +20,7 @@ from .display import badge, moment
 from .filters import ChoiceFilter
 from .passwords import PASSWORD_LINK_DAYS, mail_password_link, password_link
 from .permissions import GroupsField, PermissionsField, areas, in_words
-from .phrases import Phrases
+from .phrases import Phrases, counted
 
 admin.site.unregister([User, Group])
 # Not proxy models, which would need their own permissions, addresses and history.
@@ -139,8 +139,12 @@ class StaffAdmin(BaseAdmin):
         deleted=gettext_lazy("The account of %(name)s was deleted."),
         delete=gettext_lazy("Delete this account?"),
         delete_selected=gettext_lazy("Delete selected accounts"),
-        delete_many=ngettext_lazy("Delete %d account?", "Delete %d accounts?"),
-        deleted_many=ngettext_lazy("%d account deleted.", "%d accounts deleted."),
+        delete_many=ngettext_lazy(
+            "Delete %(number)s account?", "Delete %(number)s accounts?", "count"
+        ),
+        deleted_many=ngettext_lazy(
+            "%(number)s account deleted.", "%(number)s accounts deleted.", "count"
+        ),
         consequence=gettext_lazy(
             "Its API tokens are deleted too. If the person has left, deactivate the account "
             "instead: nobody can sign in with it, and the history keeps the name. "
@@ -200,14 +204,18 @@ class StaffAdmin(BaseAdmin):
         if users.filter(pk=oneself).exists():
             self.message_user(request, str(LOCKED_OUT["is_active"]), messages.WARNING)
         changed = self._switch(request, users.exclude(pk=oneself), False)
-        text = ngettext_lazy("%d account deactivated.", "%d accounts deactivated.")
-        self.message_user(request, str(text % changed), messages.SUCCESS)
+        text = ngettext_lazy(
+            "%(number)s account deactivated.", "%(number)s accounts deactivated.", "count"
+        )
+        self.message_user(request, counted(text, changed), messages.SUCCESS)
 
     @admin.action(description=gettext_lazy("Activate selected accounts"), permissions=["change"])
     def activate(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        text = ngettext_lazy("%d account activated.", "%d accounts activated.")
+        text = ngettext_lazy(
+            "%(number)s account activated.", "%(number)s accounts activated.", "count"
+        )
         changed = self._switch(request, users, True)
-        self.message_user(request, str(text % changed), messages.SUCCESS)
+        self.message_user(request, counted(text, changed), messages.SUCCESS)
 
     def _switch(self, request: HttpRequest, users: QuerySet[User], active: bool) -> int:
         changed = [u for u in users if u.is_active != active and self._may_touch(request, u)]
@@ -355,8 +363,10 @@ class GroupAdmin(BaseAdmin):
         deleted=gettext_lazy("The group “%(name)s” was deleted."),
         delete=gettext_lazy("Delete this group?"),
         delete_selected=gettext_lazy("Delete selected groups"),
-        delete_many=ngettext_lazy("Delete %d group?", "Delete %d groups?"),
-        deleted_many=ngettext_lazy("%d group deleted.", "%d groups deleted."),
+        delete_many=ngettext_lazy("Delete %(number)s group?", "Delete %(number)s groups?", "count"),
+        deleted_many=ngettext_lazy(
+            "%(number)s group deleted.", "%(number)s groups deleted.", "count"
+        ),
         consequence=gettext_lazy(
             "Its members keep their accounts but lose the permissions that only this group gives. "
             "This cannot be undone."
@@ -384,4 +394,5 @@ class GroupAdmin(BaseAdmin):
 
     def details(self, row: Any) -> str:
         number = row.user_set.count()
-        return ngettext_lazy("%d account", "%d accounts") % number
+        text = ngettext_lazy("%(number)s account", "%(number)s accounts", "count")
+        return counted(text, number)

@@ -54,8 +54,12 @@ class TokenAdmin(BaseAdmin):
         deleted=gettext_lazy("The token “%(name)s” was deleted."),
         delete=gettext_lazy("Delete this API token?"),
         delete_selected=gettext_lazy("Delete selected API tokens"),
-        delete_many=ngettext_lazy("Delete %d API token?", "Delete %d API tokens?"),
-        deleted_many=ngettext_lazy("%d API token deleted.", "%d API tokens deleted."),
+        delete_many=ngettext_lazy(
+            "Delete %(number)s API token?", "Delete %(number)s API tokens?", "count"
+        ),
+        deleted_many=ngettext_lazy(
+            "%(number)s API token deleted.", "%(number)s API tokens deleted.", "count"
+        ),
         consequence=gettext_lazy("Programs that use it will be refused. This cannot be undone."),
     )
     grants = ("view", "add", "delete")

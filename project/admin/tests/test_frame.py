@@ -7,12 +7,14 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
+from django.utils import translation
 from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
 from library.models import Book
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
+from project.admin.phrases import counted, grouped
 from project.admin.site import MENU, group_of
 
 pytestmark = pytest.mark.django_db
@@ -167,3 +169,10 @@ def test_a_task_that_had_nothing_to_do_is_no_success(desk):
     page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
     badges = re.findall(r'text-bg-(\w+)">(\w+)<', page.content.decode())
     assert sorted(badges) == [("secondary", "skipped"), ("success", "done")]
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "1,234"), ("ru", "1\xa0234")])
+def test_large_numbers_have_the_separators_of_the_language(language, told):
+    with translation.override(language):
+        assert told in counted(admin.site._registry[Book].phrases.deleted_many, 1234)
+        assert told in grouped(1234)
