@@ -6,7 +6,7 @@
 # make messages  collects the strings for translation and compiles them
 # make schema    writes the API's description anew (project/api/openapi.yaml)
 # make lock   compiles requirements.in into requirements.txt
-# make check  lint, imports, types, security, migrations, schema, deployment
+# make check  lint, imports, types, translations, security, migrations, schema, deployment
 # make audit  asks which packages have known vulnerabilities
 # make backup / make restore FILE=…  the compose stack's database
 
@@ -50,6 +50,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy .
+	$(BIN)/python -m pytest --quiet project/tests/test_translations.py
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive project library members
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null

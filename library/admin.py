@@ -20,6 +20,7 @@ from project.admin.base import BaseChangeList, CappedPaginator
 from project.admin.conflicts import VersionedForm
 from project.admin.filters import RangeFilter, SinceFilter, TextFilter
 from project.admin.history import RecordedAdmin
+from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
 from .filters import MAX_YEAR, MIN_YEAR
@@ -27,7 +28,7 @@ from .isbn import EXAMPLE, hyphenated, looks_like_isbn, normalise, with_leading_
 from .models import Book, BookQuerySet
 from .search.suggest import authors_like, suggestion
 
-IN_CATALOGUE = gettext_lazy("A book with this ISBN is in the catalogue already:")
+IN_CATALOGUE = gettext_lazy("A book with this ISBN is already in the catalogue:")
 MAX_ISBN_LENGTH = 100  # characters that are looked at while somebody types
 
 
@@ -126,6 +127,19 @@ class BookForm(VersionedForm):
 
 @admin.register(Book)
 class BookAdmin(RecordedAdmin):
+    phrases = Phrases(
+        add=gettext_lazy("Add a book"),
+        added=gettext_lazy("The book “%(name)s” was added."),
+        changed=gettext_lazy("The book “%(name)s” was saved."),
+        deleted=gettext_lazy("The book “%(name)s” was deleted."),
+        delete=gettext_lazy("Delete this book?"),
+        delete_selected=gettext_lazy("Delete selected books"),
+        delete_many=ngettext_lazy("Delete %(number)s book?", "Delete %(number)s books?", "count"),
+        deleted_many=ngettext_lazy(
+            "%(number)s book deleted.", "%(number)s books deleted.", "count"
+        ),
+        consequence=gettext_lazy("You can restore it from the history later."),
+    )
     form = BookForm
     counted_text = ngettext_lazy("%(number)s book", "%(number)s books", "count")
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]
@@ -149,6 +163,9 @@ class BookAdmin(RecordedAdmin):
     @admin.display(description=gettext_lazy("ISBN"), ordering="isbn")
     def hyphenated_isbn(self, book: Book) -> str:
         return book.hyphenated_isbn
+
+    def details(self, row: Book) -> str:
+        return f"{row.author} · {row.publication_year} · ISBN {row.hyphenated_isbn}"
 
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
         if obj:
@@ -174,12 +191,16 @@ class BookAdmin(RecordedAdmin):
         text = _("%(isbn)s: valid, and not in the catalogue yet.") % {"isbn": hyphenated(number)}
         return JsonResponse({"ok": True, "text": text})
 
-    def response_add(
+    def response_add(  # type: ignore[override]
         self, request: HttpRequest, obj: Book, post_url_continue: str | None = None
     ) -> HttpResponse:
         response = super().response_add(request, obj, post_url_continue)
         if "_addanother" in request.POST and "keep" in request.POST:
-            kept = {"keep": 1, "author": obj.author, "publication_year": obj.publication_year}
+            kept: dict[str, Any] = {
+                "keep": 1,
+                "author": obj.author,
+                "publication_year": obj.publication_year,
+            }
             response["Location"] = f"{request.path}?{urlencode(kept)}"
         return response
 

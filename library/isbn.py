@@ -44,9 +44,7 @@ def normalise(text: str) -> str:
             code="invalid_isbn",
         )
     if not number.startswith(("978", "979")):
-        raise ValidationError(
-            _("An ISBN of 13 digits begins with 978 or 979."), code="invalid_isbn"
-        )
+        raise ValidationError(_("A 13-digit ISBN starts with 978 or 979."), code="invalid_isbn")
     if number.startswith("9790"):
         raise ValidationError(
             _("979-0 begins a music number (ISMN), which is no ISBN."), code="invalid_isbn"
@@ -108,10 +106,10 @@ def _strange(character: str) -> str:
     else:
         shown = f"U+{ord(character):04X}"
     if character.isdigit():
-        return _("Write an ISBN with the digits 0 to 9; found %(character)s.") % {
+        return _("Use only the digits 0 to 9 in an ISBN; found %(character)s.") % {
             "character": shown
         }
-    return _("An ISBN has only digits, and X as the last of ten; found %(character)s.") % {
+    return _("An ISBN has only digits, or X as the last of ten; found %(character)s.") % {
         "character": shown
     }
 
@@ -122,7 +120,7 @@ def _from_isbn10(number: str) -> str:
     for prefix in ("978", "979"):
         if number.isdigit() and ean.is_valid(prefix + number) and isbn.split(prefix + number)[1]:
             raise ValidationError(
-                _("These are the last ten of 13 digits: write %(isbn)s.")
+                _("These are the last ten digits of a 13-digit ISBN: use %(isbn)s.")
                 % {"isbn": hyphenated(prefix + number)},
                 code="invalid_isbn",
             )

@@ -29,7 +29,7 @@ def latest_year() -> int:
 def not_after_next_year(year: int) -> None:
     if year > (latest := latest_year()):
         raise ValidationError(
-            gettext("The publication year cannot be later than %(latest)d."),
+            gettext("The year can’t be later than %(latest)d."),
             code="max_value",
             params={"latest": latest},
         )

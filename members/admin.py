@@ -13,6 +13,7 @@ from project.admin.activity import ActivityAdmin
 from project.admin.display import moment
 from project.admin.filters import ChoiceFilter, SinceFilter
 from project.admin.history import RecordedAdmin
+from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
 from .mail import task_results  # noqa: F401  # registers its page
@@ -46,10 +47,28 @@ class Resend:
 
 @admin.register(Member)
 class MemberAdmin(Resend, RecordedAdmin):
+    phrases = Phrases(
+        add=gettext_lazy("Register a member"),
+        added=gettext_lazy("The member “%(name)s” was registered."),
+        changed=gettext_lazy("The member “%(name)s” was saved."),
+        deleted=gettext_lazy("The member “%(name)s” was deleted."),
+        delete=gettext_lazy("Delete this member?"),
+        delete_selected=gettext_lazy("Delete selected members"),
+        delete_many=ngettext_lazy(
+            "Delete %(number)s member?", "Delete %(number)s members?", "count"
+        ),
+        deleted_many=ngettext_lazy(
+            "%(number)s member deleted.", "%(number)s members deleted.", "count"
+        ),
+        consequence=gettext_lazy(
+            "The welcome e-mail, and the name and address in the history, are deleted too. "
+            "This cannot be undone."
+        ),
+    )
     list_display = ["username", "email", "registered_at", "welcome_state"]
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
-    search_help_text = gettext_lazy("Beginning of username or e-mail")
+    search_help_text = gettext_lazy("Start of a username or e-mail address")
     actions = ["send_again"]
     counted_text = ngettext_lazy("%(number)s member", "%(number)s members", "count")
 
@@ -71,7 +90,7 @@ class MemberAdmin(Resend, RecordedAdmin):
         fields: list[Any] = [(None, {"fields": ["username", "email"]})]
         if obj is None:
             fields[0][1]["description"] = _(
-                "The registration date is set by itself, and a welcome e-mail goes out at once."
+                "The registration date is set automatically, and a welcome e-mail is sent right away."
             )
             return fields
         fields[0][1]["fields"].append("registered_at")
@@ -86,6 +105,9 @@ class MemberAdmin(Resend, RecordedAdmin):
             "welcome_error",
             "welcome_links",
         ]
+
+    def details(self, row: Member) -> str:
+        return f"{row.email} · {moment(row.registered_at)}"
 
     @admin.display(description=gettext_lazy("welcome e-mail"), ordering="welcome_email__state")
     def welcome_state(self, member: Member) -> SafeString:

@@ -16,7 +16,8 @@ class LibraryAdminConfig(admin.AdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        from .admin import tokens  # noqa: F401  # replaces knox's page, which is registered by now
+        # They replace the packages' pages, which are registered by now.
+        from .admin import staff, tokens  # noqa: F401
 
 
 class TaskResultsConfig(task_results.CeleryResultConfig):

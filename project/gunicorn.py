@@ -54,11 +54,19 @@ accesslog = None if settings.EMBEDDED else "-"
 client = "%({x-forwarded-for}i)s" if settings.TRUSTED_PROXIES else "%(h)s"
 access_log_format = f'{client} "%(r)s" %(s)s %(B)s bytes %(M)s ms %({{x-request-id}}o)s "%(a)s"'
 
+RESET_PATH = "/admin/reset/"  # what follows is as good as a password
+
 
 def post_worker_init(worker: Any) -> None:
     from project.base.database import bound_waits
 
     bound_waits(web=True)
+
+
+def worth_a_line(record: Any) -> bool:
+    if record.args["U"].startswith(RESET_PATH):
+        record.args["r"] = f"{record.args['m']} {RESET_PATH}…"
+    return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
 
 
 def when_ready(server: Any) -> None:
@@ -67,8 +75,5 @@ def when_ready(server: Any) -> None:
     address = f"{settings.PORT} {'localhost' if host == '*' else host}"
     settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.DATA_DIR / "address").write_text(address)
-
-    def worth_a_line(record: Any) -> bool:
-        return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
 
     logging.getLogger("gunicorn.access").addFilter(worth_a_line)

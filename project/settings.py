@@ -141,16 +141,7 @@ PERMISSIONS_POLICY = ", ".join(
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
-        "script-src": [
-            SELF,
-            # jazzmin's inline scripts. If an upgrade or a theme setting changes one,
-            # project/tests/test_csp.py fails and prints the new hash.
-            "'sha256-oufyiLq9heVNX0RFs532lnKzrs2pHgVyLVsyRlTCfQg='",  # every page: light or dark
-            "'sha256-buUBs3t6s1E0ZYk13Vv1G24JzjBRIOuOWucgKaifN7k='",  # every page: the theme
-            "'sha256-F7GVayJMLy0KHikNUhjbBcBE0ax/V4knxuE9lJsuA6A='",  # lists: width of the filters
-            "'sha256-DT/ci/z/ofx36DBKYq8ZBDQ2sgAnvO+SmuKGfcZ95UU='",  # own password
-            "'sha256-OQlLsGYyiAVVwdHnkEraaS+8yfFm7rTeYMfelN7RwuE='",  # a user's password
-        ],
+        "script-src": [SELF],  # our templates replace those of jazzmin that have inline scripts
         "style-src": [SELF, UNSAFE_INLINE],  # jazzmin, Select2, Swagger UI and ReDoc set styles
         "img-src": [SELF, "data:"],
         "worker-src": [SELF, "blob:"],  # ReDoc's search

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
 
+from project.admin.passwords import mail_password_links  # noqa: F401  # a task too
 from project.api import idempotency
 
 PURGE_BATCH_SIZE = 2000

@@ -117,7 +117,7 @@ def test_a_book_of_the_year_after_the_next_is_refused():
         unsaved(publication_year=date.today().year + 2).full_clean()
     latest = date.today().year + 1
     assert error.value.message_dict == {
-        "publication_year": [f"The publication year cannot be later than {latest}."]
+        "publication_year": [f"The year can’t be later than {latest}."]
     }
 
 

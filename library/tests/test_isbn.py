@@ -17,7 +17,7 @@ BAD = {
     "978316148410X": "“X”",
     "31614841XX": "“X”",
     "abc": "“a”",
-    "9773161484100": "begins with 978 or 979",
+    "9773161484100": "starts with 978 or 979",
     "8608833870": "",
     "９７８３１６１４８４１００": "digits 0 to 9",
     "978316148410٠": "digits 0 to 9",
@@ -46,7 +46,9 @@ def test_for_the_last_ten_of_13_digits_the_whole_number_is_suggested(number):
     assert not stdnum_isbn.is_valid(ten)
     with pytest.raises(ValidationError) as error:
         normalise(ten)
-    assert error.value.messages == [f"These are the last ten of 13 digits: write {number}."]
+    assert error.value.messages == [
+        f"These are the last ten digits of a 13-digit ISBN: use {number}."
+    ]
     assert error.value.code == "invalid_isbn"
 
 
@@ -55,10 +57,10 @@ def test_for_the_last_ten_of_13_digits_the_whole_number_is_suggested(number):
     [
         ("978316148410", "An ISBN has 10 or 13 digits; this one has 12."),
         ("1", "An ISBN has 10 or 13 digits; this one has 1."),
-        ("9773161484100", "An ISBN of 13 digits begins with 978 or 979."),
-        ("978316148410a", "An ISBN has only digits, and X as the last of ten; found “a”."),
-        ("97831614841\t \x7f0", "An ISBN has only digits, and X as the last of ten; found U+007F."),
-        ("978316148410٠", "Write an ISBN with the digits 0 to 9; found “٠”."),
+        ("9773161484100", "A 13-digit ISBN starts with 978 or 979."),
+        ("978316148410a", "An ISBN has only digits, or X as the last of ten; found “a”."),
+        ("97831614841\t \x7f0", "An ISBN has only digits, or X as the last of ten; found U+007F."),
+        ("978316148410٠", "Use only the digits 0 to 9 in an ISBN; found “٠”."),
         ("3161484101", "The check digit should be X, not 1: is a digit mistyped?"),
         ("9783161484109", "The check digit should be 0, not 9: is a digit mistyped?"),
     ],

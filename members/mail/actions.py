@@ -25,10 +25,10 @@ MAX_NAMED = 10  # of those that are left out
 
 
 WHY_NOT = {
-    State.QUEUED: _("It is waiting already."),
-    State.SENDING: _("It is being sent at this moment."),
+    State.QUEUED: _("It is already waiting."),
+    State.SENDING: _("It is being sent right now."),
     State.SENT: _("It has been sent."),
-    State.FAILED: _("It has failed: send it again."),
+    State.FAILED: _("It failed. Send it again instead."),
     State.HELD: _("It is on hold."),
     State.CANCELLED: _("It is cancelled."),
 }
@@ -60,12 +60,12 @@ SEND_AGAIN = Action(
     "send_again",
     _("Send again"),
     "fa-paper-plane",
-    _("Each is sent at once, and tried as often as a new one where that fails."),
+    _("Sent immediately; retried like a new e-mail if that fails."),
     ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
     _("Sent again."),
     WelcomeEmail.ACTION_STATES["send_again"],
     WelcomeEmailQuerySet.send_again,
-    {State.HELD: _("It is on hold: release it instead.")},
+    {State.HELD: _("It is on hold. Release it instead.")},
 )
 # The same from a failed task, which may be an old story: the mail may have been sent since.
 RETRY = replace(
@@ -73,8 +73,8 @@ RETRY = replace(
     name="retry",
     states=[State.FAILED],
     why_not={
-        State.QUEUED: _("It is waiting already and will be tried by itself."),
-        State.SENT: _("It has been sent since."),
+        State.QUEUED: _("It is already waiting and will be retried automatically."),
+        State.SENT: _("It has since been sent."),
         **SEND_AGAIN.why_not,
     },
 )
@@ -82,42 +82,42 @@ HOLD = Action(
     "hold",
     _("Hold"),
     "fa-pause",
-    _("Each stays where it is until somebody releases it."),
+    _("Each stays on hold until somebody releases it."),
     ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
     _("Put on hold."),
     WelcomeEmail.ACTION_STATES["hold"],
     WelcomeEmailQuerySet.hold,
     {
-        State.FAILED: _("It has failed and is not waiting."),
-        State.HELD: _("It is on hold already."),
+        State.FAILED: _("It failed and is no longer waiting."),
+        State.HELD: _("It is already on hold."),
     },
 )
 RELEASE = Action(
     "release",
     _("Release"),
     "fa-play",
-    _("Each goes on where it stood in the timetable; what is due is sent at once."),
+    _("Each continues on its retry schedule; what is due is sent immediately."),
     ngettext_lazy("%d e-mail released.", "%d e-mails released."),
     _("Released."),
     WelcomeEmail.ACTION_STATES["release"],
     WelcomeEmailQuerySet.release,
     {
         State.QUEUED: _("It is not on hold."),
-        State.FAILED: _("It has failed and is not on hold: send it again."),
+        State.FAILED: _("It failed and is not on hold. Send it again instead."),
     },
 )
 CANCEL = Action(
     "cancel",
     _("Cancel sending"),
     "fa-ban",
-    _("None of them is sent. It can be undone: send them again."),
+    _("None of these will be sent. To undo this, send them again."),
     ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
     _("Cancelled."),
     WelcomeEmail.ACTION_STATES["cancel"],
     WelcomeEmailQuerySet.cancel,
     {
-        State.FAILED: _("It has failed and is not waiting."),
-        State.CANCELLED: _("It is cancelled already."),
+        State.FAILED: _("It failed and is no longer waiting."),
+        State.CANCELLED: _("It is already cancelled."),
     },
 )
 ACTIONS = {action.name: action for action in (SEND_AGAIN, HOLD, RELEASE, CANCEL)}

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, Q, QuerySet
+from django.db.models import Exists, Q, QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -60,14 +60,18 @@ def as_admin_action(action: Action) -> Any:
 
 @admin.register(WelcomeEmail)
 class WelcomeEmailAdmin(ReadOnlyAdmin):
+    grant_words = {
+        "change_welcomeemail": gettext_lazy("send again, hold, release and cancel"),
+        "change_dispatch": gettext_lazy("pause and resume all sending"),
+    }
     list_display = ["state_badge", "member_link", "attempts", "when", "age", "reason"]
     list_display_links = ["state_badge"]
     list_select_related = ["member"]
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
-    search_help_text = gettext_lazy("Beginning of username or e-mail, or task ID")
+    search_help_text = gettext_lazy("Start of a username or e-mail address, or a task ID")
     counted_text = ngettext_lazy("%(number)s welcome e-mail", "%(number)s welcome e-mails", "count")
-    where_from = gettext_lazy("Each member who registers gets a welcome e-mail.")
+    where_from = gettext_lazy("Every new member gets a welcome e-mail.")
     actions = [as_admin_action(action) for action in ACTIONS.values()]
     fieldsets = [
         (
@@ -92,7 +96,10 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WelcomeEmail]:
         welcomes = super().get_queryset(request).select_related("member").defer("journal")
-        return welcomes.annotate(paused=Exists(Dispatch.objects.pausing()))
+        return welcomes.annotate(
+            paused=Exists(Dispatch.objects.pausing()),
+            sees_tasks=Value(request.user.has_perm("django_celery_results.view_taskresult")),
+        )
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """The latest first, by the time that the filter is about: one index gives both."""
@@ -115,7 +122,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
                 Member.objects.filter(begins).order_by().values_list("pk", flat=True)[:most]
             )
         if len(found) >= most:
-            text = _("Many members begin so, and not all of them are shown: type more letters.")
+            text = _("Too many members match, so not all are shown. Type more letters.")
             messages.warning(request, text)
         return welcomes.filter(member__in=found), False
 
@@ -165,13 +172,13 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
         return format_html(
             '{}<div class="small text-body-secondary">{}</div>',
             moment(welcome.sent_at),
-            _("The mail server took it. That is no proof that it reached the member."),
+            _("The mail server accepted it, which doesn’t prove that it reached the member."),
         )
 
     @admin.display(description=gettext_lazy("last task"))
     def task_link(self, welcome: WelcomeEmail) -> str | SafeString:
-        if not welcome.task_id:
-            return "–"
+        if not (welcome.task_id and welcome.sees_tasks):  # type: ignore[attr-defined]
+            return welcome.task_id or "–"
         address = reverse("admin:django_celery_results_taskresult_changelist")
         return format_html('<a href="{}?q={}">{}</a>', address, welcome.task_id, welcome.task_id)
 
@@ -226,7 +233,7 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
             else:
                 Dispatch.objects.resume()
                 enqueue_due()
-            text = _("Sending is paused.") if pauses else _("Sending goes on.")
+            text = _("Sending is paused.") if pauses else _("Sending resumed.")
             note(request, [Dispatch.objects.current()], text)
             self.message_user(request, text, messages.SUCCESS)
             return HttpResponseRedirect(reverse("admin:index"))

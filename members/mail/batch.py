@@ -10,8 +10,6 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from project.base.database import persistently
 
@@ -23,8 +21,8 @@ from .reasons import (
     PolicyError,
     RefusedError,
     TemporaryError,
-    in_words,
 )
+from .report import Sentence
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +30,6 @@ LOOK_SECONDS = 1.0  # after which a batch looks whether it may go on
 # What has not begun by then is given back: a claim must not outlast its time.
 MAX_BATCH_SECONDS = 30.0
 DATABASE_RETRY_SECONDS = 30
-
-# Why mails are given back, for the operator.
-LEFT = gettext_lazy("Left to the next task: %(count)d.")
-PUT_OFF = gettext_lazy("Put off, as MAIL_RATE asks: %(count)d.")
-PAUSED = gettext_lazy("Given back, for sending is paused: %(count)d.")
 
 _next_turn = 0.0  # when this process may send its next mail (MAIL_RATE)
 
@@ -59,7 +52,7 @@ class Batch:
         try:
             self._send_all()
         finally:
-            self._give_back(LEFT)
+            self._give_back(Sentence.LEFT)
 
     def _send_all(self) -> None:
         global _next_turn
@@ -73,11 +66,11 @@ class Batch:
                 self.look_at = now + LOOK_SECONDS
             elif wait and now + wait >= stop_at:
                 at = timezone.now() + timedelta(seconds=wait)
-                self._give_back(PUT_OFF, at)
+                self._give_back(Sentence.PUT_OFF, at)
                 self.notes.append(next_attempt(at))
             elif now >= stop_at:
                 self.left = [welcome.pk for welcome in self.waiting]
-                self._give_back(LEFT, enqueued_at=timezone.now())
+                self._give_back(Sentence.LEFT, enqueued_at=timezone.now())
             elif wait:
                 sleep(min(wait, LOOK_SECONDS))
             else:
@@ -106,21 +99,21 @@ class Batch:
                 welcome.not_tried(error.reason, error.code)
                 logger.error("Welcome e-mails cannot be sent: %s", error.reason)
                 until = f"{timezone.now() + error.pause:%H:%M:%S}"
-                sentences = [_("All sending pauses until %(time)s UTC.") % {"time": until}]
-                self._give_back(PAUSED)
+                sentences = [Sentence.PAUSED_UNTIL % {"time": until}]
+                self._give_back(Sentence.PAUSED)
             case TemporaryError():
                 sentences = self._retry(welcome, error)
             case _:  # refused, or cannot be written
                 self.is_answered |= isinstance(error, RefusedError)
                 welcome.fail(error.reason, error.code)
-                sentences = [_("Not tried again.")]
-        self.failures.append((welcome, " ".join([in_words(error.reason), *sentences])))
+                sentences = [str(Sentence.FINAL)]
+        self.failures.append((welcome, " ".join([error.reason, *sentences])))
 
     def _retry(self, welcome: WelcomeEmail, error: DeliveryError) -> list[str]:
         at = welcome.retry(error.reason, error.code)
         return [
-            _("Attempt %(number)d failed.") % {"number": welcome.attempts},
-            next_attempt(at) if at else _("Given up: this was the last attempt."),
+            Sentence.FAILED % {"number": welcome.attempts},
+            next_attempt(at) if at else str(Sentence.LAST),
         ]
 
     def _last_success(self) -> datetime | None:
@@ -140,7 +133,7 @@ class Batch:
         mine = persistently(lambda: set(ids.all()), DATABASE_RETRY_SECONDS)
         self.waiting = deque(welcome for welcome in self.waiting if welcome.pk in mine)
         if persistently(Dispatch.objects.pausing().exists, DATABASE_RETRY_SECONDS):
-            self._give_back(PAUSED)
+            self._give_back(Sentence.PAUSED)
 
     def _rows(self) -> Any:
         """The rows that wait, as far as they are still ours."""
@@ -149,4 +142,4 @@ class Batch:
 
 
 def next_attempt(at: datetime) -> str:
-    return _("Next attempt at %(time)s UTC.") % {"time": f"{at:%H:%M:%S}"}
+    return Sentence.NEXT % {"time": f"{at:%H:%M:%S}"}

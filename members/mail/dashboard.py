@@ -8,12 +8,13 @@ from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import date_format, number_format
+from django.utils.formats import date_format
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from project.admin.charts import Bar, BarChart, count_by_day, days_to
 from project.admin.display import age, bounded, moment
+from project.admin.phrases import grouped
 from project.base.broker import queue_length
 from project.base.cache import remembered
 
@@ -66,29 +67,31 @@ def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
     sent = bounded(sent_since(mails, now - timedelta(days=1)))
     oldest_page = f"{page}?state=queued&o={OLDEST_FIRST}"
     length = remembered("sending:queue", 5, queue_length)
-    queue = _("unknown") if length is None else number_format(length)
+    queue = _("unknown") if length is None else grouped(length)
     late = "warning" if oldest and now - oldest > MAX_WAIT else ""
-    waits = (age(oldest), moment(oldest), oldest_page) if oldest else ("–", _("nothing waits"), "")
+    waits = (
+        (age(oldest), moment(oldest), oldest_page) if oldest else ("–", _("nothing waiting"), "")
+    )
     warn_again = "warning" if again != "0" else ""
     warn_failed = "danger" if failed != "0" else ""
     return [
-        Number(_("Failed"), failed, _("read why, send again"), f"{page}?state=failed", warn_failed),
+        Number(_("Failed"), failed, _("see why, send again"), f"{page}?state=failed", warn_failed),
         Number(
             _("Trying again"),
             again,
-            _("an attempt has failed"),
+            _("at least one attempt failed"),
             f"{page}?state=retrying",
             warn_again,
         ),
-        Number(_("Waiting"), queued, _("for their turn or a worker"), f"{page}?state=queued"),
+        Number(_("Waiting"), queued, _("for their turn or a free worker"), f"{page}?state=queued"),
         Number(_("Oldest waiting"), *waits, late),
         Number(_("On hold"), held, _("until somebody releases them"), f"{page}?state=held"),
         Number(
             _("Sent in 24 hours"), sent, _("handed to the mail server"), f"{page}?state=sent&sent=1"
         ),
         _seen(_("Last success"), dispatch.success_at),
-        _seen(_("Worker seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
-        _seen(_("Scheduler seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
+        _seen(_("Worker last seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
+        _seen(_("Scheduler last seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
         Number(
             _("Queue"),
             queue,
@@ -115,20 +118,22 @@ def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
     found = []
     words = {"time": moment(dispatch.paused_at), "reason": dispatch.reason}
     if dispatch.paused_at and dispatch.pause_code != Dispatch.OPERATOR:
-        found.append(_("A fault of our settings stops all sending: %(reason)s") % words)
+        found.append(_("Sending stopped: the mail settings are wrong. %(reason)s") % words)
         if dispatch.resume_at:
             again = moment(dispatch.resume_at)
-            found[-1] += " " + _("Sending is tried again at %(time)s.") % {"time": again}
+            found[-1] += " " + _("Next try at %(time)s.") % {"time": again}
     elif dispatch.paused_at:
-        found.append(_("All sending is paused since %(time)s: %(reason)s") % words)
+        found.append(_("Sending has been paused since %(time)s: %(reason)s") % words)
     if _is_silent(dispatch.beat_at, oldest):
         found.append(
             _(
-                "The scheduler (beat) is silent: nothing is tried again. Is the beat process running?"
+                "The scheduler (beat) isn’t responding, so nothing is retried. Is the beat process running?"
             )
         )
     if _is_silent(dispatch.worker_at, oldest):
-        found.append(_("No worker answers: nothing is sent. Is the worker process running?"))
+        found.append(
+            _("No worker is responding, so nothing is sent. Is the worker process running?")
+        )
     return found
 
 

@@ -27,7 +27,7 @@ class StateFilter(ChoiceFilter):
 
 
 def retrying(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
-    """Those that wait because an attempt has failed. By the error's code, which has an index."""
+    """Those that wait because at least one attempt failed. By the error's code, which has an index."""
     return welcomes.filter(state=State.QUEUED, last_error_code__gt="")
 
 
@@ -76,7 +76,7 @@ class ReasonFilter(ChoiceFilter):
     choices_of = {
         "address": _("address refused"),
         "full": _("mailbox full"),
-        "busy": _("server asks us to wait"),
+        "busy": _("server asked us to wait"),
         "unreachable": _("server not reached"),
         "settings": _("our login or settings"),
         "ours": _("our template or worker"),

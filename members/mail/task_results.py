@@ -11,19 +11,22 @@ from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django_celery_results.models import TaskResult
 
 from project.admin.base import BaseChangeList
+from project.admin.display import badge
 from project.admin.task_results import Result, TaskResultAdmin
 
 from .actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
 from .admin import link, state_badge
 from .models import WelcomeEmail
+from .report import in_readers_words, only_skipped
 from .tasks import send_welcome_emails
 
 SEND = send_welcome_emails.name
-NO_LONGER = gettext_lazy("Tried by a later task since, or the member has been removed.")
+NO_LONGER = gettext_lazy("A later task has since retried it, or the member was deleted.")
 
 
 class WelcomeTaskResultList(BaseChangeList):
@@ -48,7 +51,9 @@ def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
 class WelcomeTaskResultAdmin(TaskResultAdmin):
     task_names = TaskResultAdmin.task_names | {SEND: gettext_lazy("Send welcome e-mails")}
     list_display = ["state", "task", "about", "outcome", "created", "duration"]
-    where_from = gettext_lazy("A task leaves its result when it runs, as when a member registers.")
+    where_from = gettext_lazy(
+        "Results appear here after tasks run, for example when a member registers."
+    )
     actions = ["retry"]
     change_form_template = "admin/members/task_result.html"
     fieldsets = [
@@ -59,6 +64,16 @@ class WelcomeTaskResultAdmin(TaskResultAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return WelcomeTaskResultList
+
+    @admin.display(description=gettext_lazy("state"), ordering="status")
+    def state(self, result: Result) -> SafeString:
+        if result.status == "SUCCESS" and only_skipped(super().outcome(result)):
+            return badge(_("skipped"), "secondary")
+        return super().state(result)
+
+    @admin.display(description=gettext_lazy("outcome"))
+    def outcome(self, result: Result) -> str:
+        return in_readers_words(super().outcome(result))
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(PERMISSION)

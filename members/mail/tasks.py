@@ -10,19 +10,18 @@ from collections.abc import Iterator
 from celery import Task, shared_task
 from django.db import DatabaseError
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from project.base.breaker import broker
 
 from .batch import Batch
 from .models import Dispatch, WelcomeEmail
+from .report import Sentence
 
 logger = logging.getLogger(__name__)
 
 
 class AttemptFailedError(Exception):
-    """What operators read where an attempt has failed. It never holds an address."""
+    """What operators read where at least one attempt failed. It never holds an address."""
 
 
 BATCH_SIZE = 50  # mails of one task
@@ -34,8 +33,8 @@ MAX_ROWS_PER_SWEEP, ROWS_PER_STATEMENT = 10_000, 2_000
 def send_welcome_emails(self: Task, *welcome_ids: int) -> str:
     """Send these, one for a new member and up to BATCH_SIZE of a backlog.
 
-    A second run while they are claimed or sent does nothing. Its words are in LANGUAGE_CODE, the
-    language of a worker.
+    A second run while they are claimed or sent does nothing. Its words are English, and are read
+    in the reader's language (report.py).
     """
     batch = Batch(welcome_ids, self.request.id)
     batch.run()
@@ -52,19 +51,18 @@ def sentences(batch: Batch, alone: bool) -> Iterator[str]:
     if alone and batch.sent:
         welcome = batch.sent[0]
         names = {"id": welcome.pk, "member": welcome.member_id}
-        yield _("Sent welcome e-mail %(id)d to member %(member)d.") % names
+        yield Sentence.SENT_ONE % names
     elif batch.sent:
-        number = len(batch.sent)
-        yield ngettext("Sent %d welcome e-mail.", "Sent %d welcome e-mails.", number) % number
+        yield Sentence.SENT % {"count": len(batch.sent)}
     for welcome, sentence in batch.failures:
         if not alone:
-            yield _("Welcome e-mail %(id)d:") % {"id": welcome.pk}
+            yield Sentence.ABOUT % {"id": welcome.pk}
         yield sentence
     yield from batch.notes
     if batch.skipped:
-        why = _("Skipped, for it is gone, not due, sent or being sent: %(count)d.")
+        why = Sentence.SKIPPED
         if Dispatch.objects.pausing().exists():
-            why = _("Skipped, for sending is paused: %(count)d.")
+            why = Sentence.SKIPPED_PAUSED
         yield why % {"count": batch.skipped}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
@@ -14,6 +14,7 @@ from django.utils.translation import ngettext_lazy
 from project.base.database import LOCK_ERRORS
 
 from .lists import BaseChangeList, CappedPaginator
+from .phrases import SpeakingAdmin
 from .searching import Hit
 
 
@@ -33,12 +34,15 @@ def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> H
         return view(*args, **kwargs)
 
 
-class BaseAdmin(admin.ModelAdmin):
+class BaseAdmin(SpeakingAdmin):
     paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
     where_from: Any = ""  # where rows come from; shown in an empty list that nobody can add to
     has_history = True  # whether the page of a row offers it
     # The foot of the list, in each language's plurals and cases.
     counted_text: ClassVar[Any] = ngettext_lazy("%(number)s row", "%(number)s rows", "count")
+    # Permissions that mean something on its pages (project.admin.permissions).
+    grants: ClassVar[tuple[str, ...]] = ("view", "add", "change", "delete")
+    grant_words: ClassVar[dict[str, Any]] = {}
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
@@ -95,6 +99,7 @@ class ReadOnlyAdmin(BaseAdmin):
     """For rows that only the programs write."""
 
     has_history = False
+    grants = ("view",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

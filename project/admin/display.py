@@ -10,12 +10,13 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from .base import CappedPaginator
+from .phrases import grouped
 
 
 def bounded(queryset: QuerySet) -> str:
     """The number of rows, counted as far as lists are."""
     paginator = CappedPaginator(queryset, 1)
-    return formats.number_format(paginator.count) + ("+" if paginator.capped else "")
+    return grouped(paginator.count) + ("+" if paginator.capped else "")
 
 
 def badge(text: str, colour: str) -> SafeString:

@@ -3,23 +3,30 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import re_path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 
 from . import searching
+from .phrases import RECORD
 
 # The menu: each group's name and its models in order. Every registered model must be in it.
 MENU = {
     "catalogue": (gettext_lazy("Catalogue"), ["Book", "HistoricalBook"]),
-    "membership": (gettext_lazy("Members"), ["Member", "HistoricalMember"]),
+    "membership": (gettext_lazy("Membership"), ["Member", "HistoricalMember"]),
     "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
     "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),
 }
+
+
+def group_of(model: str) -> tuple[str, Any] | None:
+    """The group of the menu that holds this model: its slug and name."""
+    return next(((slug, name) for slug, (name, models) in MENU.items() if model in models), None)
 
 
 class LibraryAdminSite(admin.AdminSite):
@@ -35,11 +42,13 @@ class LibraryAdminSite(admin.AdminSite):
         if app_label is not None:
             return apps
         models = {model["object_name"]: model for app in apps for model in app["models"]}
+        for model in models.values():
+            model["add_text"] = getattr(self._registry[model["model"]], "phrases", RECORD).add
         return [
             {
                 "name": name,
                 "app_label": group,
-                "app_url": reverse("admin:index"),
+                "app_url": reverse("admin:section", args=[group]),
                 "has_module_perms": True,
                 "models": [models[name] for name in names if name in models],
             }
@@ -48,7 +57,39 @@ class LibraryAdminSite(admin.AdminSite):
         ]
 
     def get_urls(self) -> list[Any]:
-        return [*searching.urls(self), *super().get_urls()]
+        from . import passwords  # models are not ready when the site is made
+
+        section = self.admin_view(self.section)
+        return [
+            re_path(rf"^(?P<slug>{'|'.join(MENU)})/$", section, name="section"),
+            *passwords.URLS,
+            *searching.urls(self),
+            *super().get_urls(),
+        ]
+
+    def section(self, request: HttpRequest, slug: str) -> TemplateResponse:
+        """A group of the menu: what the account may see of it."""
+        groups = {group["app_label"]: group for group in self.get_app_list(request)}
+        if slug not in groups:
+            raise Http404
+        context = {
+            **self.each_context(request),
+            "title": groups[slug]["name"],
+            "section": groups[slug],
+            "section_list": [groups[slug]],
+        }
+        return TemplateResponse(request, "admin/section.html", context)
+
+    def app_index(  # type: ignore[override]
+        self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's page of an app: the group of the menu that has its models."""
+        apps = super().get_app_list(request, app_label)
+        found = (group_of(model["object_name"]) for app in apps for model in app["models"])
+        group = next(filter(None, found), None)
+        if group is None:
+            raise Http404
+        return redirect("admin:section", group[0])
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -58,6 +99,7 @@ class LibraryAdminSite(admin.AdminSite):
             LoginThrottle,  # models are not ready when the site is made
         )
 
+        extra_context = {**(extra_context or {}), "forgot_url": forgot_url()}
         throttle = LoginThrottle()
         if request.method != "POST" or throttle.allow_request(request):
             return super().login(request, extra_context)
@@ -76,10 +118,17 @@ class LibraryAdminSite(admin.AdminSite):
             "form": AdminAuthenticationForm(
                 request, initial={"username": request.POST.get("username", "")}
             ),
+            "forgot_url": forgot_url(),
             "refusal": too_many_attempts(seconds),
         }
         headers = {"Retry-After": str(seconds)}
         return TemplateResponse(request, "admin/login.html", context, status=429, headers=headers)
+
+
+def forgot_url() -> str:
+    from .passwords import mail_is_set_up
+
+    return reverse("admin:password_reset") if mail_is_set_up() else ""
 
 
 def too_many_attempts(seconds: int) -> str:

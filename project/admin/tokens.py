@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -17,23 +16,28 @@ from knox.models import AuthToken
 from knox.settings import CONSTANTS, knox_settings
 
 from .base import BaseAdmin
+from .display import moment
+from .phrases import Phrases
 
 admin.site.unregister(AuthToken)
 # Not a proxy model, which would need its own permissions, addresses and history.
 AuthToken._meta.verbose_name = gettext_lazy("API token")
 AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
+# The package's own shows the digest, of 128 digits.
+setattr(AuthToken, "__str__", lambda token: f"{token.token_key}… · {token.user}")  # noqa: B010
 
 
 class TokenForm(forms.ModelForm):
-    expiry = forms.SplitDateTimeField(
+    expiry = forms.DateTimeField(
         label=gettext_lazy("expires"),
-        widget=AdminSplitDateTime,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         initial=lambda: timezone.now() + knox_settings.TOKEN_TTL,
     )
 
     class Meta:
         model = AuthToken
         fields = ["user", "expiry"]
+        labels = {"user": gettext_lazy("account")}
 
     def clean_expiry(self) -> Any:
         if (expiry := self.cleaned_data["expiry"]) < timezone.now() + timedelta(minutes=1):
@@ -44,13 +48,29 @@ class TokenForm(forms.ModelForm):
 @admin.register(AuthToken)
 class TokenAdmin(BaseAdmin):
     has_history = False  # a token never changes
-    list_display = ["token_key", "user", "created", "expiry"]
     counted_text = ngettext_lazy("%(number)s API token", "%(number)s API tokens", "count")
+    phrases = Phrases(
+        add=gettext_lazy("Add an API token"),
+        added=gettext_lazy("The token “%(name)s” was added."),
+        changed=gettext_lazy("The token “%(name)s” was saved."),
+        deleted=gettext_lazy("The token “%(name)s” was deleted."),
+        delete=gettext_lazy("Delete this API token?"),
+        delete_selected=gettext_lazy("Delete selected API tokens"),
+        delete_many=ngettext_lazy(
+            "Delete %(number)s API token?", "Delete %(number)s API tokens?", "count"
+        ),
+        deleted_many=ngettext_lazy(
+            "%(number)s API token deleted.", "%(number)s API tokens deleted.", "count"
+        ),
+        consequence=gettext_lazy("Programs that use it will be refused. This cannot be undone."),
+    )
+    grants = ("view", "add", "delete")
+    list_display = ["beginning", "account", "made", "ends"]
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username"]
-    search_help_text = gettext_lazy("Beginning of the token, or username")
+    search_help_text = gettext_lazy("Start of the token, or a username")
     ordering = ["-created"]
-    readonly_fields = ["token_key", "created"]
+    readonly_fields = ["beginning", "account", "made", "ends"]
 
     def get_form(
         self,
@@ -73,8 +93,29 @@ class TokenAdmin(BaseAdmin):
             form.base_fields["user"].queryset = accounts  # type: ignore[attr-defined]
         return form
 
+    # The package's own columns have no translation.
+
+    @admin.display(description=gettext_lazy("beginning of the token"))
+    def beginning(self, token: AuthToken) -> str:
+        return f"{token.token_key}…"
+
+    @admin.display(description=gettext_lazy("account"), ordering="user__username")
+    def account(self, token: AuthToken) -> str:
+        return str(token.user)
+
+    @admin.display(description=gettext_lazy("created"), ordering="created")
+    def made(self, token: AuthToken) -> str:
+        return moment(token.created)
+
+    @admin.display(description=gettext_lazy("expires"), ordering="expiry")
+    def ends(self, token: AuthToken) -> str:
+        return moment(token.expiry)
+
+    def details(self, row: AuthToken) -> str:
+        return moment(row.created)
+
     def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
-        return ["token_key", "user", "created", "expiry"] if obj else ["user", "expiry"]
+        return self.readonly_fields if obj else ["user", "expiry"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
         tokens = super().get_queryset(request)
@@ -90,7 +131,9 @@ class TokenAdmin(BaseAdmin):
         token, secret = AuthToken.objects.create(obj.user, expiry=lifetime)
         obj.digest, obj.token_key = token.digest, secret[: CONSTANTS.TOKEN_KEY_LENGTH]
         obj.created = token.created
-        text = format_html("{} <code>{}</code>", _("Copy the token now, it is shown once:"), secret)
+        text = format_html(
+            "{} <code>{}</code>", _("Copy the token now; it won’t be shown again:"), secret
+        )
         self.message_user(request, text, messages.WARNING)
 
     def response_add(

@@ -269,7 +269,7 @@ def test_an_isbn_is_checked_while_it_is_typed(page, staff, live_server):
     field(page, "isbn").press_sequentially("978-0-441-01359")
     expect(says).to_be_empty()
     field(page, "isbn").press_sequentially("3")
-    expect(says).to_contain_text("in the catalogue already: Dune")
+    expect(says).to_contain_text("already in the catalogue: Dune")
     assert says.locator("a").get_attribute("href") == reverse(
         "admin:library_book_change", args=[book.pk]
     )

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -123,3 +124,13 @@ def test_a_request_line_may_have_8190_characters(web):
     line = f"GET {BOOKS}?search= HTTP/1.1"
     address = f"{BOOKS}?search={'x' * (8190 - len(line))}"
     assert web.request("GET", address)[0] == 200
+
+
+def test_the_access_log_holds_no_link_that_sets_a_password():
+    from project.gunicorn import worth_a_line
+
+    path = "/admin/reset/MQ/secret-token/"
+    atoms = {"U": path, "m": "GET", "r": f"GET {path} HTTP/1.1", "s": "302"}
+    record = logging.makeLogRecord({"args": atoms})
+    assert worth_a_line(record)
+    assert "secret" not in record.args["r"]

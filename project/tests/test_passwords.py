@@ -39,16 +39,6 @@ def test_the_page_of_the_own_password_holds_the_rule(client, staff, password, ta
     assert staff.check_password(password) is taken
 
 
-@pytest.mark.parametrize(("password", "taken"), [("8203957164", False), (GOOD, True)])
-def test_the_page_of_a_new_account_holds_the_rule(client, staff, password, taken):
-    client.force_login(staff)
-    form = {"username": "ann", "usable_password": "true"}
-    client.post(
-        reverse("admin:auth_user_add"), form | {"password1": password, "password2": password}
-    )
-    assert User.objects.filter(username="ann").exists() is taken
-
-
 def test_a_new_password_ends_the_tokens_of_its_account_alone(client, staff):
     other = User.objects.create_user("other")
     for account in (staff, other):

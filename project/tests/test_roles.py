@@ -107,7 +107,7 @@ knox/authtoken/DIGEST/delete      302 302 403 403 403 200
 auth/user                         302 302 403 403 403 200
 auth/user/add                     302 302 403 403 403 200
 auth/user/1/change                302 302 403 403 403 200
-auth/user/1/password              302 302 403 403 403 200
+auth/user/1/link                  302 302 403 403 403 200
 auth/user/1/history               302 302 403 403 403 200
 auth/user/1/delete                302 302 403 403 403 200
 auth/group                        302 302 403 403 403 200

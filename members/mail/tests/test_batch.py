@@ -60,7 +60,7 @@ def sent_to() -> list[str]:
 
 
 def test_each_member_gets_a_mail_of_its_own(ids):
-    assert run(ids) == "Sent 4 welcome e-mails."
+    assert run(ids) == "Welcome e-mails sent: 4."
     assert sent_to() == list(NAMES)
     assert set(left().values()) == {(State.SENT, 1)}
     for welcome in WelcomeEmail.objects.all():
@@ -112,7 +112,7 @@ def test_one_that_fails_stops_no_other(ids):
     bob, cat = ids[1:3]
     later = WelcomeEmail.objects.get(pk=cat).next_attempt_at
     assert words == (
-        f"Failed. Sent 2 welcome e-mails. Welcome e-mail {bob}: No such user. Not tried again. "
+        f"Failed. Welcome e-mails sent: 2. Welcome e-mail {bob}: No such user. It won’t be retried. "
         f"Welcome e-mail {cat}: The mail server asks us to wait. Attempt 1 failed. "
         f"Next attempt at {later:%H:%M:%S} UTC."
     )
@@ -133,7 +133,7 @@ def test_what_went_wrong_before_is_not_forgotten(ids):
 def test_a_fault_of_our_settings_gives_the_others_back(ids, delay):
     fault = ConfigurationError("The mail server refuses our login (535).", "535")
     words = run(ids, {"bob": failing(fault)})
-    assert words.endswith("Given back, for sending is paused: 2.")
+    assert words.endswith("Returned to the queue because sending is paused: 2.")
     assert left() == {"ann": (State.SENT, 1)} | dict.fromkeys(NAMES[1:], (State.QUEUED, 0))
     assert Dispatch.objects.pausing().exists()
     delay.assert_not_called()
@@ -175,7 +175,7 @@ def pause() -> None:
 
 def test_a_pause_stops_those_that_are_not_sent_yet(ids, clock):
     words = run(ids, {"bob": both(pause, lambda: clock.forward(1))})
-    assert words == "Sent 2 welcome e-mails. Given back, for sending is paused: 2."
+    assert words == "Welcome e-mails sent: 2. Returned to the queue because sending is paused: 2."
     assert sent_to() == ["ann", "bob"]
     assert left()["cat"] == left()["dan"] == (State.QUEUED, 0)
     assert set(WelcomeEmail.objects.filter(state="queued").values_list("enqueued_at")) == {(None,)}
@@ -191,7 +191,7 @@ def test_a_batch_looks_around_once_a_second(ids, clock, django_assert_num_querie
 def test_who_is_erased_meanwhile_gets_no_mail(ids, clock):
     gone = WelcomeEmail.objects.get(pk=ids[2]).member
     assert run(ids, {"bob": both(gone.delete, lambda: clock.forward(1))}) == (
-        "Sent 3 welcome e-mails."
+        "Welcome e-mails sent: 3."
     )
     assert sent_to() == ["ann", "bob", "dan"]
 
@@ -203,7 +203,7 @@ def steal(*ids: int) -> Callable:
 
 
 def test_who_lost_his_claim_goes_on_with_nothing(ids, clock):
-    assert run(ids, {"bob": steal(*ids[1:])}) == "Sent 2 welcome e-mails."
+    assert run(ids, {"bob": steal(*ids[1:])}) == "Welcome e-mails sent: 2."
     assert sent_to() == ["ann", "bob"], "the mail in flight is the one that may come twice"
     rows = WelcomeEmail.objects.filter(pk__in=ids[1:])
     assert set(rows.values_list("state", "task_id", "attempts")) == {("sending", "other", 1)}
@@ -211,14 +211,14 @@ def test_who_lost_his_claim_goes_on_with_nothing(ids, clock):
 
 def test_what_is_given_back_is_not_taken_from_another(ids):
     words = run(ids, {"bob": both(steal(ids[2]), failing(ConfigurationError("No.", "535")))})
-    assert words.endswith("Given back, for sending is paused: 2.")
+    assert words.endswith("Returned to the queue because sending is paused: 2.")
     assert left()["cat"] == (State.SENDING, 1)
     assert left()["dan"] == (State.QUEUED, 0)
 
 
 def test_what_is_not_begun_in_time_is_left_to_the_next_task(ids, clock, delay):
     words = run(ids, clock.lasting(batch.MAX_BATCH_SECONDS / 2))
-    assert words == "Sent 2 welcome e-mails. Left to the next task: 2."
+    assert words == "Welcome e-mails sent: 2. Left for the next task: 2."
     assert left()["cat"] == (State.QUEUED, 0)
     delay.assert_called_once_with(*ids[2:])
     assert WelcomeEmail.objects.take_due(9) == [], "no sweep enqueues them a second time"
@@ -226,7 +226,7 @@ def test_what_is_not_begun_in_time_is_left_to_the_next_task(ids, clock, delay):
 
 def test_what_begins_just_in_time_is_sent(ids, clock, delay):
     assert run(ids[:2], {"ann": lambda: clock.forward(batch.MAX_BATCH_SECONDS - 0.01)}) == (
-        "Sent 2 welcome e-mails."
+        "Welcome e-mails sent: 2."
     )
     delay.assert_not_called()
 
@@ -269,7 +269,9 @@ def test_time_that_was_not_used_is_not_made_up_for(ids, clock, settings):
 def test_those_whose_turn_is_far_off_are_put_off(ids, clock, delay, settings):
     settings.MAIL_INTERVAL = batch.MAX_BATCH_SECONDS
     words = run(ids)
-    assert words.startswith("Sent 1 welcome e-mail. Put off, as MAIL_RATE asks: 3. Next attempt at")
+    assert words.startswith(
+        "Welcome e-mails sent: 1. Postponed to keep to MAIL_RATE: 3. Next attempt at"
+    )
     bob = WelcomeEmail.objects.get(pk=ids[1])
     assert timedelta(seconds=29) < bob.next_attempt_at - timezone.now() <= timedelta(seconds=30)
     assert (bob.state, bob.attempts, bob.enqueued_at) == (State.QUEUED, 0, None)
@@ -279,7 +281,7 @@ def test_those_whose_turn_is_far_off_are_put_off(ids, clock, delay, settings):
 def test_who_sleeps_for_the_rate_notices_a_pause(ids, clock, settings):
     settings.MAIL_INTERVAL = 10
     assert run(ids, {"ann": pause}) == (
-        "Sent 1 welcome e-mail. Given back, for sending is paused: 3."
+        "Welcome e-mails sent: 1. Returned to the queue because sending is paused: 3."
     )
     assert clock.slept == [1.0], "and not only when its turn has come"
 

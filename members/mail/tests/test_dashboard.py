@@ -60,7 +60,7 @@ def test_it_counts_what_waits_failed_and_was_sent(operator, alive):
     assert found["Oldest waiting"] == "3\xa0hours"
     assert found["Trying again"] == found["On hold"] == found["Failed"] == "1"
     assert found["Sent in 24 hours"] == "1"
-    assert found["Worker seen"] == found["Scheduler seen"] == "now"
+    assert found["Worker last seen"] == found["Scheduler last seen"] == "now"
 
 
 def test_every_number_opens_the_list_that_it_counts(operator, alive):
@@ -96,12 +96,21 @@ def test_silence_is_an_alarm_after_two_minutes(operator, alive):
 
 def test_works_that_never_ran_are_an_alarm_once_a_mail_waits_for_them(operator):
     assert overview(operator)["alarms"] == []
-    assert colours(operator)["Worker seen"] == colours(operator)["Scheduler seen"] == ""
+    assert colours(operator)["Worker last seen"] == colours(operator)["Scheduler last seen"] == ""
     mail(queued_at=timezone.now() - timedelta(minutes=3))
     assert len(overview(operator)["alarms"]) == 2
     found = numbers(operator)
-    assert found["Worker seen"] == found["Scheduler seen"] == found["Last success"] == "never"
-    assert colours(operator)["Worker seen"] == colours(operator)["Scheduler seen"] == "danger"
+    assert (
+        found["Worker last seen"]
+        == found["Scheduler last seen"]
+        == found["Last success"]
+        == "never"
+    )
+    assert (
+        colours(operator)["Worker last seen"]
+        == colours(operator)["Scheduler last seen"]
+        == "danger"
+    )
 
 
 def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive):
@@ -109,7 +118,7 @@ def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive)
     Dispatch.objects.pause("The mail server moves", Dispatch.OPERATOR)
     response = operator.get(INDEX)
     (alarm,) = response.context["sending"]["alarms"]
-    assert alarm.startswith("All sending is paused since ")
+    assert alarm.startswith("Sending has been paused since ")
     assert alarm.endswith(": The mail server moves")
     assert reverse("admin:members_dispatch_resume") in response.content.decode()
 
@@ -117,9 +126,9 @@ def test_a_pause_is_told_with_its_reason_and_the_button_resumes(operator, alive)
 def test_a_fault_of_the_settings_is_an_alarm(operator, alive):
     Dispatch.objects.pause("The mail server refuses our login (535).", "535", timedelta(minutes=5))
     (alarm,) = overview(operator)["alarms"]
-    assert "fault of our settings" in alarm
+    assert "the mail settings are wrong" in alarm
     assert "(535)" in alarm
-    assert "tried again at" in alarm
+    assert "Next try at" in alarm
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland"])
@@ -189,8 +198,8 @@ def test_what_wants_a_look_is_coloured(operator, alive, columns, title, colour):
 def test_each_part_that_is_silent_is_named(operator, alive, part, seconds, silent):
     Dispatch.objects.update(**{f"{part}_at": timezone.now() - timedelta(seconds=seconds)})
     title, alarm = {
-        "worker": ("Worker seen", "No worker answers"),
-        "beat": ("Scheduler seen", "The scheduler (beat) is silent"),
+        "worker": ("Worker last seen", "No worker is responding"),
+        "beat": ("Scheduler last seen", "The scheduler (beat) isn’t responding"),
     }[part]
     found = {name: colour for name, colour in colours(operator).items() if colour == "danger"}
     assert found == ({title: "danger"} if silent else {})

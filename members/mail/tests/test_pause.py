@@ -54,7 +54,7 @@ def is_paused() -> bool:
 def test_while_sending_is_paused_no_mail_goes_out_and_none_loses_an_attempt(owed, delay):
     welcome = owed()
     Dispatch.objects.pause("The backlog is looked through.", Dispatch.OPERATOR)
-    assert attempt(welcome).startswith("Skipped, for sending is paused")
+    assert attempt(welcome).startswith("Skipped because sending is paused")
     assert (welcome.state, welcome.attempts) == (State.QUEUED, 0)
     sweep_welcome_emails()
     delay.assert_not_called()
@@ -83,7 +83,7 @@ def test_a_fault_of_our_settings_pauses_all_and_burns_no_attempt(owed, clock, ca
     sentence = attempt(ann, FAULT)
     assert (ann.state, ann.attempts, ann.last_error_code) == (State.QUEUED, 0, "535")
     until = clock.now + timedelta(minutes=5)
-    assert sentence == f"{FAULT.reason} All sending pauses until {until:%H:%M:%S} UTC."
+    assert sentence == f"{FAULT.reason} Sending is paused until {until:%H:%M:%S} UTC."
     dispatch = Dispatch.objects.current()
     assert (dispatch.pause_reason, dispatch.pause_code) == (FAULT.reason, "535")
     assert (dispatch.paused_at, dispatch.resume_at) == (clock.now, until)

@@ -49,7 +49,7 @@ def test_a_mail_is_sent_once_and_recorded(owed):
     sentence = send_welcome_emails.apply(args=[welcome.pk], task_id="first").get()
     assert sentence == f"Sent welcome e-mail {welcome.pk} to member {welcome.member_id}."
     again = send_welcome_emails.apply(args=[welcome.pk]).get()
-    assert again == "Skipped, for it is gone, not due, sent or being sent: 1."
+    assert again == "Skipped (deleted, not due, already sent or being sent): 1."
     assert [message.to for message in mail.outbox] == [["ann@example.org"]]
     welcome.refresh_from_db()
     assert (welcome.state, welcome.attempts, welcome.task_id) == (State.SENT, 1, "first")
@@ -117,7 +117,7 @@ def test_the_timetable(owed, seconds_until):
     assert waits == [10, 30, 60, 300, 900, *[3600] * 23]
     assert welcome.attempts == 29
     assert welcome.state == State.FAILED
-    assert sentence.endswith("Given up: this was the last attempt.")
+    assert sentence.endswith("That was the last attempt.")
     assert (welcome.last_error, welcome.last_error_code) == (LATER.reason, "451")
 
 
@@ -132,7 +132,7 @@ def test_an_outage_of_days_costs_no_attempts(owed, seconds_until):
 def test_what_will_never_do_is_not_tried_again(owed, kind):
     welcome = owed()
     sentence = attempt(welcome, kind("Never.", "550"))
-    assert sentence == "Never. Not tried again."
+    assert sentence == "Never. It won’t be retried."
     assert (welcome.state, welcome.last_error, welcome.last_error_code) == (
         State.FAILED,
         "Never.",

@@ -177,7 +177,7 @@ def test_a_refused_address_is_explained_without_being_named(tmp_path, places):
                 "answer(list(TaskResult.objects.values()))"
             )
     sentence = "The mail server refuses the mail (550 5.1.1 <…@…> has no mailbox here)."
-    assert json.loads(result["result"])["exc_message"] == [f"{sentence} Not tried again."]
+    assert json.loads(result["result"])["exc_message"] == [f"{sentence} It won’t be retried."]
     assert "example.org" not in json.dumps(result)
     assert "SMTP" not in result["traceback"], "what caused it may hold the address"
 

@@ -162,7 +162,7 @@ def test_the_history_names_what_its_writer_changed(staff_client, book, page):
     Book.objects.filter(pk=book.pk).update(title="Saved")
     chosen = filled(staff_client.post(page, form | {"author": "A"}))
     staff_client.post(page, chosen)
-    assert LogEntry.objects.latest("pk").get_change_message() == "Changed Author."
+    assert LogEntry.objects.latest("pk").get_change_message() == "Changed author."
 
 
 def test_a_change_between_the_forms_check_and_its_saving_is_kept(

@@ -149,7 +149,7 @@ def test_from_two_minutes_on_it_says_minutes_rounded_up(seconds, text):
 def test_a_forbidden_page_names_the_account_that_is_signed_in(client):
     client.force_login(User.objects.create_user("plain"))
     page = client.get(f"{LOGIN}?next=/admin/library/book/").content.decode()
-    assert "You are signed in as plain, who may not see this page." in page
+    assert "You are signed in as plain, but this account has no access to this page." in page
 
 
 def test_the_form_carries_its_csrf_token(staff):

@@ -164,7 +164,7 @@ def test_an_action_on_all_rows_counts_with_a_bound(served, rows, search):
     action = {"action": "delete_selected", "select_across": "1", "_selected_action": book.pk}
     with CaptureQueriesContext(connection) as queries:
         page = served.post(reverse("admin:library_book_changelist") + search, action)
-    assert "Are you sure" in page.content.decode()
+    assert "Delete 1 book?" in page.content.decode()
     assert unbounded(queries, "COUNT(") == []
 
 

@@ -74,9 +74,9 @@ def test_a_task_that_sent_many_links_to_all_of_them(staff_client):
 
 
 def test_of_a_task_that_failed_for_some_these_are_sent_again(staff_client):
-    row = batch(status="FAILURE", result='{"exc_message": ["Sent 2 welcome e-mails."]}')
+    row = batch(status="FAILURE", result='{"exc_message": ["Welcome e-mails sent: 2."]}')
     WelcomeEmail.objects.update(state="sent")
-    assert "It has been sent since." in staff_client.get(address(row)).content.decode()
+    assert "It has since been sent." in staff_client.get(address(row)).content.decode()
     WelcomeEmail.objects.filter(member__username="cat").update(state="failed")
     retry = reverse("admin:django_celery_results_taskresult_retry", args=[row.pk])
     assert retry in staff_client.get(address(row)).content.decode()
@@ -331,7 +331,7 @@ def test_a_failed_task_whose_mails_moved_on_says_so_instead_of_a_button(staff_cl
     WelcomeEmail.objects.update(task_id="later")
     html = staff_client.get(address(failed)).content.decode()
     assert retry_of(failed) not in html
-    assert "Tried by a later task since, or the member has been removed." in html
+    assert "A later task has since retried it, or the member was deleted." in html
     assert "disabled" in html.partition("why-retry")[0].rpartition("<button")[2]
 
 

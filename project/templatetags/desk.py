@@ -1,0 +1,40 @@
+"""What the frame of the admin's pages needs beside its context."""
+
+from typing import Any
+
+from django import template
+from django.contrib.admin.templatetags.admin_urls import admin_urlquote
+from django.template import Context
+from django.urls import reverse
+from django.utils.text import Truncator, capfirst
+from django.utils.translation import gettext as _
+
+from project.admin.site import group_of
+
+register = template.Library()
+MAX_TITLE_LENGTH = 60  # characters of a record's title in the breadcrumb
+
+
+@register.inclusion_tag("admin/includes/breadcrumbs.html", takes_context=True)
+def breadcrumbs(context: Context) -> dict[str, Any]:
+    """Dashboard, the menu's group, its list, the record; then the page itself."""
+    crumbs = [(reverse("admin:index"), _("Dashboard"))]
+    title = str(context.get("title") or "")
+    if opts := context.get("opts"):
+        if group := group_of(opts.object_name):
+            slug, name = group
+            crumbs.append((reverse("admin:section", args=[slug]), str(name)))
+        list_name = f"admin:{opts.app_label}_{opts.model_name}_changelist"
+        crumbs.append((reverse(list_name), capfirst(opts.verbose_name_plural)))
+        if record := context.get("original") or context.get("object"):
+            name = f"admin:{opts.app_label}_{opts.model_name}_change"
+            url = reverse(name, args=[admin_urlquote(record.pk)])
+            crumbs.append((url, Truncator(str(record)).chars(MAX_TITLE_LENGTH)))
+        path = context["request"].path
+        if crumbs[-1][0] == path:
+            title = crumbs.pop()[1]
+    elif "section" in context:
+        title = str(context["section"]["name"])
+    elif context["request"].path == crumbs[0][0]:
+        crumbs = []
+    return {"crumbs": crumbs, "here": Truncator(title).chars(MAX_TITLE_LENGTH)}
