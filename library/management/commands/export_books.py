@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from library.files.csv_file import write_csv
+from library.files.exporting import write_csv
 from library.models import Book
 
 
