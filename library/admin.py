@@ -17,6 +17,7 @@ from project.admin.base import BaseChangeList, CappedPaginator
 from project.admin.conflicts import VersionedAdmin, VersionedForm
 from project.admin.filters import ChoiceFilter, SinceFilter
 
+from .files import admin as files_admin  # noqa: F401  # the pages of imports
 from .isbn import EXAMPLE
 from .models import Book, BookQuerySet
 

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from project.base.fields import AlphabeticCharField
 from project.base.versioned import VersionedModel
 
+from .files.models import Import, ImportPage  # noqa: F401
 from .isbn import IsbnField, hyphenated
 from .search.models import BookWord, batches
 from .search.query import SearchQuerySet

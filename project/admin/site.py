@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 
 # The menu: each group's name and its models in order. Every registered model must be in it.
 MENU = {
-    "catalogue": (gettext_lazy("Catalogue"), ["Book"]),
+    "catalogue": (gettext_lazy("Catalogue"), ["Book", "Import"]),
     "membership": (gettext_lazy("Members"), ["Member"]),
     "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
     "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),

@@ -21,6 +21,7 @@ JAZZMIN_SETTINGS: dict[str, Any] = {
     "icons": {
         "catalogue": "fas fa-book-open",
         "catalogue.book": "fas fa-book",
+        "catalogue.import": "fas fa-file-import",
         "membership": "fas fa-users",
         "membership.member": "fas fa-id-card",
         "operations": "fas fa-heartbeat",

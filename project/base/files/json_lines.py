@@ -27,6 +27,7 @@ class JsonLinesFile:
         self.lines.push_back(first)
         try:
             self.header = list(_object(first))
+            "".join(self.header).encode()  # a lone surrogate is no character
         except ValueError:
             raise UnreadableFileError(
                 gettext_noop("The first line is no JSON object: this is no file of JSON lines.")
@@ -42,6 +43,7 @@ class JsonLinesFile:
             try:
                 values = _object(line)
                 cells = [_cell(values.get(name)) for name in self.header]
+                "".join(cells).encode()
             except ValueError:
                 yield Row(number, [line.rstrip()], Problem(NO_OBJECT))
             else:

@@ -22,7 +22,16 @@ class Problem:
         return gettext(self.text) % self.params
 
     def as_json(self) -> list[Any]:
-        return [self.text, self.params]
+        params = {
+            name: storable(value) if isinstance(value, str) else value
+            for name, value in self.params.items()
+        }
+        return [self.text, params]
+
+
+def storable(text: str) -> str:
+    """The text with a ? for what is no character, which MySQL's JSON refuses."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class UnreadableFileError(Exception):
