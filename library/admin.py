@@ -18,6 +18,7 @@ from project.admin.conflicts import VersionedAdmin, VersionedForm
 from project.admin.filters import ChoiceFilter, SinceFilter
 
 from .files import admin as files_admin  # noqa: F401  # the pages of imports
+from .files.exporting import ExportingAdmin
 from .isbn import EXAMPLE
 from .models import Book, BookQuerySet
 
@@ -93,7 +94,7 @@ class BookForm(VersionedForm):
 
 
 @admin.register(Book)
-class BookAdmin(VersionedAdmin):
+class BookAdmin(ExportingAdmin, VersionedAdmin):
     form = BookForm
     paginator = BookPaginator
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]

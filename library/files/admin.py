@@ -15,6 +15,7 @@ from django.http import (
     FileResponse,
     HttpRequest,
     HttpResponse,
+    HttpResponseBase,
     HttpResponseRedirect,
     JsonResponse,
     StreamingHttpResponse,
@@ -140,12 +141,12 @@ class ImportAdmin(ReadOnlyAdmin):
 
     # --- Upload ---
 
-    def save_model(self, request: HttpRequest, job: Import, *args: Any, **kwargs: Any) -> None:
-        file = job.file
-        job.name, job.size, job.kind = file.name[-255:], file.size, format_of(file.name)
-        job.user = request.user
-        job.save()
-        transaction.on_commit(lambda: enqueue(job.pk))
+    def save_model(self, request: HttpRequest, obj: Import, form: Any, change: Any) -> None:
+        name = str(obj.file.name)
+        obj.name, obj.size, obj.kind = name[-255:], obj.file.size, format_of(name)
+        obj.user_id = request.user.pk
+        obj.save()
+        transaction.on_commit(lambda: enqueue(obj.pk))
 
     def response_add(self, request: HttpRequest, obj: Import, *args: Any) -> HttpResponse:
         return HttpResponseRedirect(page_of(obj.pk))
@@ -156,7 +157,6 @@ class ImportAdmin(ReadOnlyAdmin):
         context |= {"title": _("Import books"), "show_save_and_add_another": False}
         context |= {"show_save_and_continue": False, "keep_days": settings.IMPORT_KEEP_DAYS}
         return super().render_change_form(request, context, *args, **kwargs)
-
 
     # --- One import ---
 
@@ -258,7 +258,7 @@ class ImportAdmin(ReadOnlyAdmin):
             {"state": job.state, "percent": job.percent, "text": progress_text(job)}
         )
 
-    def refused_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def refused_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """The refused rows as CSV in the file's own columns, to correct and upload again."""
         job = self.job(request, pk)
         name = f"{slugify(job.name.rpartition('.')[0]) or 'books'}.refused.csv"
@@ -266,7 +266,7 @@ class ImportAdmin(ReadOnlyAdmin):
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
-    def file_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def file_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         job = self.job(request, pk)
         if not job.file:
             return self.too_late(request, pk)

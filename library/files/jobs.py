@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django.utils import timezone
 from django.utils.translation import gettext_noop
@@ -34,7 +34,7 @@ class NotFinishedError(Exception):
 @contextmanager
 def opened(job: Import) -> Iterator[Table]:
     try:
-        file = job.file.open("rb")
+        file = cast(BinaryIO, job.file.open("rb"))
     except OSError:
         raise UnreadableFileError(gettext_noop("The uploaded file is gone.")) from None
     with (

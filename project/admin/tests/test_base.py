@@ -286,7 +286,7 @@ def test_the_menu_keeps_its_order(staffed):
         for group in page.context["available_apps"]
     ]
     assert listed == [
-        ("catalogue", ["Book"]),
+        ("catalogue", ["Book", "Import"]),
         ("membership", ["Member"]),
         ("operations", ["WelcomeEmail", "TaskResult"]),
         ("administration", ["User", "Group", "AuthToken"]),
