@@ -5,9 +5,9 @@ from typing import BinaryIO
 
 from charset_normalizer import from_bytes
 
-# Of the 8-bit encodings only these are guessed: short texts do not tell cp1252 from cp1250.
-# People may choose others.
-CYRILLIC = ["cp1251", "koi8_r", "cp866", "mac_cyrillic"]
+# Of the 8-bit encodings only these are guessed: short texts do not tell cp1252 from cp1250, nor
+# cp1251 from Mac Cyrillic. People may choose others.
+CYRILLIC = ["cp1251", "koi8_r", "cp866"]
 LATIN = "cp1252"
 # In Latin scripts a letter that is not ASCII stands beside one that is: Bücher, Café.
 AMID_ASCII = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]|[\x80-\xff](?=[A-Za-z])")
