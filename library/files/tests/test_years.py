@@ -45,7 +45,7 @@ def test_a_year_bc_is_refused_with_that_reason(text):
     with pytest.raises(RefusedError) as refused:
         year(text)
     assert refused.value.reasons == [
-        f"publication year: “{text}” is BC, and a year must be greater than or equal to 1"
+        f"publication year: “{text}” is BC: a year must be greater than or equal to 1"
     ]
 
 
