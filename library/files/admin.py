@@ -304,9 +304,9 @@ def count(job: Import, name: str) -> str:
 def progress_text(job: Import) -> str:
     rows = job.found.get("read", 0) if job.state == State.UPLOADED else job.done
     text = {
-        State.UPLOADED: _("%(rows)s rows examined (%(percent)d %%)"),
+        State.UPLOADED: _("Rows examined: %(rows)s (%(percent)d%%)"),
         State.QUEUED: _("Waiting for a worker"),
-        State.RUNNING: _("%(rows)s books compared and written (%(percent)d %%)"),
+        State.RUNNING: _("Books compared and written: %(rows)s (%(percent)d%%)"),
     }.get(State(job.state), str(State(job.state).label))
     values = {"rows": number_format(rows, force_grouping=True), "percent": job.percent}
     return text % values if "%(" in text else text

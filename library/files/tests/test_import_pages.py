@@ -303,7 +303,7 @@ def test_progress_is_told_as_numbers_and_words(desk):
     begin(job)
     Import.objects.update(state=State.RUNNING, done=1)
     assert desk.get(url(job, "progress")).json() == {
-        "state": "running", "percent": 50, "text": "1 books compared and written (50 %)",
+        "state": "running", "percent": 50, "text": "Books compared and written: 1 (50%)",
     }  # fmt: skip
 
 
