@@ -74,10 +74,10 @@ class UploadForm(forms.ModelForm):
 
     def clean_file(self) -> UploadedFile:
         file = self.cleaned_data["file"]
-        if file.size > settings.IMPORT_MAX_MB * 2**20:
+        if file.size > settings.IMPORT_MAX_MB * 10**6:
             raise ValidationError(
                 _("The file has %(size)d MB; at most %(most)d MB are taken. Split it.")
-                % {"size": -(-file.size // 2**20), "most": settings.IMPORT_MAX_MB}
+                % {"size": -(-file.size // 10**6), "most": settings.IMPORT_MAX_MB}
             )
         if not format_of(file.name):
             raise ValidationError(
