@@ -98,6 +98,10 @@ class Import(models.Model):
     found = models.JSONField(default=dict)  # counts of the examination
     written = models.JSONField(default=dict)  # counts of what was written
     repairs = models.JSONField(default=dict)  # {sentence: count}
+    undone = models.JSONField(default=dict)  # counts and names of an undo; empty before one
+    undone_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
     done = models.PositiveBigIntegerField(default=0)  # of `total`: bytes or rows
     total = models.PositiveBigIntegerField(default=0)
     position = models.PositiveBigIntegerField(default=0)  # the last page that was written
