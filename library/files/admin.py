@@ -33,13 +33,14 @@ from django.views.decorators.http import require_POST
 from project.admin.base import ReadOnlyAdmin
 from project.admin.display import badge, moment
 from project.admin.filters import ChoiceFilter
+from project.admin.task_results import TaskResultAdmin
 from project.base.files.reading import ENDINGS, format_of
 from project.base.files.refused import RefusedWriter
 
 from .jobs import begin
 from .models import Import, ImportPage, PageKind, State
 from .preview import ReadingForm, as_row, preview, reasons_of
-from .tasks import enqueue
+from .tasks import enqueue, work_on_import
 
 COLOURS = {
     State.UPLOADED: "info",
@@ -51,6 +52,11 @@ COLOURS = {
     State.CANCELLED: "secondary",
     State.UNDOING: "info",
     State.UNDONE: "secondary",
+}
+
+
+TaskResultAdmin.task_names |= {
+    work_on_import.name: gettext_lazy("Import books"),  # read by the app that registers the page
 }
 
 

@@ -356,3 +356,11 @@ def test_an_empty_list_says_what_an_import_is(desk):
     page = desk.get(LIST).content.decode()
     assert "adds and updates the books of a file" in page
     assert ADD in page
+
+
+def test_its_tasks_have_a_name_among_the_results(desk):
+    from django_celery_results.models import TaskResult
+
+    TaskResult.objects.create(task_id="1", task_name="library.tasks.work_on_import")
+    page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
+    assert "Import books" in page.content.decode()
