@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from project.base.files.rows import Problem
 from project.base.history import Door
@@ -155,10 +156,10 @@ class LostClaimError(Exception):
 
 
 class PageKind(models.TextChoices):
-    NEW = "new", _("New")
-    CHANGED = "changed", _("Changed")
-    SAME = "same", _("Same")
-    REFUSED = "refused", _("Refused")
+    NEW = "new", pgettext_lazy("books", "New")
+    CHANGED = "changed", pgettext_lazy("books", "Changed")
+    SAME = "same", pgettext_lazy("books", "Same")
+    REFUSED = "refused", pgettext_lazy("books", "Refused")
 
 
 class ImportPage(models.Model):
