@@ -30,9 +30,12 @@ def main(path: str, wanted: str) -> None:
 
     book = load_workbook(path)
     names = book.sheet_names
-    sheet = book.get_sheet_by_name(wanted if wanted in names else names[0])
+    sheets = [wanted] if wanted in names else names
+    # The first that holds anything: charts and blank sheets may stand before it.
+    filled = (sheet for sheet in map(book.get_sheet_by_name, sheets) if sheet.end)
+    sheet = next(filled, None) or book.get_sheet_by_name(sheets[0])
     out = sys.stdout
-    about = {"sheets": names, "sheet": sheet.name, "rows": sheet.total_height}
+    about = {"sheets": names, "sheet": sheet.name, "rows": sheet.end[0] + 1 if sheet.end else 0}
     out.write(json.dumps(about) + "\n")
     for row in sheet.iter_rows():
         out.write(json.dumps([text_of(cell) for cell in row]) + "\n")

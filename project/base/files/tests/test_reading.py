@@ -1,7 +1,9 @@
 """Readers: each format gives the same rows, and no file takes more than its limits."""
 
+import contextlib
 import io
 import json
+import random
 import struct
 import zipfile
 
@@ -149,6 +151,17 @@ def test_another_sheet_may_be_chosen():
             assert (table.sheet, table.sheets) == (found, ["A", "B"])
 
 
+def test_the_first_sheet_that_holds_anything_is_read():
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file) as book:
+        chart = book.add_chart({"type": "line"})
+        chart.add_series({"values": "=Books!$A$1:$A$1"})
+        book.add_chartsheet().set_chart(chart)
+        book.add_worksheet("Blank")
+        book.add_worksheet("Books").write(0, 0, "Title")
+    assert read(file.getvalue(), "xlsx")[0] == ["Title"]
+
+
 def test_json_lines_may_lack_keys_and_hold_lists():
     lines = [{"title": "A", "authors": ["B", "C"], "year": 2000}, {"year": None, "title": "D"}]
     content = "\n".join(map(json.dumps, lines)).encode()
@@ -229,6 +242,16 @@ def test_a_zip_without_a_sheet_is_damaged():
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.txt", "a")
     assert "damaged" in unreadable(file.getvalue())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_spreadsheet_is_read_or_refused_in_words(seed):
+    chance = random.Random(seed)
+    content = bytearray(xlsx(["Title", "Year"], ["Emma", 1815]))
+    for _ in range(chance.choice([1, 5, 50])):
+        content[chance.randrange(4, len(content))] = chance.randrange(256)
+    with contextlib.suppress(UnreadableFileError):
+        read(bytes(content), "xlsx")
 
 
 def test_a_spreadsheet_named_csv_is_said():
