@@ -3,7 +3,7 @@
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -20,6 +20,7 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from library.isbn import hyphenated
 from library.models import Book, BookQuerySet
 from project.base.files.writing import MAX_XLSX_ROWS, csv_lines, guarded, json_lines, write_xlsx
 
@@ -32,42 +33,41 @@ TYPES = {
     "jsonl": "application/x-ndjson",
 }
 VERBATIM = "verbatim"
-Batches = Iterable[list[Book]]
+Row = Sequence[Any]  # the values of FIELDS
+Batches = Iterable[list[Row]]
 
 
-def row_of(book: Book) -> Sequence[Any]:
-    return [getattr(book, name) for name in FIELDS]
+def rows_of(batches: Iterable[list[Book]]) -> Batches:
+    for books in batches:
+        yield [[getattr(book, name) for name in FIELDS] for book in books]
 
 
-def row_for_spreadsheets(book: Book) -> Sequence[Any]:
+def for_spreadsheets(row: Row) -> Row:
     """No cell is a formula, and with its hyphens no ISBN is rounded."""
-    title, author, year, isbn = row_of(book)
-    return [guarded(title), guarded(author), year, book.hyphenated_isbn]
+    title, author, year, isbn = row
+    return [guarded(title), guarded(author), year, hyphenated(isbn)]
 
 
 def write_csv(
-    batches: Batches, row: Callable[[Book], Sequence[Any]] = row_of, delimiter: str = ","
+    batches: Batches, change: Callable[[Row], Row] | None = None, delimiter: str = ","
 ) -> Iterator[tuple[str, int]]:
     """Chunks of a catalogue file as text, each with its number of books."""
     yield csv_lines([FIELDS], delimiter), 0
-    for books in batches:
-        yield csv_lines(map(row, books), delimiter), len(books)
+    for rows in batches:
+        yield csv_lines(map(change, rows) if change else rows, delimiter), len(rows)
 
 
 def write_json_lines(batches: Batches) -> Iterator[tuple[str, int]]:
-    for books in batches:
-        yield json_lines(FIELDS, map(row_of, books)), len(books)
-
-
-def write_books_xlsx(file: BinaryIO, batches: Batches) -> Iterator[int]:
-    return write_xlsx(file, FIELDS, (map(row_of, books) for books in batches))
+    for rows in batches:
+        yield json_lines(FIELDS, rows), len(rows)
 
 
 def in_this_order(ids: Sequence[int]) -> Batches:
     for start in range(0, len(ids), BATCH_SIZE):
         batch = ids[start : start + BATCH_SIZE]
-        books = Book.objects.in_bulk(batch)
-        yield [books[pk] for pk in batch if pk in books]
+        books = Book.objects.filter(pk__in=batch).values_list("pk", *FIELDS)
+        rows = {pk: row for pk, *row in books}
+        yield [rows[pk] for pk in batch if pk in rows]
 
 
 class ExportingAdmin(admin.ModelAdmin):
@@ -105,7 +105,7 @@ class ExportingAdmin(admin.ModelAdmin):
         if kind == "jsonl":
             chunks = write_json_lines(batches)
         else:
-            chunks = write_csv(batches, row_of if verbatim else row_for_spreadsheets)
+            chunks = write_csv(batches, None if verbatim else for_spreadsheets)
         # Without its mark spreadsheets take UTF-8 for something else.
         mark = "\ufeff" if kind == "csv" and not verbatim else ""
         response = StreamingHttpResponse(
@@ -118,7 +118,7 @@ class ExportingAdmin(admin.ModelAdmin):
 
 def xlsx_response(batches: Batches, name: str) -> FileResponse:
     file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the response
-    for _count in write_books_xlsx(file, batches):
+    for _count in write_xlsx(file, FIELDS, batches):
         pass
     file.seek(0)
     return FileResponse(file, as_attachment=True, filename=name, content_type=TYPES["xlsx"])

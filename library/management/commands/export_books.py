@@ -8,10 +8,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from library.files.exporting import write_books_xlsx, write_csv, write_json_lines
+from library.files.entries import FIELDS
+from library.files.exporting import rows_of, write_csv, write_json_lines
 from library.models import Book
 from project.base.files.reading import format_of
-from project.base.files.writing import MAX_XLSX_ROWS
+from project.base.files.writing import MAX_XLSX_ROWS, write_xlsx
 
 
 class Command(BaseCommand):
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{count:,} books written to {path}.")
 
     def export(self, write: Callable[[str], object], kind: str = "csv") -> int:
-        batches = Book.objects.in_batches()
+        batches = rows_of(Book.objects.in_batches())
         if kind == "jsonl":
             chunks = write_json_lines(batches)
         else:
@@ -76,7 +77,8 @@ class Command(BaseCommand):
         if total > MAX_XLSX_ROWS:
             raise CommandError(f"XLSX holds {MAX_XLSX_ROWS:,} books, not {total:,}: choose .csv.")
         with path.open("wb") as target:
-            return self.with_progress(write_books_xlsx(target, Book.objects.in_batches()), total)
+            batches = rows_of(Book.objects.in_batches())
+            return self.with_progress(write_xlsx(target, FIELDS, batches), total)
 
     def with_progress(self, counts: Iterator[int], total: int) -> int:
         written = 0
