@@ -37,7 +37,7 @@ from project.admin.task_results import TaskResultAdmin
 from project.base.files.reading import ENDINGS, format_of
 from project.base.files.refused import RefusedWriter
 
-from .jobs import begin
+from .jobs import begin, begin_undo, may_undo
 from .models import Import, ImportPage, PageKind, State
 from .preview import ReadingForm, as_row, preview, reasons_of
 from .tasks import enqueue, work_on_import
@@ -172,6 +172,7 @@ class ImportAdmin(ReadOnlyAdmin):
             "confirm": require_POST(self.confirm_view),
             "cancel": require_POST(self.cancel_view),
             "again": require_POST(self.again_view),
+            "undo": require_POST(self.undo_view),
             "progress": self.progress_view,
             "refused": self.refused_view,
             "file": self.file_view,
@@ -212,7 +213,9 @@ class ImportAdmin(ReadOnlyAdmin):
             "may_cancel": job.state in CANCELLABLE,
             "may_confirm": job.state == State.EXAMINED
             and bool(job.found["new"] or job.found["changed"]),
-            "may_retry": job.state == State.FAILED and bool(job.file),
+            "may_undo": may_undo(job),
+            "left": [(pk, name, _(why)) for pk, name, why in job.undone.get("left", [])],
+            "may_retry": job.state == State.FAILED and bool(job.file or job.undone),
             "repairs": [(_(text), number) for text, number in sorted(job.repairs.items())],
             "preview": preview(job, request.GET) if job.found and job.file else None,
             "keep_days": settings.IMPORT_KEEP_DAYS,
@@ -249,7 +252,16 @@ class ImportAdmin(ReadOnlyAdmin):
         """Go on where it failed."""
         job = self.job(request, pk)
         state = State.QUEUED if job.confirmed_at else State.UPLOADED
-        if not job.file or not Import.objects.move(pk, (State.FAILED,), state=state, error=[]):
+        state = State.UNDOING if job.undone else state
+        if not (job.file or job.undone) or not Import.objects.move(
+            pk, (State.FAILED,), state=state, error=[]
+        ):
+            return self.too_late(request, pk)
+        enqueue(pk)
+        return HttpResponseRedirect(page_of(pk))
+
+    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not begin_undo(self.job(request, pk), request.user.pk):
             return self.too_late(request, pk)
         enqueue(pk)
         return HttpResponseRedirect(page_of(pk))
@@ -312,6 +324,7 @@ def progress_text(job: Import) -> str:
     text = {
         State.UPLOADED: _("Rows examined: %(rows)s (%(percent)d%%)"),
         State.QUEUED: _("Waiting for a worker"),
+        State.UNDOING: _("Records put back: %(rows)s (%(percent)d%%)"),
         State.RUNNING: _("Books compared and written: %(rows)s (%(percent)d%%)"),
     }.get(State(job.state), str(State(job.state).label))
     values = {"rows": number_format(rows, force_grouping=True), "percent": job.percent}

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 from project.base.breaker import broker
 from project.base.files.rows import Problem, UnreadableFileError
 
-from .jobs import NotFinishedError, examine, run
+from .jobs import NotFinishedError, examine, run, take_back
 from .models import MAX_CLAIMS, Import, LostClaimError, State
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,12 @@ MAX_IMPORTS_PER_SWEEP = 100
 BROKE_OFF = gettext_noop(
     "The work broke off %(times)d times; the task results say why. What was written is kept."
 )
-WORK = {State.UPLOADED: examine, State.QUEUED: run, State.RUNNING: run}
+WORK = {
+    State.UPLOADED: examine,
+    State.QUEUED: run,
+    State.RUNNING: run,
+    State.UNDOING: take_back,
+}
 
 
 @shared_task(name="library.tasks.work_on_import", bind=True, soft_time_limit=MAX_TASK_SECONDS)
