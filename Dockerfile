@@ -17,7 +17,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --system --gid 10001 app \
  && useradd --system --gid 10001 --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app \
- && install -d -o app -g app -m 700 /var/lib/library-desk
+ && install -d -o app -g app -m 700 /var/lib/library-desk /var/lib/library-desk-media
 WORKDIR /app
 
 

@@ -23,6 +23,8 @@ from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
+from .files import admin as files_admin  # noqa: F401  # the pages of imports
+from .files.exporting import ExportingAdmin
 from .filters import MAX_YEAR, MIN_YEAR
 from .isbn import EXAMPLE, hyphenated, looks_like_isbn, normalise, with_leading_zeros
 from .models import Book, BookQuerySet
@@ -126,7 +128,7 @@ class BookForm(VersionedForm):
 
 
 @admin.register(Book)
-class BookAdmin(RecordedAdmin):
+class BookAdmin(ExportingAdmin, RecordedAdmin):
     phrases = Phrases(
         add=gettext_lazy("Add a book"),
         added=gettext_lazy("The book “%(name)s” was added."),

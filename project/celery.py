@@ -74,7 +74,11 @@ def stop_watching(**kwargs: Any) -> None:
 
 
 # These run every few seconds, so only their failures are logged.
-ROUTINE = {"project.tasks.heartbeat", "members.tasks.sweep_welcome_emails"}
+ROUTINE = {
+    "project.tasks.heartbeat",
+    "members.tasks.sweep_welcome_emails",
+    "library.tasks.sweep_imports",
+}
 
 
 @signals.celeryd_after_setup.connect

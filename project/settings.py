@@ -224,6 +224,12 @@ STORAGES = {
 # (farridav/django-jazzmin#684); in strict mode every page after the login is a 500.
 WHITENOISE_MANIFEST_STRICT = False
 
+# --- Uploaded files: read by workers, never served ---
+MEDIA_ROOT = make_folder(Path(env.text("MEDIA_ROOT", str(DATA_DIR / "media"))).absolute())
+FILE_UPLOAD_TEMP_DIR = MEDIA_ROOT  # large ones, until they are stored: not in /tmp's memory
+IMPORT_MAX_MB = env.number("IMPORT_MAX_MB", 100, 1, 1000)
+IMPORT_KEEP_DAYS = env.number("IMPORT_KEEP_DAYS", 30, 1, 3650)
+
 # --- E-mail ---
 mail = env.mail("EMAIL_URL", f"filemail:///{DATA_DIR / 'mail'}")
 EMAIL_BACKEND = mail["EMAIL_BACKEND"]
@@ -281,6 +287,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": schedule(30),
         # After waiting behind a backlog it would mistake waiting messages for lost ones.
         "options": {"expires": 60},
+    },
+    "imports": {
+        "task": "library.tasks.sweep_imports",
+        "schedule": schedule(15),
+        "options": {"expires": 30},
+    },
+    "old imports": {
+        "task": "library.tasks.purge_imports",
+        "schedule": crontab(minute="37"),
+        "options": {"expires": 3600},
     },
 }
 if REDIS_URL:

@@ -1,60 +1,91 @@
 """Which column of a catalogue file holds which field."""
 
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from .entries import FIELDS, label
+from django.utils.translation import gettext_noop
 
-# Headers of each field, in order of preference; case, "_" and "-" do not matter.
+from project.base.files.delimited import plain
+from project.base.files.rows import UnreadableFileError
+
+from .entries import FIELDS
+
+# Headers of each field, in order of preference, as plain() writes them.
 SYNONYMS: Mapping[str, Sequence[str]] = {
     "title": (
         *("title", "book title", "original title", "name"),
         *("название", "заглавие", "название книги", "наименование", "заголовок"),
+        *("titel", "buchtitel", "haupttitel", "titel des buches"),
     ),
     "author": (
         *("author", "authors", "author name", "writer", "creator", "creators"),
         *("автор", "авторы", "автор(ы)", "автор книги"),
+        *("autor", "autoren", "autorin", "autor/in", "autor(en)", "verfasser", "verfasserin"),
     ),
     "publication_year": (
         *("publication year", "year", "original publication year", "year of publication"),
         *("published", "pub year", "publish year", "year published"),
         *("год", "год издания", "год публикации", "год выпуска"),
+        *("jahr", "erscheinungsjahr", "veröffentlichungsjahr", "publikationsjahr"),
     ),
-    "isbn": ("isbn", "isbn13", "isbn 13", "isbn10", "isbn 10"),
+    "isbn": (
+        *("isbn", "isbn13", "isbn 13", "isbn10", "isbn 10"),
+        *("isbn nr", "isbn nr.", "isbn nummer", "номер isbn"),
+    ),
+}
+NO_COLUMN = {
+    "title": gettext_noop("No column looks like the title."),
+    "author": gettext_noop("No column looks like the author."),
+    "publication_year": gettext_noop("No column looks like the publication year."),
+    "isbn": gettext_noop("No column looks like the ISBN."),
 }
 
 
-class UnreadableFileError(Exception):
-    """The whole file cannot be read; says why in one line."""
+class MissingColumnError(UnreadableFileError):
+    def __init__(self, name: str) -> None:
+        super().__init__(NO_COLUMN[name])
+        self.name = name
 
 
-def plain(name: str) -> str:
-    """The header as compared."""
-    return " ".join(re.sub(r"[_-]", " ", name.casefold()).split())
+def known_headers(given: Mapping[str, Sequence[str]] | None = None) -> frozenset[str]:
+    lists = (*(given or {}).values(), *SYNONYMS.values())
+    return frozenset(plain(name) for names in lists for name in names)
 
 
-def choose_columns(header: list[str], given: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
+def choose_columns(
+    header: list[str], given: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, list[int]]:
     """The indexes of each field's columns: the given ones, or those that its synonyms name."""
-    names = [plain(name) for name in header]
-    present = textwrap.shorten(", ".join(header), 300)
     chosen = {}
     for name in FIELDS:
-        wanted = [plain(column) for column in given.get(name, ())]
-        if absent := [
-            c for c, w in zip(given.get(name, ()), wanted, strict=True) if w not in names
-        ]:
-            raise UnreadableFileError(f"There is no column “{absent[0]}”; the file has: {present}.")
-        if not wanted:
-            wanted = [synonym for synonym in SYNONYMS[name] if synonym in names]
-            wanted = wanted if name == "isbn" else wanted[:1]
-        if not wanted:
-            raise UnreadableFileError(
-                f"No column looks like the {label(name)}: name it with --column {name}=COLUMN. "
-                f"The file has: {present}."
-            )
-        for column in wanted:
-            if names.count(column) > 1:
-                raise UnreadableFileError(f"Two columns are called “{column}”: rename one of them.")
-        chosen[name] = [names.index(column) for column in wanted]
+        chosen[name] = columns_of(name, header, (given or {}).get(name, ()))
+        if not chosen[name]:
+            raise MissingColumnError(name)
     return chosen
+
+
+def columns_of(name: str, header: list[str], given: Sequence[str] = ()) -> list[int]:
+    """The indexes of this field's columns; only an ISBN may have several."""
+    names = [plain(column) for column in header]
+    wanted = [plain(column) for column in given]
+    for column, text in zip(given, wanted, strict=True):
+        if text not in names:
+            raise UnreadableFileError(
+                gettext_noop("There is no column “%(column)s”; the file has: %(present)s."),
+                column=column,
+                present=present(header),
+            )
+    if not wanted:
+        wanted = [synonym for synonym in SYNONYMS[name] if synonym in names]
+        wanted = wanted if name == "isbn" else wanted[:1]
+    for column in wanted:
+        if names.count(column) > 1:
+            raise UnreadableFileError(
+                gettext_noop("Two columns are called “%(column)s”: rename one of them."),
+                column=column,
+            )
+    return [names.index(column) for column in wanted]
+
+
+def present(header: list[str]) -> str:
+    return textwrap.shorten(", ".join(header), 300)

@@ -2,25 +2,53 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from library.isbn import normalise
 from library.models import Book
+from project.base.files.rows import Problem, Row
 
 FIELDS = ("title", "author", "publication_year", "isbn")
 
 YEAR = re.compile(r"([+-]?[0-9]+)([.,]0*)?")
+# As catalogues write a year that they have inferred, guessed or abbreviated.
+WRITTEN_YEAR = re.compile(
+    r"[\[(]?\s*(?:(?:c|ca|ок)\.\s*|(?:circa|около|um)\s+)?[\[(]?\s*([0-9]{3,4})\s*\??\s*[\])]?"
+    r"\s*(?:г\.?|год)?\s*[\])]?\.?",
+    re.IGNORECASE,
+)
+FULL_DATE = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
+BC_YEAR = re.compile(
+    r"[-−–][0-9]+(?:[.,]0*)?|(?:c\.|ca\.|ок\.)?\s*[0-9]+\s*(?:г\.?\s*)?"
+    r"(?:b\.?\s?c\.?(?:\s?e\.?)?|до\s+(?:н\.?\s*э|р\.?\s*х)\.?|v\.?\s?chr\.?)",
+    re.IGNORECASE,
+)
+MAX_YEAR_LENGTH = 40  # characters
 DECIMAL = re.compile(r"([0-9]{7,13})[.,]0+")
 SHORT_ISBN10 = re.compile(r"[0-9]{6,8}[0-9Xx]")
 ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+")
 
+# Repairs; they are counted by these sentences, and translated where they are read.
+SPACES = {
+    "title": gettext_noop("title: spaces at the ends removed"),
+    "author": gettext_noop("author: spaces at the ends removed"),
+}
+DECIMAL_YEAR = gettext_noop("year written as 2008.0")
+YEAR_WORDS = gettext_noop("year written as [1869], c. 1868 or 1972 г.")
+YEAR_OF_DATE = gettext_noop("year taken from a full date")
+DECIMAL_ISBN = gettext_noop("ISBN written as 9780306406157.0")
+ZEROS_RESTORED = gettext_noop("ISBN: leading zeros restored")
+WRONG_ISBN_IGNORED = gettext_noop("wrong ISBN in another column ignored")
+
 
 class RefusedError(Exception):
-    def __init__(self, reasons: list[str]) -> None:
-        self.reasons = reasons
+    def __init__(self, *reasons: str) -> None:
+        self.reasons = list(reasons)
 
 
 @dataclass
@@ -30,17 +58,30 @@ class Entry:
     row: int
     original: list[str]
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    problem: str = ""
+    problem: Problem | None = None
     raw: str = ""  # the line itself, if it could not be parsed
+
+
+def entries_of(rows: Iterable[Row], columns: Mapping[str, Sequence[int]]) -> Iterator[Entry]:
+    for row in rows:
+        yield entry_of(row, columns)
+
+
+def entry_of(row: Row, columns: Mapping[str, Sequence[int]]) -> Entry:
+    cells = row.cells
+    if row.problem or not cells:
+        return Entry(row.number, cells, problem=row.problem, raw=row.raw)
+    texts = {name: [cells[index] for index in indexes] for name, indexes in columns.items()}
+    return Entry(row.number, cells, texts)
 
 
 def book_of(entry: Entry, repairs: Counter[str]) -> Book:
     """The entry as an unsaved book; adds what had to be repaired to repairs.
 
-    Raises RefusedError with every reason why it cannot be a book.
+    Raises RefusedError with every reason why it cannot be a book, in the active language.
     """
     if entry.problem:
-        raise RefusedError([entry.problem])
+        raise RefusedError(str(entry.problem))
     made: list[str] = []
     reasons: list[str] = []
     book = Book(title=_stripped(entry, "title", made), author=_stripped(entry, "author", made))
@@ -49,8 +90,10 @@ def book_of(entry: Entry, repairs: Counter[str]) -> Book:
             setattr(book, name, read(entry.texts[name], made))
         except RefusedError as refused:
             reasons += refused.reasons
-    missing = [name for name in ("title", "author") if not getattr(book, name)]
-    reasons = [f"no {label(name)}" for name in missing] + reasons
+    if not book.author:
+        reasons.insert(0, _("no author"))
+    if not book.title:
+        reasons.insert(0, _("no title"))
     try:
         book.clean_fields(
             exclude={"isbn", *(name for name in FIELDS if getattr(book, name) in (None, ""))}
@@ -62,7 +105,7 @@ def book_of(entry: Entry, repairs: Counter[str]) -> Book:
             for message in messages
         ]
     if reasons:
-        raise RefusedError(reasons)
+        raise RefusedError(*reasons)
     repairs.update(made)
     return book
 
@@ -71,20 +114,28 @@ def _stripped(entry: Entry, name: str, made: list[str]) -> str:
     given = entry.texts[name][0]
     text = given.strip()
     if text != given:
-        made.append(f"{label(name)}: spaces at the ends removed")
+        made.append(SPACES[name])
     return text
 
 
 def _year(texts: Sequence[str], made: list[str]) -> int:
     text = texts[0].strip()
     if not text:
-        raise RefusedError([f"no {label('publication_year')}"])
-    year = YEAR.fullmatch(text)
-    if not year or len(text) > 20:
-        raise RefusedError([f"{label('publication_year')}: “{text[:50]}” is not a year"])
-    if year[2]:
-        made.append("year written as 2008.0")
-    return int(year[1])
+        raise RefusedError(_("no publication year"))
+    if len(text) <= MAX_YEAR_LENGTH:
+        if BC_YEAR.fullmatch(text):
+            raise RefusedError(
+                _("publication year: “%(text)s” is BC: a year must be greater than or equal to 1")
+                % {"text": text}
+            )
+        if (year := YEAR.fullmatch(text)) and len(text) <= 20:
+            made += [DECIMAL_YEAR] if year[2] else []
+            return int(year[1])
+        for pattern, repair in ((WRITTEN_YEAR, YEAR_WORDS), (FULL_DATE, YEAR_OF_DATE)):
+            if year := pattern.fullmatch(text):
+                made.append(repair)
+                return int(year[1])
+    raise RefusedError(_("publication year: “%(text)s” is not a year") % {"text": text[:50]})
 
 
 def _isbn(texts: Sequence[str], made: list[str]) -> str:
@@ -98,22 +149,25 @@ def _isbn(texts: Sequence[str], made: list[str]) -> str:
         except ValidationError as error:
             reasons += [f"ISBN “{text[:50]}”: {message}" for message in error.messages]
     if len(found) > 1:
-        raise RefusedError([f"two different ISBNs: {' and '.join(found)}"])
+        first, second, *_others = found
+        raise RefusedError(
+            _("two different ISBNs: %(first)s and %(second)s") % {"first": first, "second": second}
+        )
     if not found:
-        raise RefusedError(reasons or ["no ISBN"])
-    (number, repairs), *_ = found.items()
-    made += repairs
+        raise RefusedError(*(reasons or [_("no ISBN")]))
+    ((number, mended),) = found.items()
+    made += mended
     if reasons:
-        made.append("wrong ISBN in another column ignored")
+        made.append(WRONG_ISBN_IGNORED)
     return number
 
 
 def _isbn_of(text: str, repairs: list[str]) -> str:
     if ROUNDED.fullmatch(text):
-        raise ValidationError("a spreadsheet has rounded it; its last digits are lost")
+        raise ValidationError(_("a spreadsheet has rounded it; its last digits are lost"))
     if decimal := DECIMAL.fullmatch(text):
         text = decimal[1]
-        repairs.append("ISBN written as 9780306406157.0")
+        repairs.append(DECIMAL_ISBN)
     if not SHORT_ISBN10.fullmatch(text):
         return normalise(text)
     full = text.zfill(10)
@@ -121,10 +175,11 @@ def _isbn_of(text: str, repairs: list[str]) -> str:
         number = normalise(full)
     except ValidationError as error:
         raise ValidationError(
-            f"{len(text)} digits are not an ISBN, not even with leading zeros restored "
-            f"({full}): {' '.join(error.messages)}"
+            _("%(digits)d digits are not an ISBN, not even with leading zeros restored (%(full)s):")
+            % {"digits": len(text), "full": full}
+            + f" {' '.join(error.messages)}"
         ) from None
-    repairs.append("ISBN: leading zeros restored")
+    repairs.append(ZEROS_RESTORED)
     return number
 
 

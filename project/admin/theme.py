@@ -22,6 +22,7 @@ JAZZMIN_SETTINGS: dict[str, Any] = {
         "catalogue": "fas fa-book-open",
         "catalogue.book": "fas fa-book",
         "catalogue.historicalbook": "fas fa-history",
+        "catalogue.import": "fas fa-file-import",
         "membership": "fas fa-users",
         "membership.member": "fas fa-id-card",
         "membership.historicalmember": "fas fa-history",

@@ -10,7 +10,7 @@ from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from library.models import Book
+from library.models import Book, Import
 from library.tests.books import THE_BOOK, add
 from members.models import Member, WelcomeEmail
 
@@ -79,6 +79,14 @@ library/historicalbook/add        302 302 403 403 403 403
 library/historicalbook/1/change   302 302 200 200 200 200
 library/historicalbook/1/history  302 302 200 200 200 200
 library/historicalbook/1/delete   302 302 403 403 403 403
+library/book/export               302 302 200 200 200 200
+library/import                    302 302 200 403 403 200
+library/import/add                302 302 200 403 403 200
+library/import/1/change           302 302 200 403 403 200
+library/import/1/progress         302 302 200 403 403 200
+library/import/1/refused          302 302 200 403 403 200
+library/import/1/history          302 302 200 403 403 200
+library/import/1/delete           302 302 403 403 403 403
 members/member                    302 302 403 200 200 200
 members/member/add                302 302 403 200 403 200
 members/member/1/change           302 302 403 200 200 200
@@ -122,6 +130,7 @@ auth/group/1/delete               302 302 403 403 403 200
 def records():
     known = User.objects.create_user("known", password="secret", pk=1)
     add(pk=1)
+    Import.objects.create(pk=1, name="books.csv", kind="csv")
     member = Member.objects.create(pk=1, username="ann", email="ann@example.org")
     WelcomeEmail.objects.create(pk=1, member=member)
     TaskResult.objects.create(pk=1, task_id="1")

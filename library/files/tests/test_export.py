@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from library.management.commands import export_books
 from library.models import Book, BookQuerySet
 from library.tests.books import THE_BOOK, add, unsaved
 
@@ -110,3 +111,23 @@ def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch, folder):
 def test_a_place_that_cannot_be_written_is_reported(name, says):
     with pytest.raises(CommandError, match=says):
         call_command("export_books", name)
+
+
+@pytest.mark.parametrize("name", ["all.tsv", "all.xlsx", "all.jsonl", "all.CSV"])
+def test_the_ending_gives_the_format_and_import_reads_it(name):
+    for title in ["Emma", "Ёлка; а, б\t", "=1+1"]:
+        add(title=title.strip())
+    out = io.StringIO()
+    call_command("export_books", name, stdout=out)
+    assert out.getvalue() == f"3 books written to {name}.\n"
+    assert counts(run(name)) == {"read": 3, "new": 0, "changed": 0, "same": 3, "refused": 0}
+
+
+def test_what_cannot_be_written_is_said(monkeypatch, folder):
+    with pytest.raises(CommandError, match="ODS is only read"):
+        call_command("export_books", "all.ods")
+    monkeypatch.setattr(export_books, "MAX_XLSX_ROWS", 1)
+    Book.objects.bulk_create([unsaved() for _ in range(2)])
+    with pytest.raises(CommandError, match="XLSX holds 1 books, not 2"):
+        call_command("export_books", "all.xlsx")
+    assert os.listdir() == []

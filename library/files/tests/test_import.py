@@ -413,7 +413,7 @@ def test_500_characters_are_kept_whole():
 
 
 def test_all_reasons_of_a_row_are_listed():
-    assert reason(",,-5,123").split(" | ") == [
+    assert reason(",,0,123").split(" | ") == [
         "no title",
         "no author",
         "ISBN “123”: An ISBN has 10 or 13 digits; this one has 3.",

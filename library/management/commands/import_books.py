@@ -1,35 +1,39 @@
-import csv
 import os
 import sys
 from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 from uuid import uuid4
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from tqdm import tqdm
 
-from library.files.columns import UnreadableFileError
-from library.files.csv_file import BAD_QUOTES, CsvFile
-from library.files.entries import FIELDS, Entry
-from library.files.importing import REASONS, ROW, Result, import_entries
+from library.files.columns import MissingColumnError, choose_columns, known_headers, present
+from library.files.entries import FIELDS, Entry, entries_of, label
+from library.files.importing import Result, import_entries
+from project.base.files.reading import format_of, open_table
+from project.base.files.refused import RefusedWriter
+from project.base.files.rows import Row, Table, UnreadableFileError, WrongEncodingError
 from project.base.history import Door, recorded_as
 
 
 class Command(BaseCommand):
     help = (
-        "Add the books of a CSV file to the catalogue, and update those whose ISBN it already "
+        "Add the books of a file to the catalogue, and update those whose ISBN it already "
         "has. Rows that cannot be a book go to a second file, each with its number and the "
         "reasons: correct them there and import that file."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", help="the CSV file, or - for standard input")
+        parser.add_argument(
+            "file",
+            help="a CSV, TSV, XLSX, ODS or JSON lines file, or - for CSV on standard input",
+        )
         parser.add_argument(
             "--column",
             action="append",
@@ -62,13 +66,26 @@ class Command(BaseCommand):
         columns = columns_given(column)
         result = Result()
         try:
-            with opened(file) as source:
-                table = CsvFile(source, columns, delimiter, encoding)
+            with opened(file) as source, ExitStack() as tables:
+                table = tables.enter_context(
+                    open_table(
+                        source,
+                        format_of(file) or "csv",
+                        os.fstat(source.fileno()).st_size,
+                        encoding=encoding or "utf-8",
+                        delimiter=delimiter,
+                        known_headers=known_headers(columns),
+                    )
+                )
+                chosen = self.choose_columns(table, columns)
                 refused_rows = RefusedRows(self.refused_path(file, options["refused"]), table)
                 with refused_rows as refused, recorded_import(file):
-                    self.show_columns(table)
-                    batches = import_entries(table, refused.add, result, options["dry_run"])
-                    self.with_progress(batches, source)
+                    entries = entries_of(table, chosen)
+                    batches = import_entries(entries, refused.add, result, options["dry_run"])
+                    self.with_progress(batches, table)
+        except WrongEncodingError as error:
+            cure = "give the right --encoding, such as cp1251, if this is a CSV file."
+            raise CommandError(f"{str(error).partition(':')[0]}: {cure}") from None
         except UnreadableFileError as error:
             raise CommandError(self.stopped(result, str(error))) from None
         except OSError as error:
@@ -91,17 +108,24 @@ class Command(BaseCommand):
             raise CommandError(f"{path} cannot be written: name another file with --refused.")
         return path
 
-    def show_columns(self, table: CsvFile) -> None:
-        for name, indexes in table.columns.items():
+    def choose_columns(self, table: Table, given: dict[str, list[str]]) -> dict[str, list[int]]:
+        try:
+            columns = choose_columns(table.header, given)
+        except MissingColumnError as error:
+            raise CommandError(
+                f"No column looks like the {label(error.name)}: name it with --column "
+                f"{error.name}=COLUMN. The file has: {present(table.header)}."
+            ) from None
+        for name, indexes in columns.items():
             self.stdout.write(f"{name} <- {', '.join(table.header[index] for index in indexes)}")
+        return columns
 
-    def with_progress(self, batches: Iterator[Result], source: BinaryIO) -> None:
-        size = os.fstat(source.fileno()).st_size or None
+    def with_progress(self, batches: Iterator[Result], table: Table) -> None:
         # disable=None: no bar without a terminal.
-        with tqdm(total=size, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
+        with tqdm(total=table.total or None, unit_scale=True, file=sys.stderr, disable=None) as bar:
             for result in batches:
-                if size:
-                    bar.update(source.tell() - bar.n)
+                if table.total:
+                    bar.update(table.position() - bar.n)
                 bar.set_postfix_str(f"{result.read:,} rows, {result.refused:,} refused")
 
     def stopped(self, result: Result, problem: str) -> str:
@@ -127,18 +151,16 @@ class Command(BaseCommand):
 
 
 class RefusedRows:
-    """The file of refused rows, which can be corrected and imported.
+    """The file of refused rows, which is made with the first of them.
 
-    It begins with a UTF-8 byte order mark, which spreadsheets and CsvFile recognise; bytes that
-    are not UTF-8 are written unchanged.
+    It begins with a UTF-8 byte order mark, which spreadsheets and our readers recognise; bytes
+    that are not UTF-8 are written unchanged.
     """
 
-    def __init__(self, path: Path, table: CsvFile) -> None:
+    def __init__(self, path: Path, table: Table) -> None:
         self.path = path
         self.table = table
-        self.file: Any = None
-        # Those of an earlier round of corrections are replaced.
-        self.own = {i for i, name in enumerate(table.header) if name in (ROW, REASONS)}
+        self.file: TextIO | None = None
 
     def __enter__(self) -> "RefusedRows":
         self.path.unlink(missing_ok=True)  # an old one would seem to be about this import
@@ -149,18 +171,8 @@ class RefusedRows:
             self.file = self.path.open(
                 "w", encoding="utf-8-sig", errors="surrogateescape", newline=""
             )
-            self.writer = csv.writer(self.file, delimiter=self.table.delimiter)
-            self.writer.writerow([ROW, REASONS, *self.original(self.table.header)])
-        if entry.raw:
-            # Unchanged: parsed and quoted anew, it would look valid.
-            raw = entry.raw.split(self.table.delimiter, len(self.own))[-1]
-            self.file.write(self.table.delimiter.join([str(entry.row), BAD_QUOTES, raw]))
-        else:
-            cells = self.original(entry.original)
-            self.writer.writerow([entry.row, " | ".join(reasons), *cells])
-
-    def original(self, cells: list[str]) -> list[str]:
-        return [cell for index, cell in enumerate(cells) if index not in self.own]
+            self.writer = RefusedWriter(self.file, self.table.header, self.table.delimiter or ",")
+        self.writer.write(Row(entry.row, entry.original, raw=entry.raw), reasons)
 
     def __exit__(
         self,

@@ -11,7 +11,7 @@ from django.utils import translation
 from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
-from library.models import Book
+from library.models import Book, Import
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from project.admin.phrases import counted, grouped
@@ -64,6 +64,7 @@ def test_each_page_has_one_heading_and_its_way(desk, book, member, staff, model)
     AuthToken.objects.create(staff)
     TaskResult.objects.create(task_id="t", status="SUCCESS")
     Group.objects.get_or_create(name="Operators")
+    Import.objects.create(name="books.csv", kind="csv")
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     row = model._default_manager.first()
     pages = [reverse(f"{name}_changelist"), reverse(f"{name}_change", args=[row.pk])]

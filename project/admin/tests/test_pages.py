@@ -13,7 +13,7 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
-from library.models import Book
+from library.models import Book, Import
 from library.tests.books import isbn_number
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
@@ -55,6 +55,7 @@ def served(client, staff, settings, collected):
 def rows(staff):
     """One row of each model of the menu."""
     Book.objects.create(title="Dune", author="Herbert", publication_year=1965, isbn="9780340839935")
+    Import.objects.create(name="books.csv", kind="csv", user=staff)
     member = register_member(Member(username="ann", email="ann@example.org"))
     AuthToken.objects.create(staff)
     WelcomeEmail.objects.update(task_id="t-1")

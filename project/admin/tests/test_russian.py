@@ -25,7 +25,7 @@ ALIKE = {
 # Data and codes, whatever the language.
 DATA = re.compile(
     r"\S+@\S+|https?://\S+|/\S+|<[^>]+>|celery\S*|Traceback.*|\bdesk-ann\b|task-\d|\bstaff\b"
-    r"|Welcome to the library|\b[0-9a-f]{8,}\b|Library desk|\bexample\.org\b|[0-9a-f]{8}…|«zzzzz»"
+    r"|Welcome to the library|\b[0-9a-f]{8,}\b|Library desk|\bexample\.org\b|[0-9a-f]{8}…|«zzzzz»|\bJSON Lines\b"
 )
 
 

@@ -1,0 +1,366 @@
+"""The pages of an import: who may, what they show, what their buttons do."""
+
+import csv
+import io
+from unittest.mock import Mock
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+
+from library.files import admin as pages
+from library.files.jobs import begin
+from library.files.models import PAGE_SIZE, Import, State
+from library.files.tasks import work_on_import
+from library.models import Book
+from library.tests.books import add, isbn_number
+
+from .test_jobs import examined, lines, uploaded, worked_on
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("admin:library_import_changelist")
+ADD = reverse("admin:library_import_add")
+BAD = "No ISBN,Author,2000,"
+
+
+@pytest.fixture(autouse=True)
+def files(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture
+def desk(client, staff):
+    client.force_login(staff)
+    return client
+
+
+@pytest.fixture
+def enqueued(monkeypatch) -> Mock:
+    monkeypatch.setattr(pages, "enqueue", Mock())
+    return pages.enqueue
+
+
+def url(job: Import, name: str = "change") -> str:
+    return reverse(f"admin:library_import_{name}", args=[job.pk])
+
+
+def table(client, job: Import, query: str = "") -> str:
+    return html(client, job, query).partition('id="preview"')[2]
+
+
+def html(client, job: Import, query: str = "") -> str:
+    response = client.get(url(job) + query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def upload(client, content: bytes = b"title,author,year,isbn\n", name: str = "Книги 1.csv"):
+    return client.post(ADD, {"file": SimpleUploadedFile(name, content)})
+
+
+# --- Permissions ---
+
+VIEWS = ["change", "examine", "confirm", "cancel", "again", "progress", "refused", "file"]
+
+
+@pytest.mark.parametrize("permissions", [[], ["add_book"], ["change_book"], ["view_book"]])
+def test_who_may_not_add_and_change_books_may_not_import(client, permissions, staff):
+    from django.contrib.auth.models import Permission
+
+    job = examined(*lines(1))
+    clerk = User.objects.create_user("clerk", password="x", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(clerk)
+    assert [client.get(page).status_code for page in (LIST, ADD)] == [403, 403]
+    assert upload(client).status_code == 403
+    for name in VIEWS:
+        method = client.post if name in ("examine", "confirm", "cancel", "again") else client.get
+        assert method(url(job, name)).status_code == 403
+    job.refresh_from_db()
+    assert job.state == State.EXAMINED
+
+
+def test_cataloguers_may_import(client):
+    clerk = User.objects.create_user("clerk", password="x", is_staff=True)
+    clerk.groups.add(Group.objects.get(name="Cataloguers"))
+    client.force_login(clerk)
+    assert LIST in client.get(reverse("admin:index")).content.decode()
+    assert ADD in client.get(reverse("admin:library_book_changelist")).content.decode()
+    assert client.get(ADD).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["examine", "confirm", "cancel", "again"])
+def test_a_link_changes_nothing(desk, name):
+    assert desk.get(url(examined(*lines(1)), name)).status_code == 405
+
+
+# --- Upload ---
+
+
+def test_an_upload_is_stored_and_handed_to_a_worker(
+    desk, staff, enqueued, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        response = upload(desk, b"title\n")
+    job = Import.objects.get()
+    assert response.headers["Location"] == url(job)
+    assert (job.name, job.kind, job.size, job.user) == ("Книги 1.csv", "csv", 6, staff)
+    assert (job.state, job.reading) == (State.UPLOADED, {})
+    enqueued.assert_called_once_with(job.pk)
+    assert "Книги" not in job.file.name
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "says"),
+    [
+        (b"x", "books.exe", "has no ending of a format that can be read: .csv"),
+        (b"", "books.csv", "empty"),
+        (b"x" * (2**20 + 1), "books.csv", "has 2 MB; at most 1 MB"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_at_once(desk, settings, content, name, says):
+    settings.IMPORT_MAX_MB = 1
+    response = upload(desk, content, name)
+    assert says in response.content.decode()
+    assert not Import.objects.exists()
+
+
+# --- Preview ---
+
+
+def test_the_preview_shows_each_kind_of_row(desk):
+    add(isbn=isbn_number(2), title="Old", author="Author", publication_year=1999)
+    job = examined(*lines(1, 2), BAD)
+    assert "Title 1" in table(desk, job)
+    changed = table(desk, job, "?show=changed")
+    assert "<del>Old</del>" in changed and "<ins>Title 2</ins>" in changed
+    assert "<del>1999</del>" in changed and "<ins>Author</ins>" not in changed
+    refused = table(desk, job, "?show=refused")
+    assert "<div>no ISBN</div>" in refused and "Title 1" not in refused
+
+
+def test_the_reasons_are_in_the_readers_language(desk):
+    job = examined(BAD, "A,B,2000", *lines(1), "Other,Author,2000," + isbn_number(1))
+    desk.cookies["django_language"] = "ru"
+    page = table(desk, job, "?show=refused")
+    for english in ("<div>no ISBN", "has 3 cells", "same ISBN with other data"):
+        assert english not in page
+    assert "строк" in page
+
+
+def test_the_preview_is_paged(desk):
+    job = examined(*lines(*range(PAGE_SIZE + 1)))
+    first, second = table(desk, job), table(desk, job, "?show=new&page=2")
+    assert f">Title {PAGE_SIZE - 1}<" in first and f">Title {PAGE_SIZE}<" not in first
+    assert f">Title {PAGE_SIZE}<" in second and ">Title 0<" not in second
+
+
+@pytest.mark.parametrize(
+    "query", ["?page=0", "?page=99", "?page=x", "?show=x", "?page=" + "9" * 30]
+)
+def test_a_page_that_does_not_exist_is_the_nearest(desk, query):
+    assert ">Title 0<" in table(desk, examined(*lines(0)), query)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_each_state_has_its_page(desk, state, language, django_assert_max_num_queries):
+    job = examined(*lines(1), BAD)
+    begin(job)
+    worked_on(job)
+    Import.objects.update(state=state, error=["The file is empty.", {}])
+    desk.cookies["django_language"] = language
+    with django_assert_max_num_queries(8):
+        page = html(desk, job)
+    assert ("data-progress=" in page) == (state in Import.WORKING)
+
+
+def test_hostile_cells_are_escaped(desk):
+    attack = "<script>alert(1)</script>"
+    job = examined(f"{attack},A,2000,{isbn_number(1)}", f"{attack},A,2000,x", name=f"{attack}.csv")
+    for query in ("", "?show=refused"):
+        assert attack not in html(desk, job, query)
+
+
+# --- How the file is read ---
+
+
+def reading(**values) -> dict[str, object]:
+    return {
+        "encoding": "cp1251", "delimiter": ";", "title": "0", "author": "1",
+        "publication_year": "2", "isbn": ["3"],
+    } | values  # fmt: skip
+
+
+RUSSIAN = f"Книга;Кто;Когда;ISBN\nИдиот;Фёдор;1869;{isbn_number(1)}\n".encode("cp1251")
+
+
+def test_columns_are_corrected_by_hand(desk, enqueued):
+    job = examined(content=RUSSIAN)
+    assert job.state == State.FAILED
+    assert "looks like the title" in html(desk, job)
+    response = desk.post(url(job, "examine"), reading())
+    assert response.status_code == 302
+    enqueued.assert_called_once_with(job.pk)
+    worked_on(job)
+    assert (job.state, job.problem) == (State.EXAMINED, None)
+    assert job.pages.get().rows == [[2, "Идиот", "Фёдор", 1869, isbn_number(1)]]
+
+
+def test_another_encoding_or_delimiter_finds_the_columns_anew(desk, enqueued):
+    content = "title\tauthor;x\tyear\tisbn\nÁ\tB\t2000\t1\n".encode("cp1252")
+    job = examined(content=content, encoding="cp1251", delimiter=";")
+    desk.post(
+        url(job, "examine"),
+        reading(encoding="cp1252", delimiter="tab", publication_year="", isbn=[]),
+    )
+    job.refresh_from_db()
+    assert (job.encoding, job.delimiter, job.columns) == ("cp1252", "\t", {})
+    worked_on(job)
+    assert job.reading["header"] == ["title", "author;x", "year", "isbn"]
+
+
+@pytest.mark.parametrize(
+    "values", [{"title": ""}, {"isbn": []}, {"author": "9"}, {"encoding": "klingon"}]
+)
+def test_a_wrong_choice_is_said_and_changes_nothing(desk, enqueued, values):
+    job = examined(content=RUSSIAN)
+    response = desk.post(url(job, "examine"), reading(**values))
+    assert response.status_code == 200
+    assert 'role="alert"' in response.content.decode()
+    assert not enqueued.called
+
+
+@pytest.mark.parametrize("state", [State.UPLOADED, State.RUNNING, State.DONE, State.CANCELLED])
+def test_it_cannot_be_read_anew_in_other_states(desk, enqueued, state):
+    job = examined(content=RUSSIAN)
+    Import.objects.update(state=state)
+    desk.post(url(job, "examine"), reading())
+    job.refresh_from_db()
+    assert job.state == state
+    assert not enqueued.called
+
+
+# --- Confirm, cancel, again ---
+
+
+def test_from_the_button_to_the_books(desk, enqueued):
+    job = examined(*lines(1, 2), BAD)
+    assert url(job, "confirm") in html(desk, job)
+    desk.post(url(job, "confirm"))
+    enqueued.assert_called_once_with(job.pk)
+    worked_on(job)
+    page = html(desk, job)
+    assert url(job, "confirm") not in page and url(job, "cancel") not in page
+    assert Book.objects.count() == 2
+
+
+def test_a_file_that_changes_nothing_cannot_be_confirmed(desk):
+    job = examined(BAD)
+    page = html(desk, job)
+    assert url(job, "confirm") not in page
+    assert "The file changes nothing" in page
+
+
+def test_a_second_confirmation_does_nothing(desk, enqueued):
+    job = examined(*lines(1))
+    for _ in range(2):
+        desk.post(url(job, "confirm"))
+    assert enqueued.call_count == 1
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_not_over_can_be_cancelled(desk, state):
+    job = examined(*lines(1))
+    Import.objects.update(state=state, claim="somebody's")
+    shown = url(job, "cancel") in html(desk, job)
+    desk.post(url(job, "cancel"))
+    job.refresh_from_db()
+    may = state in (State.UPLOADED, State.EXAMINED, State.QUEUED, State.RUNNING)
+    assert shown == may
+    assert job.state == (State.CANCELLED if may else state)
+    assert (job.claim == "") == may
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_failed_import_goes_on_where_it_failed(desk, enqueued, confirmed):
+    job = examined(*lines(1))
+    if confirmed:
+        begin(job)
+    Import.objects.update(state=State.FAILED, error=["x", {}], claims=9)
+    desk.post(url(job, "again"))
+    job.refresh_from_db()
+    assert (job.state, job.error, job.claims) == (
+        State.QUEUED if confirmed else State.UPLOADED, [], 0,
+    )  # fmt: skip
+    enqueued.assert_called_once_with(job.pk)
+
+
+def test_progress_is_told_as_numbers_and_words(desk):
+    job = examined(*lines(1, 2))
+    begin(job)
+    Import.objects.update(state=State.RUNNING, done=1)
+    assert desk.get(url(job, "progress")).json() == {
+        "state": "running", "percent": 50, "text": "Books compared and written: 1 (50%)",
+    }  # fmt: skip
+
+
+# --- Refused rows ---
+
+
+def test_refused_rows_are_corrected_and_uploaded_again(desk):
+    content = f'title;author;year;isbn;note\nA;B;;{isbn_number(1)};"x;y"\nC;D;2000;;\n'.encode()
+    job = examined(content=content)
+    response = desk.get(url(job, "refused"))
+    assert 'filename="books.refused.csv"' in response.headers["Content-Disposition"]
+    text = b"".join(response).decode("utf-8-sig")
+    header, first, second = csv.reader(io.StringIO(text, newline=""), delimiter=";")
+    assert header == ["refused row", "refused because", "title", "author", "year", "isbn", "note"]
+    assert first == ["2", "no publication year", "A", "B", "", isbn_number(1), "x;y"]
+    assert second[:2] == ["3", "no ISBN"]
+    corrected = text.replace("A;B;;", "A;B;1999;").encode("utf-8-sig")
+    again = examined(content=corrected, name="books.refused.csv")
+    assert (again.found["new"], again.found["refused"]) == (1, 1)
+    twice = b"".join(desk.get(url(again, "refused"))).decode("utf-8-sig")
+    assert next(csv.reader(io.StringIO(twice), delimiter=";")) == header
+
+
+def test_refused_rows_of_many_pages_are_all_there(desk):
+    job = examined(*[BAD] * (PAGE_SIZE + 1), "Caf\u00e9,A,2000,")
+    text = b"".join(desk.get(url(job, "refused"))).decode()
+    assert text.count("no ISBN") == PAGE_SIZE + 2
+    assert text.count("\ufeff") == 1
+
+
+def test_the_uploaded_file_can_be_had_again(desk):
+    job = uploaded(*lines(1))
+    response = desk.get(url(job, "file"))
+    assert b"".join(response) == job.file.open().read()
+    assert "attachment" in response.headers["Content-Disposition"]
+
+
+def test_the_list_shows_state_and_counts(desk):
+    job = examined(*lines(1, 2), BAD)
+    page = desk.get(LIST).content.decode()
+    assert "ready to confirm" in page and "books.csv" in page
+    assert '<td class="field-new">2</td>' in page
+    begin(job)
+    work_on_import(job.pk)
+    for state, found in {"done": 1, "examined": 0}.items():
+        assert len(desk.get(f"{LIST}?state={state}").context["cl"].result_list) == found
+
+
+def test_an_empty_list_says_what_an_import_is(desk):
+    page = desk.get(LIST).content.decode()
+    assert "adds and updates the books of a file" in page
+    assert ADD in page
+
+
+def test_its_tasks_have_a_name_among_the_results(desk):
+    from django_celery_results.models import TaskResult
+
+    TaskResult.objects.create(task_id="1", task_name="library.tasks.work_on_import")
+    page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
+    assert "Import books" in page.content.decode()

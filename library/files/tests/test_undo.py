@@ -1,0 +1,96 @@
+"""Undo of an import: what somebody changed afterwards is left and named."""
+
+import pytest
+from django.urls import reverse
+
+from library.files import admin as pages
+from library.files.jobs import begin, begin_undo
+from library.files.models import Import, State
+from library.models import Book
+from library.tests.books import add, isbn_number
+
+from .test_jobs import examined, lines, worked_on
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def files(settings, tmp_path, monkeypatch):
+    settings.MEDIA_ROOT = tmp_path
+    monkeypatch.setattr(pages, "enqueue", lambda pk: None)
+
+
+@pytest.fixture
+def desk(client, staff):
+    client.force_login(staff)
+    return client
+
+
+def imported(*rows: str) -> Import:
+    job = examined(*rows)
+    begin(job)
+    return worked_on(job)
+
+
+def url(job: Import, name: str) -> str:
+    return reverse(f"admin:library_import_{name}", args=[job.pk])
+
+
+def edit(number: int, **values) -> None:
+    book = Book.objects.get(isbn=isbn_number(number))
+    for name, value in values.items():
+        setattr(book, name, value)
+    book.save()
+
+
+def test_an_undo_deletes_puts_back_and_names_what_it_left(desk):
+    changed = add(isbn=isbn_number(2), title="Old", author="Author", publication_year=1999)
+    job = imported(*lines(1, 2, 3))
+    edit(3, title="Somebody's")
+    assert url(job, "undo") in desk.get(url(job, "change")).content.decode()
+    desk.post(url(job, "undo"))
+    worked_on(job)
+    assert job.state == State.UNDONE
+    assert {name: job.undone[name] for name in ("deleted", "restored", "left_count")} == {
+        "deleted": 1, "restored": 1, "left_count": 1,
+    }  # fmt: skip
+    changed.refresh_from_db()
+    assert (changed.title, changed.publication_year) == ("Old", 1999)
+    assert set(Book.objects.values_list("title", flat=True)) == {"Old", "Somebody's"}
+    desk.cookies["django_language"] = "ru"
+    page = desk.get(url(job, "change")).content.decode()
+    assert "Somebody&#x27;s" in page and "changed afterwards" not in page
+    assert url(job, "undo") not in page
+
+
+def test_an_undo_that_broke_off_goes_on(desk):
+    job = imported(*lines(1, 2))
+    assert begin_undo(job, None)
+    Import.objects.update(state=State.FAILED, error=["x", {}])
+    desk.post(url(job, "again"))
+    worked_on(job)
+    assert (job.state, job.undone["deleted"], Book.objects.count()) == (State.UNDONE, 2, 0)
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_an_import_that_has_ended_is_undone(desk, state):
+    job = imported(*lines(1))
+    Import.objects.update(state=state)
+    desk.post(url(job, "undo"))
+    job.refresh_from_db()
+    undone = state in (State.DONE, State.CANCELLED, State.FAILED)
+    assert (job.state == State.UNDOING and bool(job.undone)) == (undone or False)
+
+
+def test_an_import_that_wrote_nothing_offers_no_undo(desk):
+    job = examined(*lines(1))
+    desk.post(url(job, "cancel"))
+    assert url(job, "undo") not in desk.get(url(job, "change")).content.decode()
+
+
+def test_no_import_is_undone_twice(desk):
+    job = imported(*lines(1))
+    desk.post(url(job, "undo"))
+    worked_on(job)
+    desk.post(url(job, "undo"))
+    assert worked_on(job).state == State.UNDONE

@@ -1,0 +1,33 @@
+"""The rows that were not taken, as a file to correct and to read again."""
+
+import csv
+from collections.abc import Iterable
+from typing import TextIO
+
+from .delimited import BAD_QUOTES
+from .rows import Row
+
+# The two columns that it adds in front of the original ones; a reader ignores them.
+ROW, REASONS = "refused row", "refused because"
+
+
+class RefusedWriter:
+    """Writes CSV with the file's own columns; the stream keeps bad bytes (surrogateescape)."""
+
+    def __init__(self, stream: TextIO, header: list[str], delimiter: str = ",") -> None:
+        self.stream, self.delimiter = stream, delimiter
+        # Those of an earlier round of corrections are replaced.
+        self.own = {i for i, name in enumerate(header) if name in (ROW, REASONS)}
+        self.writer = csv.writer(stream, delimiter=delimiter)
+        self.writer.writerow([ROW, REASONS, *self._original(header)])
+
+    def write(self, row: Row, reasons: Iterable[str]) -> None:
+        if row.raw:
+            # Unchanged: parsed and quoted anew, it would look valid.
+            raw = row.raw.split(self.delimiter, len(self.own))[-1]
+            self.stream.write(self.delimiter.join([str(row.number), BAD_QUOTES, raw]))
+        else:
+            self.writer.writerow([row.number, " | ".join(reasons), *self._original(row.cells)])
+
+    def _original(self, cells: list[str]) -> list[str]:
+        return [cell for index, cell in enumerate(cells) if index not in self.own]
