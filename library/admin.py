@@ -23,6 +23,8 @@ from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
+from .bulk import admin as bulk_admin  # noqa: F401  # the pages of bulk changes
+from .bulk.actions import BulkActions
 from .files import admin as files_admin  # noqa: F401  # the pages of imports
 from .files.exporting import ExportingAdmin
 from .filters import MAX_YEAR, MIN_YEAR
@@ -128,7 +130,7 @@ class BookForm(VersionedForm):
 
 
 @admin.register(Book)
-class BookAdmin(ExportingAdmin, RecordedAdmin):
+class BookAdmin(BulkActions, ExportingAdmin, RecordedAdmin):
     phrases = Phrases(
         add=gettext_lazy("Add a book"),
         added=gettext_lazy("The book “%(name)s” was added."),

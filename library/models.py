@@ -17,6 +17,7 @@ from project.base.fields import AlphabeticCharField
 from project.base.history import History
 from project.base.versioned import VersionedModel
 
+from .bulk.models import BulkChange  # noqa: F401
 from .files.models import Import, ImportPage  # noqa: F401
 from .isbn import IsbnField, hyphenated
 from .search.models import BookWord, batches

@@ -288,8 +288,8 @@ CELERY_BEAT_SCHEDULE = {
         # After waiting behind a backlog it would mistake waiting messages for lost ones.
         "options": {"expires": 60},
     },
-    "imports": {
-        "task": "library.tasks.sweep_imports",
+    "jobs": {
+        "task": "library.tasks.sweep_jobs",
         "schedule": schedule(15),
         "options": {"expires": 30},
     },

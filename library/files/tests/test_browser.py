@@ -9,7 +9,7 @@ from django.urls import reverse
 from playwright.sync_api import expect
 
 from library.files.models import Import, State
-from library.files.tasks import work_on_import
+from library.tasks import work
 from library.models import Book
 
 from .test_jobs import lines, uploaded
@@ -21,7 +21,7 @@ def in_a_thread(job: Import) -> None:
     from django.db import connection
 
     def work() -> None:
-        work_on_import(job.pk)
+        work("import", job.pk)
         connection.close()
 
     thread = threading.Thread(target=work)
