@@ -77,7 +77,7 @@ def work(self: Task, model: str, pk: int) -> str:
 
 def work_now(job: Job) -> None:
     """Small work, in the request that asks for it."""
-    work.apply(args=[job._meta.model_name, job.pk], throw=True)
+    work.apply(args=(job._meta.model_name, job.pk), throw=True)
     job.refresh_from_db()
 
 
@@ -98,7 +98,7 @@ def enqueue(job: Job) -> None:
     """Tell the workers; if the broker cannot be told, the sweep will."""
     try:
         with broker:
-            work.delay(job._meta.model_name, job.pk)
+            work.delay(str(job._meta.model_name), job.pk)
     except Exception as error:  # kombu, redis and the operating system raise what they like
         logger.warning("The broker takes no messages now, the sweeper will see to it: %r", error)
     else:

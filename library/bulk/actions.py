@@ -12,12 +12,14 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from library.isbn import hyphenated
 from library.jobs import State
 from library.models import Book
 from library.tasks import enqueue, work_now
+from project.admin.base import BaseAdmin
+from project.admin.phrases import counted
 
 from .changes import FIELDS, ChangedMeanwhileError, differing, merge
 from .models import BulkChange, Kind
@@ -45,10 +47,12 @@ class YearForm(forms.ModelForm):
         }
 
 
+CHANGED = ngettext_lazy("%(number)s book changed.", "%(number)s books changed.", "count")
+MERGED = ngettext_lazy("%(number)s book merged.", "%(number)s books merged into one.", "count")
 FORMS: dict[str, type[forms.ModelForm]] = {Kind.AUTHOR: AuthorForm, Kind.YEAR: YearForm}
 
 
-class BulkActions(admin.ModelAdmin):
+class BulkActions(BaseAdmin):
     acts_on_any_number = True
     actions = ["change_author", "change_year", "merge_books"]
 
@@ -104,8 +108,11 @@ class BulkActions(admin.ModelAdmin):
 
     def _values(self, books: Sequence[Book], name: str) -> list[tuple[str, str]]:
         """Each different value, as stored and as shown."""
-        stored = dict.fromkeys(str(getattr(book, name)) for book in books)
-        return [(value, hyphenated(value) if name == "isbn" else value) for value in stored]
+        stored = dict.fromkeys(str(getattr(book, name) or "") for book in books)
+        shown = {
+            value: hyphenated(value) if name == "isbn" and value else value for value in stored
+        }
+        return [(value, text or "–") for value, text in shown.items()]
 
     def _ask(self, request: HttpRequest, books: QuerySet[Book], kind: Kind) -> HttpResponse:
         """First for the value, then for consent to the dry run."""
@@ -144,7 +151,8 @@ class BulkActions(admin.ModelAdmin):
         context |= {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": Kind(kind).label,
+            "title": self._title(kind, count),
+            "button": Kind(kind).label,
             "kind": kind,
             "count": count,
             "in_background": count > MAX_INLINE,
@@ -152,6 +160,11 @@ class BulkActions(admin.ModelAdmin):
             "back": request.get_full_path(),
         }
         return TemplateResponse(request, "admin/library/bulk/question.html", context)
+
+    def _title(self, kind: Kind, count: int) -> str:
+        if kind == Kind.DELETE:
+            return counted(self.phrases.delete_many, count)
+        return str(Kind(kind).label)
 
     def _start(
         self, request: HttpRequest, kind: Kind, value: str, ids: Sequence[int]
@@ -172,12 +185,8 @@ class BulkActions(admin.ModelAdmin):
         return HttpResponseRedirect(request.get_full_path())
 
     def _say_done(self, request: HttpRequest, job: BulkChange) -> None:
-        texts = {
-            Kind.DELETE: ngettext("%d book deleted.", "%d books deleted.", job.changed),
-            Kind.MERGE: ngettext("%d book merged.", "%d books merged into one.", job.changed),
-        }
-        changed = ngettext("%d book changed.", "%d books changed.", job.changed)
-        text = texts.get(Kind(job.kind), changed) % job.changed
+        texts = {Kind.DELETE: self.phrases.deleted_many, Kind.MERGE: MERGED}
+        text = counted(texts.get(Kind(job.kind), CHANGED), job.changed)
         link = format_html(
             '{} <a class="alert-link" href="{}">{}</a>', text, page_of(job), _("Undo")
         )

@@ -73,7 +73,9 @@ def merge(user_id: int | None, keep: int, ids: Sequence[int], values: dict[str, 
     with transaction.atomic():
         rows = Book.objects.filter(pk__in=ids).order_by("pk").select_for_update()
         books = {book.pk: book for book in rows}
-        stored = {name: {str(getattr(book, name)) for book in books.values()} for name in FIELDS}
+        stored = {
+            name: {str(getattr(book, name) or "") for book in books.values()} for name in FIELDS
+        }
         if set(books) != {*ids, keep} or any(values[name] not in stored[name] for name in FIELDS):
             raise ChangedMeanwhileError
         job = BulkChange.objects.create(

@@ -118,7 +118,7 @@ def test_books_are_deleted_after_they_were_shown(desk):
 
 
 def test_everything_is_all_that_search_and_filters_find_at_any_number(desk, monkeypatch):
-    monkeypatch.setattr("library.admin.BookPaginator.MAX_ROWS", 2)
+    monkeypatch.setattr("library.admin.SearchPaginator.MAX_ROWS", 2)
     found = [add(title="Rings", author="Old") for _ in range(5)]
     other = add(title="Other", author="Old")
     ask(
