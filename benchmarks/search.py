@@ -147,7 +147,7 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
             "publication_year_max": "1900",
         },
     )
-    yield "ISBN filter", {"isbn": some.isbn}
+    yield "ISBN filter", {"isbn": str(some.isbn)}
     searches = {
         "a frequent word": frequent,
         "two frequent words": f"{frequent} {second}",
@@ -158,7 +158,7 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
         "a frequent and a rare word": f"{frequent} {rare}",
         "a whole title": some.title,
         "a beginning (3 letters or more)": f"{frequent} {str(rare)[:-2]}",
-        "an ISBN": some.isbn,
+        "an ISBN": str(some.isbn),
         "an unknown word": "qwxzqwxz",
         "words never together": f"{rare} {Word.objects.get(pk=rare.pk + 7)}",
     }

@@ -2,6 +2,7 @@ from datetime import date
 from typing import Any, Literal
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -18,11 +19,13 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from project.admin.activity import ActivityAdmin
 from project.admin.base import BaseChangeList, CappedPaginator
 from project.admin.conflicts import VersionedForm
-from project.admin.filters import RangeFilter, SinceFilter, TextFilter
+from project.admin.filters import ChoiceFilter, RangeFilter, SinceFilter, TextFilter
 from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
+from .bulk import admin as bulk_admin  # noqa: F401  # the pages of bulk changes
+from .bulk.actions import BulkActions
 from .files import admin as files_admin  # noqa: F401  # the pages of imports
 from .files.exporting import ExportingAdmin
 from .filters import MAX_YEAR, MIN_YEAR
@@ -60,6 +63,17 @@ class ChangedFilter(SinceFilter):
     title = gettext_lazy("changed")
     parameter_name = "changed"
     field = "updated_at"
+
+
+class IsbnPresenceFilter(ChoiceFilter):
+    """Where books may be without."""
+
+    title = "ISBN"
+    parameter_name = "has_isbn"
+    choices_of = {"no": gettext_lazy("without"), "yes": gettext_lazy("with")}
+
+    def chosen(self, books: QuerySet[Book], value: str) -> QuerySet[Book]:
+        return books.filter(isbn__isnull=value == "no")
 
 
 class SearchPaginator(CappedPaginator):
@@ -107,12 +121,15 @@ class BookForm(VersionedForm):
             year.widget.attrs["min"] = 1  # the column's type says 0
         if isbn := self.fields.get("isbn"):
             url = reverse("admin:library_book_check_isbn")
+            isbn.required = settings.REQUIRE_ISBN
             isbn.widget.attrs["data-isbn-check"] = f"{url}?book={self.instance.pk or ''}"
         if self.instance.pk:
             del self.fields["keep"]
 
-    def clean_isbn(self) -> str:
+    def clean_isbn(self) -> str | None:
         isbn = self.cleaned_data["isbn"]
+        if not isbn:
+            return None
         other = Book.objects.filter(isbn=isbn).exclude(pk=self.instance.pk).first()
         if other is not None:
             raise ValidationError(
@@ -128,7 +145,7 @@ class BookForm(VersionedForm):
 
 
 @admin.register(Book)
-class BookAdmin(ExportingAdmin, RecordedAdmin):
+class BookAdmin(BulkActions, ExportingAdmin, RecordedAdmin):
     phrases = Phrases(
         add=gettext_lazy("Add a book"),
         added=gettext_lazy("The book “%(name)s” was added."),
@@ -164,10 +181,14 @@ class BookAdmin(ExportingAdmin, RecordedAdmin):
 
     @admin.display(description=gettext_lazy("ISBN"), ordering="isbn")
     def hyphenated_isbn(self, book: Book) -> str:
-        return book.hyphenated_isbn
+        return book.hyphenated_isbn or "–"
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [*self.list_filter, *([] if settings.REQUIRE_ISBN else [IsbnPresenceFilter])]
 
     def details(self, row: Book) -> str:
-        return f"{row.author} · {row.publication_year} · ISBN {row.hyphenated_isbn}"
+        isbn = row.isbn and f"ISBN {row.hyphenated_isbn}"
+        return " · ".join(filter(None, [row.author, str(row.publication_year), isbn]))
 
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
         if obj:

@@ -5,6 +5,3 @@ from django.utils.translation import gettext_lazy as _
 class LibraryConfig(AppConfig):
     name = "library"
     verbose_name = _("Catalogue")
-
-    def ready(self) -> None:
-        from .files import tasks  # noqa: F401  # Celery looks for a module library.tasks

@@ -139,16 +139,16 @@ def _wrong_check_digit(expected: str, found: str) -> ValidationError:
 class IsbnFormField(forms.CharField):
     """Any spelling in, shown hyphenated."""
 
-    def to_python(self, value: Any) -> str:
+    def to_python(self, value: Any) -> str | None:
         value = super().to_python(value)
-        return normalise(value) if value else value
+        return normalise(value) if value else None
 
     def prepare_value(self, value: Any) -> Any:
         return hyphenated(value) if value and isbn.is_valid(value) else value
 
 
 class IsbnField(models.CharField):
-    """13 digits; every write and every exact lookup accepts any spelling."""
+    """13 digits, or None; every write and every exact lookup accepts any spelling."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["max_length"] = 13
@@ -161,7 +161,7 @@ class IsbnField(models.CharField):
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)
-        return normalise(value) if value else value
+        return normalise(value) if value else None
 
     def get_prep_value(self, value: Any) -> Any:
         return self.to_python(super().get_prep_value(value))

@@ -17,6 +17,7 @@ from project.base.fields import AlphabeticCharField
 from project.base.history import History
 from project.base.versioned import VersionedModel
 
+from .bulk.models import BulkChange  # noqa: F401
 from .files.models import Import, ImportPage  # noqa: F401
 from .isbn import IsbnField, hyphenated
 from .search.models import BookWord, batches
@@ -52,7 +53,7 @@ class BookQuerySet(SearchQuerySet):
 
 
 class Book(VersionedModel):
-    """One title in the catalogue, identified by its ISBN."""
+    """One title in the catalogue, identified by its ISBN if it has one."""
 
     title = AlphabeticCharField(_("title"), max_length=500)
     author = AlphabeticCharField(_("author"), max_length=500)
@@ -62,6 +63,8 @@ class Book(VersionedModel):
     isbn = IsbnField(
         _("ISBN"),
         unique=True,
+        null=True,
+        blank=True,  # REQUIRE_ISBN decides in form, serializer and import
         error_messages={"unique": _("A book with this ISBN is in the catalogue already.")},
     )
     created_at = models.DateTimeField(_("added"), auto_now_add=True)
@@ -119,7 +122,7 @@ class Book(VersionedModel):
 
     @property
     def hyphenated_isbn(self) -> str:
-        return hyphenated(self.isbn)
+        return hyphenated(self.isbn) if self.isbn else ""
 
 
 @receiver(post_save, sender=Book)

@@ -1,5 +1,7 @@
 from typing import Any
 
+from django.conf import settings
+
 from project.api.serializers import ExactCharField, ExactIntegerField, StrictModelSerializer
 
 from .isbn import EXAMPLE, normalise
@@ -25,6 +27,14 @@ class BookSerializer(StrictModelSerializer):
     isbn = IsbnField(
         max_length=40, help_text=f"Any spelling, such as {EXAMPLE}; returned as 13 digits."
     )
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if not settings.REQUIRE_ISBN:
+            isbn = fields["isbn"]
+            isbn.required, isbn.allow_null = False, True
+            isbn.help_text = f"{isbn.help_text} null where the book has none."
+        return fields
 
     class Meta:
         model = Book

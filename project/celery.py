@@ -77,7 +77,7 @@ def stop_watching(**kwargs: Any) -> None:
 ROUTINE = {
     "project.tasks.heartbeat",
     "members.tasks.sweep_welcome_emails",
-    "library.tasks.sweep_imports",
+    "library.tasks.sweep_jobs",
 }
 
 

@@ -227,6 +227,8 @@ WHITENOISE_MANIFEST_STRICT = False
 # --- Uploaded files: read by workers, never served ---
 MEDIA_ROOT = make_folder(Path(env.text("MEDIA_ROOT", str(DATA_DIR / "media"))).absolute())
 FILE_UPLOAD_TEMP_DIR = MEDIA_ROOT  # large ones, until they are stored: not in /tmp's memory
+# REQUIRE_ISBN=0 where the catalogue holds books without one, as most before 1970 are.
+REQUIRE_ISBN = env.flag("REQUIRE_ISBN", default=True)
 IMPORT_MAX_MB = env.number("IMPORT_MAX_MB", 100, 1, 1000)
 IMPORT_KEEP_DAYS = env.number("IMPORT_KEEP_DAYS", 30, 1, 3650)
 
@@ -288,8 +290,8 @@ CELERY_BEAT_SCHEDULE = {
         # After waiting behind a backlog it would mistake waiting messages for lost ones.
         "options": {"expires": 60},
     },
-    "imports": {
-        "task": "library.tasks.sweep_imports",
+    "jobs": {
+        "task": "library.tasks.sweep_jobs",
         "schedule": schedule(15),
         "options": {"expires": 30},
     },

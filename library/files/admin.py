@@ -1,65 +1,42 @@
 """The pages of an import: upload, how the file is read, preview, progress, result."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
 from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import QuerySet
 from django.http import (
     FileResponse,
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
     HttpResponseRedirect,
-    JsonResponse,
     StreamingHttpResponse,
 )
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
 from django.utils.formats import number_format
-from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 from django.views.decorators.http import require_POST
 
-from project.admin.base import ReadOnlyAdmin
-from project.admin.display import badge, moment
-from project.admin.filters import ChoiceFilter
+from library.job_admin import JobAdmin
+from library.jobs import State
+from library.tasks import enqueue
+from project.admin.display import moment
 from project.admin.phrases import RECORD
-from project.admin.task_results import TaskResultAdmin
 from project.base.files.reading import ENDINGS, format_of
 from project.base.files.refused import RefusedWriter
 
-from .jobs import begin, begin_undo, may_undo
-from .models import Import, ImportPage, PageKind, State
+from .jobs import begin
+from .models import Import, ImportPage, PageKind
 from .preview import ReadingForm, as_row, preview, reasons_of
-from .tasks import enqueue, work_on_import
-
-COLOURS = {
-    State.UPLOADED: "info",
-    State.EXAMINED: "warning",
-    State.QUEUED: "info",
-    State.RUNNING: "info",
-    State.DONE: "success",
-    State.FAILED: "danger",
-    State.CANCELLED: "secondary",
-    State.UNDOING: "info",
-    State.UNDONE: "secondary",
-}
-
-
-TaskResultAdmin.task_names |= {
-    work_on_import.name: gettext_lazy("Import books"),  # read by the app that registers the page
-}
 
 
 class UploadForm(forms.ModelForm):
@@ -95,43 +72,23 @@ class UploadForm(forms.ModelForm):
         return file
 
 
-class StateFilter(ChoiceFilter):
-    title = gettext_lazy("state")
-    parameter_name = "state"
-    choices_of = dict(State.choices)
-
-    def chosen(self, jobs: QuerySet[Import], value: str) -> QuerySet[Import]:
-        return jobs.filter(state=value)
-
-
 @admin.register(Import)
-class ImportAdmin(ReadOnlyAdmin):
+class ImportAdmin(JobAdmin):
     """Who may add and change books may import them."""
 
+    permissions = ["library.add_book", "library.change_book"]
     form = UploadForm
     phrases = replace(RECORD, add=gettext_lazy("Import a file"))
     counted_text = ngettext_lazy("%(number)s import", "%(number)s imports", "count")
     add_form_template = "admin/library/import/upload.html"
     list_display = ["name", "state_badge", "new", "changed", "refused", "user", "uploaded"]
-    list_filter = [StateFilter]
-    list_select_related = ["user"]
     sortable_by = ["uploaded"]
     where_from = gettext_lazy("An import adds and updates the books of a file.")
-
-    def has_view_permission(self, request: HttpRequest, obj: Import | None = None) -> bool:
-        return request.user.has_perms(["library.add_book", "library.change_book"])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
     # --- The list ---
-
-    @admin.display(description=gettext_lazy("state"))
-    def state_badge(self, job: Import) -> SafeString:
-        return state_badge(job)
 
     @admin.display(description=gettext_lazy("new"))
     def new(self, job: Import) -> str:
@@ -156,12 +113,12 @@ class ImportAdmin(ReadOnlyAdmin):
         obj.name, obj.size, obj.kind = name[-255:], obj.file.size, format_of(name)
         obj.user_id = request.user.pk
         obj.save()
-        transaction.on_commit(lambda: enqueue(obj.pk))
+        transaction.on_commit(lambda: enqueue(obj))
 
     def response_add(  # type: ignore[override]
         self, request: HttpRequest, obj: Import, *args: Any
     ) -> HttpResponse:
-        return HttpResponseRedirect(page_of(obj.pk))
+        return HttpResponseRedirect(self.url(obj))
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -172,60 +129,29 @@ class ImportAdmin(ReadOnlyAdmin):
 
     # --- One import ---
 
-    def get_urls(self) -> list[Any]:
-        views = {
+    def views(self) -> dict[str, Callable[..., Any]]:
+        return super().views() | {
             "examine": require_POST(self.examine_view),
             "confirm": require_POST(self.confirm_view),
-            "cancel": require_POST(self.cancel_view),
             "again": require_POST(self.again_view),
-            "undo": require_POST(self.undo_view),
-            "progress": self.progress_view,
             "refused": self.refused_view,
             "file": self.file_view,
         }
-        return [
-            *(
-                path(
-                    f"<int:pk>/{name}/",
-                    self.admin_site.admin_view(view),
-                    name=f"library_import_{name}",
-                )
-                for name, view in views.items()
-            ),
-            *super().get_urls(),
-        ]
 
-    def job(self, request: HttpRequest, pk: int) -> Import:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return get_object_or_404(Import.objects.select_related("user"), pk=pk)
-
-    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
-        if not object_id.isdecimal():
-            return super().change_view(request, object_id, *args, **kwargs)
-        job = self.job(request, int(object_id))
-        return self.page(request, job, ReadingForm(job) if may_reread(job) else None)
-
-    def page(self, request: HttpRequest, job: Import, form: ReadingForm | None) -> HttpResponse:
+    def page(
+        self, request: HttpRequest, job: Import, form: ReadingForm | None = None
+    ) -> HttpResponse:
+        if form is None and may_reread(job):
+            form = ReadingForm(job)
         context = {
-            **self.admin_site.each_context(request),
-            "title": job.name,
-            "opts": self.opts,
-            "job": job,
-            "badge": state_badge(job),
-            "works": job.state in Import.WORKING,
-            "progress": progress_text(job),
+            **self.context(request, job),
             "form": form,
-            "may_cancel": job.state in CANCELLABLE,
             "may_confirm": job.state == State.EXAMINED
             and bool(job.found["new"] or job.found["changed"]),
-            "may_undo": may_undo(job),
-            "left": [(pk, name, _(why)) for pk, name, why in job.undone.get("left", [])],
             "may_retry": job.state == State.FAILED and bool(job.file or job.undone),
             "repairs": [(_(text), number) for text, number in sorted(job.repairs.items())],
             "preview": preview(job, request.GET) if job.found and job.file else None,
             "keep_days": settings.IMPORT_KEEP_DAYS,
-            "has_permission": True,
         }
         return TemplateResponse(request, "admin/library/import/import.html", context)
 
@@ -233,26 +159,20 @@ class ImportAdmin(ReadOnlyAdmin):
         """Read the file again, as the form says."""
         job = self.job(request, pk)
         if not may_reread(job):
-            return self.too_late(request, pk)
+            return self.too_late(request, job)
         form = ReadingForm(job, request.POST)
         if not form.is_valid():
             return self.page(request, job, form)
         if Import.objects.move(pk, (job.state,), **form.changes(), **EXAMINED_ANEW):
-            enqueue(pk)
-        return HttpResponseRedirect(page_of(pk))
+            enqueue(job)
+        return HttpResponseRedirect(self.url(job))
 
     def confirm_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not begin(self.job(request, pk)):
-            return self.too_late(request, pk)
-        enqueue(pk)
-        return HttpResponseRedirect(page_of(pk))
-
-    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        self.job(request, pk)
-        if not Import.objects.move(pk, CANCELLABLE, state=State.CANCELLED):
-            return self.too_late(request, pk)
-        messages.success(request, _("Cancelled. What was written before is kept."))
-        return HttpResponseRedirect(page_of(pk))
+        job = self.job(request, pk)
+        if not begin(job):
+            return self.too_late(request, job)
+        enqueue(job)
+        return HttpResponseRedirect(self.url(job))
 
     def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Go on where it failed."""
@@ -262,25 +182,17 @@ class ImportAdmin(ReadOnlyAdmin):
         if not (job.file or job.undone) or not Import.objects.move(
             pk, (State.FAILED,), state=state, error=[]
         ):
-            return self.too_late(request, pk)
-        enqueue(pk)
-        return HttpResponseRedirect(page_of(pk))
+            return self.too_late(request, job)
+        enqueue(job)
+        return HttpResponseRedirect(self.url(job))
 
-    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not begin_undo(self.job(request, pk), request.user.pk):
-            return self.too_late(request, pk)
-        enqueue(pk)
-        return HttpResponseRedirect(page_of(pk))
-
-    def too_late(self, request: HttpRequest, pk: int) -> HttpResponse:
-        messages.warning(request, _("This import has moved on meanwhile: nothing was done."))
-        return HttpResponseRedirect(page_of(pk))
-
-    def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        job = self.job(request, pk)
-        return JsonResponse(
-            {"state": job.state, "percent": job.percent, "text": progress_text(job)}
-        )
+    def progress_text(self, job: Import) -> str:
+        text = {
+            State.UPLOADED: _("Rows examined: %(rows)s (%(percent)d%%)"),
+            State.RUNNING: _("Books compared and written: %(rows)s (%(percent)d%%)"),
+        }.get(State(job.state))
+        rows = job.found.get("read", 0) if job.state == State.UPLOADED else job.done
+        return self.with_numbers(text, job, rows) if text else super().progress_text(job)
 
     def refused_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """The refused rows as CSV in the file's own columns, to correct and upload again."""
@@ -293,11 +205,10 @@ class ImportAdmin(ReadOnlyAdmin):
     def file_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         job = self.job(request, pk)
         if not job.file:
-            return self.too_late(request, pk)
+            return self.too_late(request, job)
         return FileResponse(job.file.open("rb"), as_attachment=True, filename=job.name)
 
 
-CANCELLABLE = (State.UPLOADED, State.EXAMINED, State.QUEUED, State.RUNNING)
 EXAMINED_ANEW: dict[str, Any] = {
     "state": State.UPLOADED,
     "found": {},
@@ -312,29 +223,9 @@ def may_reread(job: Import) -> bool:
     return waits and bool(job.file and job.reading)
 
 
-def page_of(pk: int) -> str:
-    return reverse("admin:library_import_change", args=[pk])
-
-
-def state_badge(job: Import) -> SafeString:
-    return badge(str(State(job.state).label), COLOURS[State(job.state)])
-
-
 def count(job: Import, name: str) -> str:
     counts = job.found | job.written
     return number_format(counts[name], force_grouping=True) if name in counts else "–"
-
-
-def progress_text(job: Import) -> str:
-    rows = job.found.get("read", 0) if job.state == State.UPLOADED else job.done
-    text = {
-        State.UPLOADED: _("Rows examined: %(rows)s (%(percent)d%%)"),
-        State.QUEUED: _("Waiting for a worker"),
-        State.UNDOING: _("Records put back: %(rows)s (%(percent)d%%)"),
-        State.RUNNING: _("Books compared and written: %(rows)s (%(percent)d%%)"),
-    }.get(State(job.state), str(State(job.state).label))
-    values = {"rows": number_format(rows, force_grouping=True), "percent": job.percent}
-    return text % values if "%(" in text else text
 
 
 def refused_lines(job: Import) -> Iterator[bytes]:

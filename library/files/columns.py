@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from django.conf import settings
 from django.utils.translation import gettext_noop
 
 from project.base.files.delimited import plain
@@ -59,7 +60,7 @@ def choose_columns(
     chosen = {}
     for name in FIELDS:
         chosen[name] = columns_of(name, header, (given or {}).get(name, ()))
-        if not chosen[name]:
+        if not chosen[name] and (name != "isbn" or settings.REQUIRE_ISBN):
             raise MissingColumnError(name)
     return chosen
 

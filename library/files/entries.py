@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -138,7 +139,7 @@ def _year(texts: Sequence[str], made: list[str]) -> int:
     raise RefusedError(_("publication year: “%(text)s” is not a year") % {"text": text[:50]})
 
 
-def _isbn(texts: Sequence[str], made: list[str]) -> str:
+def _isbn(texts: Sequence[str], made: list[str]) -> str | None:
     """The one valid ISBN among the texts; wrong ones are ignored beside it."""
     found: dict[str, list[str]] = {}
     reasons = []
@@ -153,8 +154,10 @@ def _isbn(texts: Sequence[str], made: list[str]) -> str:
         raise RefusedError(
             _("two different ISBNs: %(first)s and %(second)s") % {"first": first, "second": second}
         )
-    if not found:
+    if not found and (reasons or settings.REQUIRE_ISBN):
         raise RefusedError(*(reasons or [_("no ISBN")]))
+    if not found:
+        return None
     ((number, mended),) = found.items()
     made += mended
     if reasons:

@@ -123,10 +123,11 @@ class Comparison:
 
 
 def compare(books: list[Book], lock: bool = False) -> Comparison:
-    """The books beside the stored ones of the same ISBN; raises the version of the changed."""
-    rows = Book.objects.filter(isbn__in=[book.isbn for book in books])
+    """The books beside the stored ones; raises the version of the changed."""
+    rows = Book.objects.filter(isbn__in=[book.isbn for book in books if book.isbn])
     if lock:
         rows = rows.select_for_update()
+    known = _known_without_isbn(books)
     stored = {
         isbn: (version, texts)
         for isbn, version, *texts in rows.values_list("isbn", "version", *COMPARED)
@@ -134,14 +135,28 @@ def compare(books: list[Book], lock: bool = False) -> Comparison:
     found = Comparison([], [], [])
     for book in books:
         version, texts = stored.get(book.isbn, (0, []))
-        if not version:
+        if not book.isbn:
+            (found.same if values_of(book) in known else found.new).append(book)
+        elif not version:
             found.new.append(book)
-        elif texts == [getattr(book, name) for name in COMPARED]:
+        elif texts == values_of(book):
             found.same.append(book)
         else:
             book.version = version + 1
             found.changed.append((book, texts))
     return found
+
+
+def values_of(book: Book) -> list[str | int]:
+    return [getattr(book, name) for name in COMPARED]
+
+
+def _known_without_isbn(books: list[Book]) -> list[list[str | int]]:
+    """A book without ISBN is the one of the same title, author and year."""
+    titles = [book.title for book in books if not book.isbn]
+    if not titles:
+        return []
+    return [list(row) for row in Book.objects.filter(title__in=titles).values_list(*COMPARED)]
 
 
 def _save_books(books: list[Book], dry_run: bool) -> tuple[int, int]:
@@ -164,16 +179,16 @@ class SeenIsbns:
     def __init__(self) -> None:
         self.database = sqlite3.connect("", isolation_level=None)
         self.database.execute("PRAGMA journal_mode=OFF")
-        self.database.execute("CREATE TABLE seen (isbn INTEGER PRIMARY KEY, line, digest)")
+        self.database.execute("CREATE TABLE seen (key PRIMARY KEY, line, digest) WITHOUT ROWID")
         self.database.execute("BEGIN")
 
     def before(self, book: Book, row: int) -> tuple[int, bool]:
         """The earlier row with its ISBN, or 0, and whether that one has the same data."""
-        data = repr([getattr(book, name) for name in COMPARED])
+        data = repr(values_of(book))
         digest = blake2b(data.encode(), digest_size=16).digest()
-        number = int(book.isbn)
-        known = self.database.execute("SELECT line, digest FROM seen WHERE isbn = ?", [number])
+        key = int(book.isbn) if book.isbn else digest
+        known = self.database.execute("SELECT line, digest FROM seen WHERE key = ?", [key])
         for line, known_digest in known:
             return line, known_digest == digest
-        self.database.execute("INSERT INTO seen VALUES (?, ?, ?)", [number, row, digest])
+        self.database.execute("INSERT INTO seen VALUES (?, ?, ?)", [key, row, digest])
         return 0, False

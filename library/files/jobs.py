@@ -7,30 +7,25 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import Any, BinaryIO, cast
 
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.translation import gettext_noop
 
+from library.jobs import NotFinishedError, State
 from library.models import Book
 from project.base.files.reading import open_table
 from project.base.files.rows import Row, Table, UnreadableFileError, storable
-from project.base.history import Door, Undone, recorded_as, undo
+from project.base.history import Door, recorded_as
 
 from .columns import choose_columns, columns_of, known_headers
 from .entries import FIELDS, Entry, entries_of
 from .importing import Batch, Result, _save_books, books_of, compare, persistent_transaction
-from .models import PAGE_SIZE, Import, ImportPage, PageKind, State
+from .models import PAGE_SIZE, Import, ImportPage, PageKind
 
 MAX_ROWS = 1_000_000
 SAMPLE_ROWS = 8
 MAX_SAMPLE_CELL_LENGTH = 80  # characters
 PAGES_PER_BATCH = 20
-MAX_LEFT_SHOWN = 100  # of the books that an undo left alone
-UNDOABLE = (State.DONE, State.CANCELLED, State.FAILED)
 SLICE_SECONDS = 60  # after which other tasks have their turn
-
-
-class NotFinishedError(Exception):
-    """Time for other tasks; this one goes on later."""
 
 
 @contextmanager
@@ -193,49 +188,6 @@ def write_pages(job: Import, pages: list[ImportPage]) -> None:
         job.record(position=pages[-1].pk, written=written, done=sum(written.values()), claims=0)
 
     persistent_transaction(write)
-
-
-def take_back(job: Import) -> None:
-    """Undo what it wrote; a second run goes on where the first one ended, and adds to its counts."""
-    before = dict(job.undone)
-
-    def so_far(undone: Undone) -> dict[str, Any]:
-        with translation.override(None):  # reasons are stored in English, and translated when read
-            left = [[each.pk, storable(each.name), str(each.reason)] for each in undone.left]
-        return {
-            "deleted": before["deleted"] + undone.deleted,
-            "restored": before["restored"] + undone.restored,
-            "left_count": undone.left_count,
-            "left": left[:MAX_LEFT_SHOWN],
-        }
-
-    def progress(undone: Undone) -> None:
-        counts = so_far(undone)
-        done = counts["deleted"] + counts["restored"] + counts["left_count"]
-        job.record(done=done, undone=counts, claims=0)
-
-    undone = undo(job.batch, user=job.undone_by, progress=progress)
-    job.finish(State.UNDONE, undone=so_far(undone), finished_at=job.finished_at)
-
-
-def may_undo(job: Import) -> bool:
-    ended = job.state in UNDOABLE and not job.undone
-    return ended and bool(job.written.get("new") or job.written.get("changed"))
-
-
-def begin_undo(job: Import, user_id: int | None) -> bool:
-    if not may_undo(job):
-        return False
-    return Import.objects.move(
-        job.pk,
-        UNDOABLE,
-        state=State.UNDOING,
-        undone={"deleted": 0, "restored": 0, "left_count": 0, "left": []},
-        undone_by=user_id,
-        done=0,
-        total=job.written["new"] + job.written["changed"],
-        error=[],
-    )
 
 
 def begin(job: Import) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -84,6 +85,8 @@ class ReadingForm(forms.Form):
         data = super().clean() or {}
         if not self.settings_changed:
             for name in FIELDS:
+                if name == "isbn" and not settings.REQUIRE_ISBN:
+                    continue
                 if name not in self.errors and not data.get(name):
                     self.add_error(name, ValidationError(_("Choose a column.")))
         return data
@@ -159,7 +162,7 @@ def shown_book(row: list[Any]) -> dict[str, Any]:
         fields.append(
             {"name": COMPARED[index], "value": value, "old": old[index] if differs else None}
         )
-    return {"row": number, "fields": fields, "isbn": hyphenated(isbn)}
+    return {"row": number, "fields": fields, "isbn": hyphenated(isbn) if isbn else ""}
 
 
 def shown_refusal(job: Import, row: list[Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def once_more(view: Callable[..., HttpResponse], *args: Any, **kwargs: Any) -> H
 
 class BaseAdmin(SpeakingAdmin):
     paginator: ClassVar[type[CappedPaginator]] = CappedPaginator
+    acts_on_any_number = False  # its actions go through every row of a list, however long
     where_from: Any = ""  # where rows come from; shown in an empty list that nobody can add to
     has_history = True  # whether the page of a row offers it
     # The foot of the list, in each language's plurals and cases.
@@ -88,6 +89,7 @@ class BaseAdmin(SpeakingAdmin):
         self, request: HttpRequest, queryset: QuerySet
     ) -> HttpResponse | None:
         everything = request.POST.get("select_across") not in (None, "", "0")
+        everything = everything and not self.acts_on_any_number
         if everything and (counted := self.get_paginator(request, queryset, 1)).capped:
             text = _("Narrow the list down to at most %(most)d rows first.")
             self.message_user(request, text % {"most": counted.MAX_ROWS}, messages.WARNING)

@@ -161,6 +161,8 @@ class BaseChangeList(ChangeList):
     @property
     def selectable(self) -> bool:
         """Whether an action may be offered on all rows; BaseAdmin refuses it on more."""
+        if self.model_admin.acts_on_any_number:  # type: ignore[attr-defined]  # BaseAdmin's
+            return True
         return not self.capped and self.result_count <= self.paginator.MAX_ROWS
 
     @property

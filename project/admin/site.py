@@ -17,7 +17,10 @@ from .phrases import RECORD
 
 # The menu: each group's name and its models in order. Every registered model must be in it.
 MENU = {
-    "catalogue": (gettext_lazy("Catalogue"), ["Book", "Import", "HistoricalBook"]),
+    "catalogue": (
+        gettext_lazy("Catalogue"),
+        ["Book", "Import", "BulkChange", "HistoricalBook"],
+    ),
     "membership": (gettext_lazy("Membership"), ["Member", "HistoricalMember"]),
     "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
     "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),

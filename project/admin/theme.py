@@ -23,6 +23,7 @@ JAZZMIN_SETTINGS: dict[str, Any] = {
         "catalogue.book": "fas fa-book",
         "catalogue.historicalbook": "fas fa-history",
         "catalogue.import": "fas fa-file-import",
+        "catalogue.bulkchange": "fas fa-layer-group",
         "membership": "fas fa-users",
         "membership.member": "fas fa-id-card",
         "membership.historicalmember": "fas fa-history",

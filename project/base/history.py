@@ -307,7 +307,9 @@ def _undo(model: Any, ids: list[int], batch: str) -> Undone:
     for version in model.history.filter(id__in=ids).order_by("history_id"):
         versions.setdefault(version.id, []).append(version)
     added = []
-    for pk, all_versions in versions.items():
+    # What is still there goes back first: it may hold a value that a deleted record had.
+    for pk in sorted(versions, key=lambda pk: pk not in stored):
+        all_versions = versions[pk]
         if any(version.batch == f"undo-{batch}" for version in all_versions):
             continue
         first = next(i for i, version in enumerate(all_versions) if version.batch == batch)

@@ -30,7 +30,12 @@ class VersionedQuerySet(models.QuerySet[Record]):
         unique_fields: Collection[str] | None = None,
     ) -> list[Record]:
         with transaction.atomic(using=self.db):
-            objs = list(objs)
+            everything, objs = list(objs), []
+            for each in everything:
+                if getattr(each, self.model.key_field):  # type: ignore[attr-defined]
+                    objs.append(each)
+                else:  # nothing to find it by afterwards
+                    each.save(using=self.db, force_insert=True)
             keys = [self._key(record) for record in objs]
             conflicts = ignore_conflicts or update_conflicts
             before = self._snapshots(self._with_keys(keys, lock=True)) if conflicts else {}
@@ -47,7 +52,7 @@ class VersionedQuerySet(models.QuerySet[Record]):
             ids = {self._key(record): record.pk for record in stored}
             for each, key in zip(objs, keys, strict=True):
                 each.pk = ids.get(key, each.pk)
-        return objs
+        return everything
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
 

@@ -10,7 +10,7 @@ from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from library.models import Book, Import
+from library.models import Book, BulkChange, Import
 from library.tests.books import THE_BOOK, add
 from members.models import Member, WelcomeEmail
 
@@ -80,6 +80,12 @@ library/historicalbook/1/change   302 302 200 200 200 200
 library/historicalbook/1/history  302 302 200 200 200 200
 library/historicalbook/1/delete   302 302 403 403 403 403
 library/book/export               302 302 200 200 200 200
+library/bulkchange                302 302 200 403 403 200
+library/bulkchange/add            302 302 403 403 403 403
+library/bulkchange/1/change       302 302 200 403 403 200
+library/bulkchange/1/progress     302 302 200 403 403 200
+library/bulkchange/1/history      302 302 200 403 403 200
+library/bulkchange/1/delete       302 302 403 403 403 403
 library/import                    302 302 200 403 403 200
 library/import/add                302 302 200 403 403 200
 library/import/1/change           302 302 200 403 403 200
@@ -131,6 +137,7 @@ def records():
     known = User.objects.create_user("known", password="secret", pk=1)
     add(pk=1)
     Import.objects.create(pk=1, name="books.csv", kind="csv")
+    BulkChange.objects.create(pk=1, kind="delete", packed_ids=BulkChange.pack([1]), state="done")
     member = Member.objects.create(pk=1, username="ann", email="ann@example.org")
     WelcomeEmail.objects.create(pk=1, member=member)
     TaskResult.objects.create(pk=1, task_id="1")

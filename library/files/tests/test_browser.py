@@ -9,8 +9,8 @@ from django.urls import reverse
 from playwright.sync_api import expect
 
 from library.files.models import Import, State
-from library.files.tasks import work_on_import
 from library.models import Book
+from library.tasks import work
 
 from .test_jobs import lines, uploaded
 
@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 def in_a_thread(job: Import) -> None:
     from django.db import connection
 
-    def work() -> None:
-        work_on_import(job.pk)
+    def run() -> None:
+        work("import", job.pk)
         connection.close()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
 

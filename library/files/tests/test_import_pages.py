@@ -11,9 +11,10 @@ from django.urls import reverse
 
 from library.files import admin as pages
 from library.files.jobs import begin
-from library.files.models import PAGE_SIZE, Import, State
-from library.files.tasks import work_on_import
+from library.files.models import PAGE_SIZE, Import
+from library.jobs import WORKING, State
 from library.models import Book
+from library.tasks import work
 from library.tests.books import add, isbn_number
 
 from .test_jobs import examined, lines, uploaded, worked_on
@@ -108,7 +109,7 @@ def test_an_upload_is_stored_and_handed_to_a_worker(
     assert response.headers["Location"] == url(job)
     assert (job.name, job.kind, job.size, job.user) == ("Книги 1.csv", "csv", 6, staff)
     assert (job.state, job.reading) == (State.UPLOADED, {})
-    enqueued.assert_called_once_with(job.pk)
+    enqueued.assert_called_once_with(job)
     assert "Книги" not in job.file.name
 
 
@@ -174,7 +175,7 @@ def test_each_state_has_its_page(desk, state, language, django_assert_max_num_qu
     desk.cookies["django_language"] = language
     with django_assert_max_num_queries(8):
         page = html(desk, job)
-    assert ("data-progress=" in page) == (state in Import.WORKING)
+    assert ("data-progress=" in page) == (state in WORKING)
 
 
 def test_hostile_cells_are_escaped(desk):
@@ -203,7 +204,7 @@ def test_columns_are_corrected_by_hand(desk, enqueued):
     assert "looks like the title" in html(desk, job)
     response = desk.post(url(job, "examine"), reading())
     assert response.status_code == 302
-    enqueued.assert_called_once_with(job.pk)
+    enqueued.assert_called_once_with(job)
     worked_on(job)
     assert (job.state, job.problem) == (State.EXAMINED, None)
     assert job.pages.get().rows == [[2, "Идиот", "Фёдор", 1869, isbn_number(1)]]
@@ -250,7 +251,7 @@ def test_from_the_button_to_the_books(desk, enqueued):
     job = examined(*lines(1, 2), BAD)
     assert url(job, "confirm") in html(desk, job)
     desk.post(url(job, "confirm"))
-    enqueued.assert_called_once_with(job.pk)
+    enqueued.assert_called_once_with(job)
     worked_on(job)
     page = html(desk, job)
     assert url(job, "confirm") not in page and url(job, "cancel") not in page
@@ -295,7 +296,7 @@ def test_a_failed_import_goes_on_where_it_failed(desk, enqueued, confirmed):
     assert (job.state, job.error, job.claims) == (
         State.QUEUED if confirmed else State.UPLOADED, [], 0,
     )  # fmt: skip
-    enqueued.assert_called_once_with(job.pk)
+    enqueued.assert_called_once_with(job)
 
 
 def test_progress_is_told_as_numbers_and_words(desk):
@@ -347,7 +348,7 @@ def test_the_list_shows_state_and_counts(desk):
     assert "ready to confirm" in page and "books.csv" in page
     assert '<td class="field-new">2</td>' in page
     begin(job)
-    work_on_import(job.pk)
+    work("import", job.pk)
     for state, found in {"done": 1, "examined": 0}.items():
         assert len(desk.get(f"{LIST}?state={state}").context["cl"].result_list) == found
 
@@ -361,6 +362,6 @@ def test_an_empty_list_says_what_an_import_is(desk):
 def test_its_tasks_have_a_name_among_the_results(desk):
     from django_celery_results.models import TaskResult
 
-    TaskResult.objects.create(task_id="1", task_name="library.tasks.work_on_import")
+    TaskResult.objects.create(task_id="1", task_name="library.tasks.work")
     page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
-    assert "Import books" in page.content.decode()
+    assert "Import or change books" in page.content.decode()

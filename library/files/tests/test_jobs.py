@@ -2,18 +2,21 @@
 
 from datetime import timedelta
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from django.core.files.base import ContentFile
 from django.db import OperationalError
 from django.utils import timezone, translation
 
-from library.files import jobs, models, tasks
+from library import jobs as library_jobs
+from library import tasks
+from library.files import jobs, models
 from library.files.jobs import begin
-from library.files.models import HEARTBEAT_TIMEOUT, Import, State
-from library.files.tasks import purge_imports, sweep_imports, work_on_import
+from library.files.models import Import
+from library.jobs import HEARTBEAT_TIMEOUT, State
 from library.models import Book
+from library.tasks import purge_imports, sweep_jobs, work
 from library.tests.books import THE_BOOK, add, index_is_right, isbn_number
 from project.base.files.tests.test_reading import xlsx
 from project.base.history import Door
@@ -41,7 +44,7 @@ def uploaded(*rows: str, name: str = "books.csv", content: bytes = b"", **values
 
 
 def worked_on(job: Import) -> Import:
-    work_on_import(job.pk)
+    work("import", job.pk)
     job.refresh_from_db()
     return job
 
@@ -156,7 +159,7 @@ def test_an_interrupted_examination_starts_over(monkeypatch):
 
     monkeypatch.setattr(jobs.Sorter, "flush", dying)
     with pytest.raises(MemoryError):
-        work_on_import(job.pk)
+        work("import", job.pk)
     assert job.pages.count() == 1
     monkeypatch.setattr(jobs.Sorter, "flush", flush)
     worked_on(job)
@@ -200,7 +203,7 @@ def test_it_is_compared_with_the_catalogue_of_that_moment():
 
 def test_nothing_is_written_before_it_is_confirmed():
     job = examined(*lines(1))
-    assert "nothing to do" in work_on_import(job.pk)
+    assert "nothing to do" in work("import", job.pk)
     assert not Book.objects.exists()
 
 
@@ -241,9 +244,9 @@ def test_a_killed_worker_costs_nothing_and_doubles_nothing(small_batches, monkey
     with monkeypatch.context() as patch:
         killed_at(batch, patch)
         with pytest.raises(Killed):
-            work_on_import(job.pk)
+            work("import", job.pk)
     assert Book.objects.count() == (batch - 1) * 2
-    assert "another worker has it" in work_on_import(job.pk)  # its heartbeat is fresh
+    assert "another worker has it" in work("import", job.pk)  # its heartbeat is fresh
     Import.objects.update(heartbeat_at=timezone.now() - HEARTBEAT_TIMEOUT - timedelta(seconds=1))
     worked_on(job)
     assert (job.state, job.written) == (State.DONE, {"new": 6, "changed": 0, "same": 0})
@@ -259,7 +262,7 @@ def test_other_tasks_have_their_turn(small_batches, monkeypatch):
     begin(job)
     worked_on(job)
     assert (job.state, job.written["new"], job.heartbeat_at) == (State.RUNNING, 2, None)
-    enqueued.assert_called_once_with(job.pk)
+    enqueued.assert_called_once_with(job)
     worked_on(job)
     worked_on(job)
     assert (job.state, job.written["new"]) == (State.DONE, 4)
@@ -276,7 +279,7 @@ def test_a_cancelled_import_stops_and_keeps_what_was_written(small_batches, monk
         return next_pages(job)
 
     monkeypatch.setattr(jobs, "next_pages", cancelled)
-    assert "was cancelled" in work_on_import(job.pk)
+    assert "was cancelled" in work("import", job.pk)
     job.refresh_from_db()
     assert (job.state, job.written["new"], Book.objects.count()) == (State.CANCELLED, 2, 2)
 
@@ -292,7 +295,7 @@ def test_a_worker_that_was_taken_for_dead_writes_no_more(small_batches, monkeypa
         return save(books, dry_run)
 
     monkeypatch.setattr(jobs, "_save_books", overtaken)
-    assert "taken over" in work_on_import(job.pk)
+    assert "taken over" in work("import", job.pk)
     assert Book.objects.count() == 2
 
 
@@ -317,9 +320,9 @@ def test_work_that_breaks_off_again_and_again_fails(monkeypatch):
     begin(job)
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "_save_books", Mock(side_effect=OperationalError(1114, "full")))
-        for _ in range(models.MAX_CLAIMS):
+        for _ in range(library_jobs.MAX_CLAIMS):
             with pytest.raises(OperationalError):
-                work_on_import(job.pk)
+                work("import", job.pk)
     worked_on(job)
     assert job.state == State.FAILED
     assert "broke off 5 times" in str(job.problem)
@@ -356,17 +359,17 @@ def test_the_sweep_finds_what_no_worker_works_on(monkeypatch, values, due):
     times = {k: now - v if isinstance(v, timedelta) else v for k, v in values.items()}
     job = Import.objects.create(name="a.csv", kind="csv", **times)
     delay = Mock()
-    monkeypatch.setattr(work_on_import, "delay", delay)
-    sweep_imports()
-    assert delay.call_args_list == ([((job.pk,),)] if due else [])
-    sweep_imports()
+    monkeypatch.setattr(work, "delay", delay)
+    sweep_jobs()
+    assert delay.call_args_list == ([call("import", job.pk)] if due else [])
+    sweep_jobs()
     assert delay.call_count == due  # its message is on its way
 
 
 def test_a_broker_that_is_down_is_no_failure(monkeypatch):
     job = uploaded(*lines(1))
-    monkeypatch.setattr(work_on_import, "delay", Mock(side_effect=OSError))
-    tasks.enqueue(job.pk)
+    monkeypatch.setattr(work, "delay", Mock(side_effect=OSError))
+    tasks.enqueue(job)
     job.refresh_from_db()
     assert job.enqueued_at is None
 

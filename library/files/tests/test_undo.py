@@ -4,8 +4,9 @@ import pytest
 from django.urls import reverse
 
 from library.files import admin as pages
-from library.files.jobs import begin, begin_undo
-from library.files.models import Import, State
+from library.files.jobs import begin
+from library.files.models import Import
+from library.jobs import State
 from library.models import Book
 from library.tests.books import add, isbn_number
 
@@ -65,7 +66,7 @@ def test_an_undo_deletes_puts_back_and_names_what_it_left(desk):
 
 def test_an_undo_that_broke_off_goes_on(desk):
     job = imported(*lines(1, 2))
-    assert begin_undo(job, None)
+    assert job.begin_undo(None)
     Import.objects.update(state=State.FAILED, error=["x", {}])
     desk.post(url(job, "again"))
     worked_on(job)

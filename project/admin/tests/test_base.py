@@ -278,7 +278,7 @@ def test_the_menu_keeps_its_order(staffed):
         for group in page.context["available_apps"]
     ]
     assert listed == [
-        ("catalogue", ["Book", "Import", "HistoricalBook"]),
+        ("catalogue", ["Book", "Import", "BulkChange", "HistoricalBook"]),
         ("membership", ["Member", "HistoricalMember"]),
         ("operations", ["WelcomeEmail", "TaskResult"]),
         ("administration", ["User", "Group", "AuthToken"]),

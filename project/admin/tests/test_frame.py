@@ -11,7 +11,7 @@ from django.utils import translation
 from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
-from library.models import Book, Import
+from library.models import Book, BulkChange, Import
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from project.admin.phrases import counted, grouped
@@ -65,6 +65,7 @@ def test_each_page_has_one_heading_and_its_way(desk, book, member, staff, model)
     TaskResult.objects.create(task_id="t", status="SUCCESS")
     Group.objects.get_or_create(name="Operators")
     Import.objects.create(name="books.csv", kind="csv")
+    BulkChange.objects.create(kind="delete", packed_ids=BulkChange.pack([1]), state="done")
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     row = model._default_manager.first()
     pages = [reverse(f"{name}_changelist"), reverse(f"{name}_change", args=[row.pk])]
@@ -107,19 +108,18 @@ def test_a_member_goes_with_the_welcome_email(desk, member):
     )
 
 
-def test_of_many_books_some_are_named_and_all_are_counted(desk, book, monkeypatch):
-    monkeypatch.setattr(admin.site._registry[Book], "MAX_NAMED", 1)
-    other = Book.objects.create(
-        title="Emma", author="Austen", publication_year=1815, isbn="9780141439587"
-    )
-    form = {"action": "delete_selected", "_selected_action": [book.pk, other.pk]}
-    page = desk.post(reverse("admin:library_book_changelist"), form)
-    assert headings(page) == ["Delete 2 books?"]
+def test_of_many_rows_some_are_named_and_all_are_counted(desk, member, monkeypatch):
+    monkeypatch.setattr(admin.site._registry[Member], "MAX_NAMED", 1)
+    other = register_member(Member(username="bob", email="bob@example.org"))
+    form = {"action": "delete_selected", "_selected_action": [member.pk, other.pk]}
+    page = desk.post(reverse("admin:members_member_changelist"), form)
+    assert headings(page) == ["Delete 2 members?"]
     assert "and 1 more" in text(page)
-    assert ("Herbert" in text(page)) != ("Austen" in text(page))
-    done = desk.post(reverse("admin:library_book_changelist"), form | {"post": "yes"}, follow=True)
-    assert [str(message) for message in done.context["messages"]] == ["2 books deleted."]
-    assert not Book.objects.exists()
+    assert ("ann@example.org" in text(page)) != ("bob@example.org" in text(page))
+    form |= {"post": "yes"}
+    done = desk.post(reverse("admin:members_member_changelist"), form, follow=True)
+    assert [str(message) for message in done.context["messages"]] == ["2 members deleted."]
+    assert not Member.objects.exists()
 
 
 def test_a_deleted_record_is_told_by_its_name(desk, book):

@@ -20,12 +20,13 @@ pytestmark = pytest.mark.django_db
 
 ALIKE = {
     *("API", "ISBN", "HTML", "Message", "ID", "UTC", "English", "beat", "worker", "CSV", "JSON"),
-    *("Ctrl", "Esc", "Enter", "Tab", "XLSX", "ODS"),
+    *("Ctrl", "Esc", "Enter", "Tab", "XLSX", "ODS", "TSV"),
 }
 # Data and codes, whatever the language.
 DATA = re.compile(
     r"\S+@\S+|https?://\S+|/\S+|<[^>]+>|celery\S*|Traceback.*|\bdesk-ann\b|task-\d|\bstaff\b"
-    r"|Welcome to the library|\b[0-9a-f]{8,}\b|Library desk|\bexample\.org\b|[0-9a-f]{8}…|«zzzzz»|\bJSON Lines\b"
+    r"|Welcome to the library|\b[0-9a-f]{8,}\b|Library desk|\bexample\.org\b|[0-9a-f]{8}…"
+    r"|«zzzzz»|\bJSON Lines\b"
 )
 
 
@@ -197,9 +198,10 @@ def test_numbers_take_their_case(desk, number, told):
     ]
     chosen = {"action": "delete_selected", "_selected_action": [book.pk for book in books]}
     page = desk.post(
-        reverse("admin:library_book_changelist"), chosen | {"post": "yes"}, follow=True
+        reverse("admin:library_book_changelist"), chosen | {"confirmed": "1"}, follow=True
     )
-    assert list(map(str, page.context["messages"])) == [told]
+    (message,) = map(str, page.context["messages"])
+    assert message.startswith(told)
 
 
 def test_the_groups_that_ship_have_russian_names(desk):

@@ -1,0 +1,47 @@
+"""The pages of bulk changes: progress, result, undo."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from library.job_admin import JobAdmin
+from library.jobs import State
+from project.admin.display import moment
+
+from .models import BulkChange, Kind
+
+
+@admin.register(BulkChange)
+class BulkChangeAdmin(JobAdmin):
+    permissions = ["library.change_book"]
+    list_display = ["what", "state_badge", "total", "changed", "user", "when"]
+    sortable_by = ["when"]
+    where_from = gettext_lazy("Select books in their list and choose an action.")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("packed_ids")
+
+    @admin.display(description=gettext_lazy("change"))
+    def what(self, job: BulkChange) -> str:
+        return str(job)
+
+    @admin.display(description=gettext_lazy("when"), ordering="pk")
+    def when(self, job: BulkChange) -> str:
+        return moment(job.created_at)
+
+    def page(self, request: HttpRequest, job: BulkChange) -> HttpResponse:
+        labels = {Kind.DELETE: _("Deleted"), Kind.MERGE: _("Merged")}
+        context = {
+            **self.context(request, job),
+            "changed_label": labels.get(Kind(job.kind), _("Changed")),
+        }
+        return TemplateResponse(request, "admin/library/bulk/change.html", context)
+
+    def progress_text(self, job: BulkChange) -> str:
+        if job.state != State.RUNNING:
+            return super().progress_text(job)
+        return self.with_numbers(_("Books done: %(rows)s (%(percent)d%%)"), job, job.done)

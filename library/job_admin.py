@@ -1,0 +1,151 @@
+"""What the pages of long work share: progress, cancelling, undo."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
+from django.utils.formats import number_format
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from project.admin.base import ReadOnlyAdmin
+from project.admin.display import badge
+from project.admin.filters import ChoiceFilter
+from project.admin.task_results import TaskResultAdmin
+
+from .jobs import WORKING, Job, State
+from .tasks import enqueue, work
+
+COLOURS = {
+    State.UPLOADED: "info",
+    State.EXAMINED: "warning",
+    State.QUEUED: "info",
+    State.RUNNING: "info",
+    State.DONE: "success",
+    State.FAILED: "danger",
+    State.CANCELLED: "secondary",
+    State.UNDOING: "info",
+    State.UNDONE: "secondary",
+}
+TaskResultAdmin.task_names |= {
+    work.name: gettext_lazy("Import or change books"),  # read by the app that registers the page
+}
+CANCELLABLE = (State.UPLOADED, State.EXAMINED, State.QUEUED, State.RUNNING)
+
+
+class StateFilter(ChoiceFilter):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+    choices_of = dict(State.choices)
+
+    def chosen(self, jobs: QuerySet, value: str) -> QuerySet:
+        return jobs.filter(state=value)
+
+
+class JobAdmin(ReadOnlyAdmin):
+    permissions: ClassVar[list[str]]  # all are needed
+    list_filter = [StateFilter]
+    list_select_related = ["user"]
+
+    def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
+        return request.user.has_perms(self.permissions)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def state_badge(self, job: Any) -> SafeString:
+        return badge(str(State(job.state).label), COLOURS[State(job.state)])
+
+    state_badge.short_description = gettext_lazy("state")  # type: ignore[attr-defined]
+
+    def views(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "cancel": require_POST(self.cancel_view),
+            "undo": require_POST(self.undo_view),
+            "progress": self.progress_view,
+        }
+
+    def get_urls(self) -> list[Any]:
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            *(
+                path(
+                    f"<int:pk>/{name}/",
+                    self.admin_site.admin_view(view),
+                    name=f"{prefix}_{name}",
+                )
+                for name, view in self.views().items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def job(self, request: HttpRequest, pk: int) -> Any:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(self.model._default_manager.select_related("user"), pk=pk)
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
+        if not object_id.isdecimal():
+            return super().change_view(request, object_id, *args, **kwargs)
+        return self.page(request, self.job(request, int(object_id)))
+
+    def page(self, request: HttpRequest, job: Any) -> HttpResponse:
+        raise NotImplementedError
+
+    def context(self, request: HttpRequest, job: Any) -> dict[str, Any]:
+        return {
+            **self.admin_site.each_context(request),
+            "title": str(job),
+            "opts": self.opts,
+            "job": job,
+            "badge": self.state_badge(job),
+            "works": job.state in WORKING,
+            "progress": self.progress_text(job),
+            "may_cancel": job.state in CANCELLABLE,
+            "urls": {name: self.url(job, name) for name in self.views()},
+            "left": [(pk, name, _(why)) for pk, name, why in job.undone.get("left", [])],
+        }
+
+    def url(self, job: Any, name: str = "change") -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=[job.pk])
+
+    def progress_text(self, job: Any) -> str:
+        text = {
+            State.QUEUED: _("Waiting for a worker"),
+            State.UNDOING: _("Records put back: %(rows)s (%(percent)d%%)"),
+        }.get(State(job.state), "")
+        return self.with_numbers(text or str(State(job.state).label), job, job.done)
+
+    def with_numbers(self, text: str, job: Any, rows: int) -> str:
+        values = {"rows": number_format(rows, force_grouping=True), "percent": job.percent}
+        return text % values if "%(" in text else text
+
+    def progress_view(self, request: HttpRequest, pk: int) -> JsonResponse:
+        job = self.job(request, pk)
+        text = self.progress_text(job)
+        return JsonResponse({"state": job.state, "percent": job.percent, "text": text})
+
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        job = self.job(request, pk)
+        if not type(job).objects.move(pk, CANCELLABLE, state=State.CANCELLED):
+            return self.too_late(request, job)
+        messages.success(request, _("Cancelled. What was written before is kept."))
+        return HttpResponseRedirect(self.url(job))
+
+    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        job = self.job(request, pk)
+        if not job.begin_undo(request.user.pk):
+            return self.too_late(request, job)
+        enqueue(job)
+        return HttpResponseRedirect(self.url(job))
+
+    def too_late(self, request: HttpRequest, job: Any) -> HttpResponse:
+        messages.warning(request, _("It has moved on meanwhile: nothing was done."))
+        return HttpResponseRedirect(self.url(job))
