@@ -8,7 +8,7 @@ from django.utils.html import escape
 from library.jobs import State
 from library.models import Book, Import
 from library.tests.books import add, unsaved
-from members.models import Member
+from members.models import Dispatch, Member
 from members.registration import register_member
 from project.base.history import Door, recorded_as
 
@@ -160,3 +160,18 @@ def test_the_page_costs_the_same_for_many_changes(client, django_assert_max_num_
     client.get(INDEX)
     with django_assert_max_num_queries(20):
         client.get(INDEX)
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_what_is_wrong_with_sending_comes_before_the_catalogue_and_the_rest_after_it(
+    client, staff, paused
+):
+    client.force_login(staff)
+    Dispatch.objects.current()
+    for part in ("beat", "worker"):
+        Dispatch.objects.heartbeat(part)
+    if paused:
+        Dispatch.objects.pause("The server moves", Dispatch.OPERATOR)
+    html = client.get(INDEX).content.decode()
+    assert (html.index('id="sending"') < html.index('id="recent"')) is paused
+    assert html.count('id="sending"') == 1
