@@ -1,13 +1,19 @@
-"""The dashboard's charts of the catalogue."""
+"""The catalogue on the dashboard: charts, the last imports, what waits."""
 
+from django.conf import settings
 from django.db.models import Count
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from project.admin.charts import Bar, BarChart, month_chart, remembered_chart
+from project.admin.display import bounded
 
-from .models import Book, latest_year
+from .jobs import State
+from .models import Book, Import, latest_year
 
+LAST_IMPORTS = 5
 DECADES = 12  # and one bar for what is older
 
 
@@ -17,6 +23,33 @@ def catalogue_charts() -> list[BarChart]:
         remembered_chart("books:months", books, _growth),
         remembered_chart("books:decades", books, _decades),
     ]
+
+
+def waiting(request: HttpRequest) -> list[tuple[str, str]]:
+    """What the catalogue waits for, each with the list that shows it."""
+    found = []
+    books = reverse("admin:library_book_changelist")
+    if may_import(request):
+        number = Import.objects.filter(state=State.EXAMINED).count()
+        text = ngettext("%d import to confirm", "%d imports to confirm", number) % number
+        found += [(text, f"{reverse('admin:library_import_changelist')}?state=examined")] * bool(
+            number
+        )
+    if request.user.has_perm("library.view_book") and not settings.REQUIRE_ISBN:
+        bare = bounded(Book.objects.filter(isbn=None))
+        if bare != "0":
+            found.append((_("Books without ISBN: %s") % bare, f"{books}?has_isbn=no"))
+    return found
+
+
+def last_imports(request: HttpRequest) -> list[Import]:
+    if not may_import(request):
+        return []
+    return list(Import.objects.select_related("user").defer("reading")[:LAST_IMPORTS])
+
+
+def may_import(request: HttpRequest) -> bool:
+    return request.user.has_perms(["library.add_book", "library.change_book"])
 
 
 def _growth() -> BarChart:

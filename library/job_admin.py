@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -49,6 +49,10 @@ class StateFilter(ChoiceFilter):
         return jobs.filter(state=value)
 
 
+def state_badge(job: Job) -> SafeString:
+    return badge(str(State(job.state).label), COLOURS[State(job.state)])
+
+
 class JobAdmin(ReadOnlyAdmin):
     permissions: ClassVar[list[str]]  # all are needed
     list_filter = [StateFilter]
@@ -60,10 +64,9 @@ class JobAdmin(ReadOnlyAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
+    @admin.display(description=gettext_lazy("state"))
     def state_badge(self, job: Any) -> SafeString:
-        return badge(str(State(job.state).label), COLOURS[State(job.state)])
-
-    state_badge.short_description = gettext_lazy("state")  # type: ignore[attr-defined]
+        return state_badge(job)
 
     def views(self) -> dict[str, Callable[..., Any]]:
         return {

@@ -10,26 +10,46 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from library.dashboard import catalogue_charts
+from library.dashboard import catalogue_charts, last_imports, may_import, waiting
 from library.models import Book
 from members.models import Member
+from project.admin.activity import ActivityAdmin
 from project.admin.charts import BarChart, month_chart, remembered_chart
 from project.admin.display import bounded
 from project.admin.site import LibraryAdminSite
+
+RECENT_CHANGES = 8
 
 
 class DashboardSite(LibraryAdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        from members.mail.dashboard import overview  # it registers pages with this site
+        from library.job_admin import state_badge  # these two register pages with this site
+        from members.mail.dashboard import overview
 
         context = {
             "cards": cards(request),
             "charts": charts(request),
+            "waiting": waiting(request),
+            "imports": [(job, state_badge(job)) for job in last_imports(request)],
+            "recent": self.recent(request),
+            "is_empty": request.user.has_perm("library.add_book") and not Book.objects.exists(),
+            "may_import": may_import(request),
             "sending": overview(request),
         }
         return super().index(request, {**context, **(extra_context or {})})
+
+    def recent(self, request: HttpRequest) -> list[Any] | None:
+        """What the team changed last; None for an account that may see no records."""
+        pages = [
+            page
+            for page in self._registry.values()
+            if isinstance(page, ActivityAdmin) and page.has_view_permission(request)
+        ]
+        rows = [row for page in pages for row in page.newest(RECENT_CHANGES)]
+        rows.sort(key=lambda row: row.history_date, reverse=True)
+        return rows[:RECENT_CHANGES] if pages else None
 
 
 @dataclass

@@ -121,11 +121,16 @@ class ActivityChangeList(BaseChangeList):
         collapsed = is_collapsed(request)
         for row in rows:
             row.before = versions.get(before.get(row.pk))
-            row.number = ""
-            if collapsed and row.batch:
-                batch = history.filter(batch=row.batch)
-                row.number = bounded(batch) if batch[1:2] else ""
+            row.number = batch_size(row) if collapsed else ""
         self.result_list = rows
+
+
+def batch_size(row: Any) -> str:
+    """How many records changed together with this one, if not alone."""
+    if not row.batch:
+        return ""
+    batch = type(row).objects.filter(batch=row.batch)
+    return bounded(batch) if batch[1:2] else ""
 
 
 class ActivityAdmin(ReadOnlyAdmin):
@@ -182,6 +187,20 @@ class ActivityAdmin(ReadOnlyAdmin):
         if version is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         return self.records.history_view(request, str(version.id))
+
+    def newest(self, number: int) -> list[Any]:
+        """The latest changes for the dashboard, each with its link and words; a batch is one."""
+        rows = self.model._default_manager.filter(listed=True).exclude(door="")
+        shown = list(rows.prefetch_related("history_user")[:number])
+        for row in shown:
+            row.number = batch_size(row)
+            row.link, row.event, row.who, row.way = (
+                self.name(row),
+                self.kind(row),
+                who(row),
+                way(row),
+            )
+        return shown
 
     def _link(self, text: str, **choice: Any) -> SafeString:
         url = reverse(
