@@ -48,7 +48,7 @@ class BookViewSet(RecordMixin, ModelViewSet):
     serializer_class = BookSerializer
     permission_classes = [PublicCatalogue | ModelPermissions]
     filterset_class = BookFilterSet
-    ordering_fields = ["title", "author", "publication_year", "created_at", "id"]
+    ordering_fields = ["title", "author", "publication_year", "created_at", "updated_at", "id"]
     default_ordering = "title"
     lookup_value_regex = "[0-9]+"
 

@@ -1,3 +1,5 @@
+from datetime import date
+
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
@@ -14,6 +16,11 @@ class MemberFilterSet(filters.FilterSet):
     email = filters.CharFilter(label="The member with this e-mail address, ignoring case.")
     registered_after = TimeFilter("registered_at", "gte", label="Registered at or after this time.")
     registered_before = TimeFilter("registered_at", "lt", label="Registered before this time.")
+    updated_since = TimeFilter(
+        "updated_at",
+        "gte",
+        label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",
+    )
     welcome_state = filters.ChoiceFilter(
         field_name="welcome_email__state",
         choices=WelcomeEmail.State.choices,

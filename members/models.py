@@ -68,6 +68,8 @@ class Member(VersionedModel):
         verbose_name = _("member")
         verbose_name_plural = _("members")
         ordering = ["username", "pk"]
+        # For programs that keep in step, by updated_since.
+        indexes = [models.Index(fields=["updated_at"], name="members_member_updated")]
         constraints = [
             models.CheckConstraint(
                 name="members_member_username_length",

@@ -48,7 +48,7 @@ class MemberViewSet(
     queryset = Member.objects.select_related("welcome_email")
     serializer_class = MemberSerializer
     filterset_class = MemberFilterSet
-    ordering_fields = ["username", "email", "registered_at", "id"]
+    ordering_fields = ["username", "email", "registered_at", "updated_at", "id"]
     default_ordering = "username"
     lookup_value_regex = "[0-9]+"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]

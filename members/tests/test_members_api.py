@@ -184,3 +184,19 @@ def test_registered_at_is_set_by_itself(staff_api, owed):
     staff_api.patch(f"{MEMBERS}{member.pk}/", {"registered_at": later})
     member.refresh_from_db()
     assert member.registered_at == before
+
+
+def test_a_program_keeps_in_step_by_updated_since(staff_api):
+    ann, bob, cid = (
+        Member.objects.create(username=name, email=f"{name}@example.org")
+        for name in ("ann", "bob", "cid")
+    )
+    since = staff_api.get(f"{MEMBERS}{cid.pk}/").json()["updated_at"]
+    ann.email = "ann@example.com"
+    ann.save()
+    address = {"updated_since": since, "ordering": "updated_at"}
+    changed = staff_api.get(MEMBERS, address).json()["results"]
+    assert [member["username"] for member in changed] == ["cid", "ann"]
+    assert staff_api.get(MEMBERS, {"updated_since": "2999-01-01T00:00:00Z"}).json()["results"] == []
+    answer = staff_api.get(MEMBERS, {"updated_since": "yesterday"})
+    assert answer.json()["errors"][0]["field"] == "updated_since"

@@ -92,7 +92,7 @@ def test_what_a_parameter_may_be_is_documented(schema):
     parameters = {p["name"]: p for p in schema["paths"]["/api/v1/books/"]["get"]["parameters"]}
     assert parameters["title"]["schema"]["minLength"] == 1
     assert parameters["ordering"]["explode"] is False
-    names = ("title", "author", "publication_year", "created_at", "id")
+    names = ("title", "author", "publication_year", "created_at", "updated_at", "id")
     items = parameters["ordering"]["schema"]["items"]
     assert items["enum"] == [sign + name for name in names for sign in ("", "-")]
 
