@@ -65,6 +65,7 @@ MISSING = {
     "mysql": connection.vendor != "mysql" and "set DATABASE_URL=mysql://…",
     "redis": not os.environ.get("REDIS_URL") and "set REDIS_URL",
     "browser": not CHROMIUM and "install Chromium or Chrome",
+    "sweep": not os.environ.get("SWEEP") and "set SWEEP=1, as .ci/run does",
 }
 SLOW_MARKERS = {"worker", "browser"}
 SLOW_TIMEOUT_SECONDS = 300  # seconds

@@ -7,7 +7,7 @@ run. Child processes inherit the environment that it leaves.
 import os
 import tempfile
 
-KEPT = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
+KEPT = {"DATABASE_URL", "REDIS_URL", "SWEEP", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
 KEPT_PREFIXES = ("PYTEST_", "PYTHON", "COVERAGE_", "MUTANT_", "LD_")
 worker = os.environ.get("PYTEST_XDIST_WORKER")  # its environment is already its controller's
 

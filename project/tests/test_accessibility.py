@@ -1,15 +1,18 @@
-"""axe-core finds nothing on the pages around the lists, light and dark, wide and narrow."""
+"""Every page of the admin: axe-core finds nothing, nothing is too wide, no script complains."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from knox.models import AuthToken
 from playwright.sync_api import Browser, expect
 
-from library.models import Book
+from library.files.tests.test_jobs import examined
+from library.models import Book, BulkChange
+from library.tests.books import THE_BOOK
 from members.models import Member
 from members.registration import register_member
 
@@ -32,8 +35,22 @@ def addresses(staff) -> list[str]:
     member = register_member(Member(username="ann", email="ann@example.org"))
     group, _ = Group.objects.get_or_create(name="Operators")
     token, _ = AuthToken.objects.create(staff)
+    book.title = "Dune Messiah"
+    book.save()
+    first = Book.history.filter(id=book.pk).last().history_id
+    job = examined(f"New,Author,2000,{THE_BOOK}", "Refused,Author,2000,")
+    bulk = BulkChange.objects.create(
+        kind="author",
+        value="Ann",
+        packed_ids=BulkChange.pack([1]),
+        state="done",
+        changed=1,
+        total=1,
+    )
     rows = {
         "library_book": book.pk,
+        "library_import": job.pk,
+        "library_bulkchange": bulk.pk,
         "members_member": member.pk,
         "members_welcomeemail": member.welcome_email.pk,
         "auth_user": staff.pk,
@@ -47,6 +64,17 @@ def addresses(staff) -> list[str]:
         reverse("admin:members_dispatch_pause"),
         reverse("admin:members_welcomeemail_hold", args=[member.welcome_email.pk]),
         *(reverse(f"admin:{name}_change", args=[pk]) for name, pk in rows.items()),
+        *(
+            reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+            for model in admin.site._registry
+        ),
+        reverse("admin:library_book_changelist") + "?q=dume",
+        reverse("admin:library_historicalbook_changelist") + "?kind=gone",
+        reverse("admin:library_book_history", args=[book.pk]),
+        reverse("admin:library_book_restore", args=[book.pk, first]),
+        reverse("admin:members_member_history", args=[member.pk]),
+        reverse("admin:library_import_add"),
+        reverse("admin:library_import_change", args=[job.pk]) + "?show=refused",
         *(reverse(f"admin:{name}_add") for name in ("library_book", "auth_user", "knox_authtoken")),
         reverse("admin:library_book_delete", args=[book.pk]),
         reverse("admin:auth_user_link", args=[staff.pk]),
@@ -61,6 +89,39 @@ def log_in(context, staff, url: str) -> None:
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
 
 
+@pytest.mark.sweep
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_too_wide_asks_others_or_has_an_error(
+    browser, live_server, staff, addresses, language, scheme, width
+):
+    size = {"width": width, "height": 900}
+    context = browser.new_context(base_url=live_server.url, color_scheme=scheme, viewport=size)
+    log_in(context, staff, live_server.url)
+    context.add_cookies([{"name": "django_language", "value": language, "url": live_server.url}])
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: message.type == "error" and said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on(  # what the next page cuts off is no failure
+        "requestfailed",
+        lambda r: "ERR_ABORTED" in str(r.failure) or said.append(f"failed: {r.url}"),
+    )
+    page.on("request", lambda r: r.url.startswith(live_server.url) or said.append(r.url))
+    for address in addresses:
+        answer = page.goto(address)
+        expected = 404 if "nowhere" in address else 200
+        assert answer and answer.status == expected, address
+        too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert too_wide <= 0, address
+        errors = [text for text in said if not (expected == 404 and "404" in text)]
+        assert errors == [], address
+        said.clear()
+    context.close()
+
+
+@pytest.mark.sweep
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
 def test_axe_finds_nothing(browser: Browser, live_server, staff, addresses, scheme, width):
     size = {"width": width, "height": 900}
@@ -73,8 +134,6 @@ def test_axe_finds_nothing(browser: Browser, live_server, staff, addresses, sche
     for address in addresses:
         page.goto(address)
         assert complaints(page) == [], address
-        too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert too_wide <= 0, address
     context.close()
 
 

@@ -10,7 +10,8 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
-from library.models import Book
+from library.files.tests.test_jobs import examined, worked_on
+from library.models import Book, BulkChange
 from members.mail.actions import ACTIONS
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
@@ -26,7 +27,8 @@ ALIKE = {
 DATA = re.compile(
     r"\S+@\S+|https?://\S+|/\S+|<[^>]+>|celery\S*|Traceback.*|\bdesk-ann\b|task-\d|\bstaff\b"
     r"|Welcome to the library|\b[0-9a-f]{8,}\b|Library desk|\bexample\.org\b|[0-9a-f]{8}…"
-    r"|«zzzzz»|\bJSON Lines\b"
+    r"|«zzzzz»|\bJSON Lines\b|книги\.csv|44 BC"
+    r"|UTF-\d+|Windows-\d+|CP\d+|\bMac\b|\bDOS\b"
 )
 
 
@@ -208,3 +210,70 @@ def test_the_groups_that_ship_have_russian_names(desk):
     for group in Group.objects.all():
         page = desk.get(reverse("admin:auth_group_change", args=[group.pk]))
         assert re.search(r"<h1[^>]*>[А-Яа-я ]+</h1>", page.content.decode())
+
+
+@pytest.mark.parametrize("show", ["", "?show=refused", "?show=changed"])
+def test_an_import_from_the_preview_to_its_undo(desk, rows, show):
+    rows_of_file = "Мастер,Булгаков,1968,9780340839935", "Отказ,Автор,44 BC,", "Ещё,Автор,1972 г.,1"
+    content = "\n".join(["Название,Автор,Год,ISBN", *rows_of_file]).encode()
+    job = examined(name="книги.csv", content=content)
+    page = reverse("admin:library_import_change", args=[job.pk])
+    assert english(desk.get(page + show)) == []
+    assert (
+        english(desk.post(reverse("admin:library_import_confirm", args=[job.pk]), follow=True))
+        == []
+    )
+    worked_on(job)
+    assert english(desk.get(page + show)) == []
+    assert (
+        english(desk.post(reverse("admin:library_import_undo", args=[job.pk]), follow=True)) == []
+    )
+    worked_on(job)
+    assert english(desk.get(page)) == []
+
+
+def test_the_history_of_a_record_and_what_can_be_restored(desk, rows):
+    book, member = Book.objects.get(), Member.objects.get()
+    book.author = "Другой"
+    book.save()
+    first = Book.history.filter(id=book.pk).last().history_id
+    for page in (
+        reverse("admin:library_book_history", args=[book.pk]),
+        reverse("admin:library_book_restore", args=[book.pk, first]),
+        reverse("admin:members_member_history", args=[member.pk]),
+        reverse("admin:library_historicalbook_changelist"),
+        reverse("admin:library_historicalbook_changelist") + "?kind=gone",
+    ):
+        assert english(desk.get(page)) == [], page
+    restored = desk.post(
+        reverse("admin:library_book_restore", args=[book.pk, first]),
+        {"confirmed": "1"},
+        follow=True,
+    )
+    assert english(restored) == []
+
+
+@pytest.mark.parametrize(
+    "action", ["change_author", "change_year", "delete_selected", "merge_books"]
+)
+def test_bulk_changes_from_the_question_to_the_result(desk, rows, action):
+    other = Book.objects.create(
+        title="Маргарита", author="Автор", publication_year=1999, isbn="9780618260300"
+    )
+    books = list(Book.objects.all())
+    value = {"author": "Новый", "publication_year": "2001"}
+    chosen = {"action": action, "_selected_action": [book.pk for book in books]}
+    address = reverse("admin:library_book_changelist")
+    assert english(desk.post(address, chosen)) == []
+    assert english(desk.post(address, chosen | value | {"preview": "1"})) == []
+    merged = {"keep": other.pk, "title": "Маргарита", "isbn": other.isbn, "author": "Автор"}
+    value |= merged | {"publication_year": "1999"} if action == "merge_books" else {}
+    assert english(desk.post(address, chosen | value | {"confirmed": "1"}, follow=True)) == []
+    job = BulkChange.objects.get()
+    assert english(desk.get(reverse("admin:library_bulkchange_change", args=[job.pk]))) == []
+
+
+def test_a_search_that_finds_nothing_suggests(desk, rows):
+    page = desk.get(reverse("admin:library_book_changelist"), {"q": "мастир"})
+    assert "мастер" in page.content.decode()
+    assert english(page) == []
