@@ -1,15 +1,18 @@
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.activity import ActivityAdmin
+from project.admin.conflicts import VersionedForm
 from project.admin.display import moment
 from project.admin.filters import ChoiceFilter, SinceFilter
 from project.admin.history import RecordedAdmin
@@ -18,7 +21,7 @@ from project.admin.searching import MAX_HITS, Hit
 
 from .mail import task_results  # noqa: F401  # registers its page
 from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
-from .mail.admin import link, state_badge
+from .mail.admin import link, sending, state_badge
 from .models import Member, WelcomeEmail
 from .registration import register_member
 
@@ -45,24 +48,48 @@ class Resend:
         return request.user.has_perm(PERMISSION)
 
 
+class MemberForm(VersionedForm):
+    links_to_others = False  # whether the account may see who has the name or the address
+
+    def clean_username(self) -> str:
+        return self._free("username")
+
+    def clean_email(self) -> str:
+        return self._free("email")
+
+    def _free(self, name: str) -> str:
+        value: str = self.cleaned_data[name]
+        others = Member.objects.filter(**{name: value}).exclude(pk=self.instance.pk)
+        if self.links_to_others and (other := others.first()):
+            taken = Member._meta.get_field(name).error_messages["unique"]  # type: ignore[union-attr]
+            name_with_link = link("members_member", other.pk, other.username)
+            raise ValidationError(format_html("{} {}", taken, name_with_link), code="unique")
+        return value
+
+
 @admin.register(Member)
 class MemberAdmin(Resend, RecordedAdmin):
+    form = MemberForm
+    change_form_template = "admin/members/member.html"
     phrases = Phrases(
         add=gettext_lazy("Register a member"),
         added=gettext_lazy("The member “%(name)s” was registered."),
         changed=gettext_lazy("The member “%(name)s” was saved."),
-        deleted=gettext_lazy("The member “%(name)s” was deleted."),
-        delete=gettext_lazy("Delete this member?"),
-        delete_selected=gettext_lazy("Delete selected members"),
-        delete_many=ngettext_lazy(
-            "Delete %(number)s member?", "Delete %(number)s members?", "count"
-        ),
+        deleted=gettext_lazy("The member “%(name)s” was erased."),
+        delete_button=gettext_lazy("Erase"),
+        delete=gettext_lazy("Erase this member?"),
+        delete_selected=gettext_lazy("Erase selected members"),
+        delete_many=ngettext_lazy("Erase %(number)s member?", "Erase %(number)s members?", "count"),
         deleted_many=ngettext_lazy(
-            "%(number)s member deleted.", "%(number)s members deleted.", "count"
+            "%(number)s member erased.", "%(number)s members erased.", "count"
         ),
         consequence=gettext_lazy(
-            "The welcome e-mail, and the name and address in the history, are deleted too. "
-            "This cannot be undone."
+            "Erased for good: username, e-mail address, welcome e-mail with its timeline, and "
+            "history. This cannot be undone."
+        ),
+        remains=gettext_lazy(
+            "What stays names nobody: that a member with this number was erased, when and by "
+            "whom, and the counts in task results."
         ),
     )
     list_display = ["username", "email", "registered_at", "welcome_state"]
@@ -94,36 +121,29 @@ class MemberAdmin(Resend, RecordedAdmin):
             )
             return fields
         fields[0][1]["fields"].append("registered_at")
-        welcome = ["welcome_state", "welcome_sent", "welcome_error", "welcome_links"]
-        return [*fields, (_("Welcome e-mail"), {"fields": welcome})]
+        return fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Member | None = None) -> list[str]:
-        return [
-            "registered_at",
-            "welcome_state",
-            "welcome_sent",
-            "welcome_error",
-            "welcome_links",
-        ]
+        return ["registered_at"]
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, *args, **kwargs)
+        form.links_to_others = self.has_view_or_change_permission(request)
+        return form
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if welcome := getattr(kwargs.get("obj"), "welcome_email", None):
+            context |= sending(request, welcome)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def details(self, row: Member) -> str:
-        return f"{row.email} · {moment(row.registered_at)}"
+        return f"{row.email} · #{row.pk} · {moment(row.registered_at)}"
 
     @admin.display(description=gettext_lazy("welcome e-mail"), ordering="welcome_email__state")
     def welcome_state(self, member: Member) -> SafeString:
         return state_badge(getattr(member, "welcome_email", None))
-
-    @admin.display(description=gettext_lazy("sent"))
-    def welcome_sent(self, member: Member) -> str:
-        return moment(member.welcome_email.sent_at)
-
-    @admin.display(description=gettext_lazy("last error"))
-    def welcome_error(self, member: Member) -> str:
-        return member.welcome_email.reason or "–"
-
-    @admin.display(description=gettext_lazy("details"))
-    def welcome_links(self, member: Member) -> SafeString:
-        return link("members_welcomeemail", member.welcome_email.pk, _("Delivery and attempts"))
 
     @admin.action(description=gettext_lazy("Send the welcome e-mail again"), permissions=["resend"])
     def send_again(self, request: HttpRequest, members: QuerySet[Member]) -> HttpResponse:

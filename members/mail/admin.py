@@ -216,8 +216,10 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     def action_view(self, request: HttpRequest, pk: int, action: Action) -> HttpResponse:
         if not self.has_resend_permission(request):
             raise PermissionDenied
-        get_object_or_404(WelcomeEmail, pk=pk)
+        welcome = get_object_or_404(WelcomeEmail, pk=pk)
         back = reverse("admin:members_welcomeemail_change", args=[pk])
+        if request.GET.get("back") == "member":
+            back = reverse("admin:members_member_change", args=[welcome.member_id])
         return ask_or_do(self, request, action, WelcomeEmail.objects.filter(pk=pk), back)
 
     # --- All of them ---
@@ -266,18 +268,20 @@ def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
         fault = ""
     except Exception as error:  # a template of ours is broken: this page must say so, not break
         mail, html, fault = None, "", type(error).__name__
-    may = request.user.has_perm(PERMISSION)
+    return {**sending(request, welcome), "mail": mail, "html": html, "fault": fault}
+
+
+def sending(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
+    """How a mail stands, what happened to it, and what the account may do with it."""
     return {
         "welcome": welcome,
+        "state": state_badge(welcome),
         "events": [
             (event, badge(str(State(event.state).label), COLOURS[State(event.state)]))
             if event.state and event.state != State.QUEUED
             else (event, badge(_("not sent"), "warning") if event.number else "")
             for event in timeline(welcome)
         ],
-        "mail": mail,
-        "html": html,
-        "fault": fault,
         "pausing": Dispatch.objects.pausing().first() if welcome.state == State.QUEUED else None,
         "choices": [
             {
@@ -287,6 +291,6 @@ def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
             }
             for action in ACTIONS.values()
         ]
-        if may
+        if request.user.has_perm(PERMISSION)
         else [],
     }

@@ -1,7 +1,8 @@
 from unittest.mock import patch
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
 from members.models import Member, WelcomeEmail
@@ -70,6 +71,7 @@ def test_the_member_page_shows_its_welcome_e_mail(staff_client):
         reverse("admin:members_member_change", args=[saved.pk])
     ).content.decode()
     assert '<span class="badge text-bg-danger">failed</span>' in html
+    assert "The member was registered." in html
     assert "550 no such user" in html
     delivery = reverse("admin:members_welcomeemail_change", args=[saved.welcome_email.pk])
     assert delivery in html
@@ -100,14 +102,72 @@ def test_send_again_leaves_the_others_alone(staff_client, state):
     assert welcome.state == state
 
 
-def test_the_membership_desk_registers_but_does_not_send_again(client):
+@pytest.mark.parametrize("taken", [{"username": "ANN"}, {"email": "Ann@Example.org"}])
+def test_a_duplicate_links_to_the_member_that_has_it(staff_client, taken):
+    saved, other = member(), member(username="ben", email="ben@example.org")
+    address = reverse("admin:members_member_change", args=[saved.pk])
+    change = reverse("admin:members_member_change", args=[other.pk])
+    added = staff_client.post(ADD, {"username": "cat", "email": "cat@example.org"} | taken)
+    changed = staff_client.post(change, filled(staff_client.get(change)) | taken)
+    for page in (added, changed):
+        assert f'<a href="{address}">ann</a>' in page.content.decode()
+    own = staff_client.post(address, filled(staff_client.get(address)) | taken)
+    assert own.status_code == 302, "it is no duplicate of itself"
+
+
+def test_a_duplicate_names_nobody_to_who_may_not_see_members(client):
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="add_member"))
+    client.force_login(clerk)
+    member(username="secret")
+    html = client.post(ADD, ANN).content.decode()
+    assert "A member with this e-mail address is registered already." in html
+    assert "secret" not in html
+
+
+@pytest.fixture
+def desk_client(client):
     clerk = User.objects.create_user("clerk", is_staff=True)
     clerk.groups.add(Group.objects.get(name="Membership desk"))
     client.force_login(clerk)
-    member()
-    html = client.get(LIST).content.decode()
-    assert ADD in html
-    assert "send_again" not in html
+    return client
+
+
+@pytest.mark.parametrize(
+    ("state", "actions"),
+    [
+        (State.QUEUED, {"send_again", "hold", "cancel"}),
+        (State.SENDING, set()),
+        (State.SENT, {"send_again"}),
+        (State.FAILED, {"send_again"}),
+        (State.HELD, {"release", "cancel"}),
+        (State.CANCELLED, {"send_again"}),
+    ],
+)
+def test_the_desk_keeps_a_mail_going_from_the_member_page(desk_client, state, actions):
+    saved = member(state)
+    page = reverse("admin:members_member_change", args=[saved.pk])
+    html = desk_client.get(page).content.decode()
+    buttons = {
+        name: f"{reverse(f'admin:members_welcomeemail_{name}', args=[saved.welcome_email.pk])}"
+        "?back=member"
+        for name in ("send_again", "hold", "release", "cancel")
+    }
+    assert {name for name, address in buttons.items() if address in html} == actions
+    for name in sorted(actions)[:1]:
+        assert f'href="{page}"' in desk_client.get(buttons[name]).content.decode()
+        with patch(DELAY):
+            done = desk_client.post(buttons[name], {"confirmed": 1})
+        assert done.headers["Location"] == page
+        entry = LogEntry.objects.get().get_change_message()
+        assert f"{entry} <" in desk_client.get(page).content.decode()
+
+
+def test_a_member_without_a_welcome_e_mail_has_a_page(staff_client):
+    saved = Member.objects.create(**ANN)
+    page = staff_client.get(reverse("admin:members_member_change", args=[saved.pk]))
+    assert page.status_code == 200
+    assert "desk-timeline" not in page.content.decode()
 
 
 def test_operators_send_again_but_edit_no_member(client):

@@ -29,7 +29,9 @@ class Phrases:
     delete_selected: Any  # an action of the list
     delete_many: Any  # a question; by `count`, with %(number)s, as the next one
     deleted_many: Any
+    delete_button: Any = _("Delete")
     consequence: Any = ""  # of deleting: what goes with it, and whether it can be put back
+    remains: Any = ""  # after it
 
 
 RECORD = Phrases(
@@ -110,6 +112,7 @@ class SpeakingAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         row = kwargs.get("obj")
         context["title"] = str(row) if row else self.phrases.add
+        context["delete_button"] = self.phrases.delete_button
         return super().render_change_form(request, context, *args, **kwargs)
 
     def construct_change_message(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
@@ -142,6 +145,8 @@ class SpeakingAdmin(admin.ModelAdmin):
             "doomed": named,
             "more": max(len(rows) - self.MAX_NAMED, 0),
             "consequence": self.phrases.consequence,
+            "remains": self.phrases.remains,
+            "delete_button": self.phrases.delete_button,
         }
 
     def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:

@@ -100,12 +100,18 @@ def test_the_page_that_asks_says_which_book_would_go(desk, book):
     assert buttons == [("btn-danger", "Delete"), ("btn-outline-secondary", "Cancel")]
 
 
-def test_a_member_goes_with_the_welcome_email(desk, member):
+def test_erasing_a_member_says_what_goes_and_what_stays(desk, member):
+    change = desk.get(reverse("admin:members_member_change", args=[member.pk]))
+    assert re.findall(r">(Erase|Delete)<", change.content.decode()) == ["Erase"]
     page = desk.get(reverse("admin:members_member_delete", args=[member.pk]))
-    assert "ann@example.org" in text(page)
-    assert "The welcome e-mail, and the name and address in the history, are deleted too." in text(
-        page
-    )
+    assert headings(page) == ["Erase this member?"]
+    assert re.findall(r">(Erase|Delete)<", page.content.decode()) == ["Erase"]
+    for words in (
+        f"ann@example.org · #{member.pk}",
+        "Erased for good: username, e-mail address, welcome e-mail with its timeline, and history.",
+        "What stays names nobody: that a member with this number was erased, when and by whom",
+    ):
+        assert words in text(page)
 
 
 def test_of_many_rows_some_are_named_and_all_are_counted(desk, member, monkeypatch):
@@ -113,12 +119,12 @@ def test_of_many_rows_some_are_named_and_all_are_counted(desk, member, monkeypat
     other = register_member(Member(username="bob", email="bob@example.org"))
     form = {"action": "delete_selected", "_selected_action": [member.pk, other.pk]}
     page = desk.post(reverse("admin:members_member_changelist"), form)
-    assert headings(page) == ["Delete 2 members?"]
+    assert headings(page) == ["Erase 2 members?"]
     assert "and 1 more" in text(page)
     assert ("ann@example.org" in text(page)) != ("bob@example.org" in text(page))
     form |= {"post": "yes"}
     done = desk.post(reverse("admin:members_member_changelist"), form, follow=True)
-    assert [str(message) for message in done.context["messages"]] == ["2 members deleted."]
+    assert [str(message) for message in done.context["messages"]] == ["2 members erased."]
     assert not Member.objects.exists()
 
 

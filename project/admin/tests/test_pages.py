@@ -168,7 +168,7 @@ def test_an_action_on_all_rows_counts_with_a_bound(served, rows, search):
     action = {"action": "delete_selected", "select_across": "1", "_selected_action": member.pk}
     with CaptureQueriesContext(connection) as queries:
         page = served.post(reverse("admin:members_member_changelist") + search, action)
-    assert "Delete 1 member?" in page.content.decode()
+    assert "Erase 1 member?" in page.content.decode()
     assert unbounded(queries, "COUNT(") == []
 
 
@@ -202,6 +202,7 @@ def test_three_groups_ship_with_their_permissions():
             "delete_member",
             "view_member",
             "view_welcomeemail",
+            "change_welcomeemail",
         },
         "Operators": {
             "view_book",
