@@ -314,7 +314,7 @@ def _undo(model: Any, ids: list[int], batch: str) -> Undone:
             continue
         first = next(i for i, version in enumerate(all_versions) if version.batch == batch)
         before = all_versions[first - 1] if first else None
-        if any(version.batch != batch for version in all_versions[first:]):
+        if not _stands(batch, all_versions[first:]):
             undone.leave(all_versions[-1], _("changed afterwards"))
         elif before is None and all_versions[0].history_type != Kind.ADDED:
             undone.leave(all_versions[-1], _("its earlier values are not known"))
@@ -332,3 +332,24 @@ def _undo(model: Any, ids: list[int], batch: str) -> Undone:
     model._default_manager.filter(pk__in=added).delete()
     undone.deleted += len(added)
     return undone
+
+
+def _stands(batch: str, versions: list[Any]) -> bool:
+    """Whether what the batch wrote is what the record says.
+
+    A change that was itself taken back does not count.
+    """
+    written = None
+    for version, following in zip(versions, [*versions[1:], None], strict=True):
+        if version.batch == batch:
+            written = _state(version)
+        if (following is None or following.batch == batch) and _state(version) != written:
+            return False
+    return True
+
+
+def _state(version: Any) -> dict[str, Any] | None:
+    if version.history_type == Kind.DELETED:
+        return None
+    names = (column.attname for column in version.tracked_fields if column.name != "version")
+    return {name: getattr(version, name) for name in names}

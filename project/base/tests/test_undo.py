@@ -130,6 +130,36 @@ def test_what_somebody_changed_between_two_changes_of_the_batch_is_left(books):
     assert Book.objects.get(pk=books[0].pk).author == "Somebody"
 
 
+@pytest.mark.parametrize("taken_back", ["by undo", "by hand"])
+@pytest.mark.parametrize("change", ["changed", "deleted"])
+def test_a_change_that_was_taken_back_does_not_keep_the_batch(books, chunks, change, taken_back):
+    before = catalogue()
+    work(books)
+    written = Book.objects.exclude(pk__in=[books[3].pk, books[4].pk])
+    with batch("bulk-8"):
+        written.delete() if change == "deleted" else written.update(author="Somebody")
+    if taken_back == "by undo":
+        undo("bulk-8")
+    else:
+        for version in reversed(Book.history.filter(batch="import-7").exclude(history_type="-")):
+            history.put_back(version, Book.objects.filter(pk=version.id).first())
+    assert counts(undo("import-7")) == (2, 2, 1, 0)
+    assert catalogue() == before
+
+
+def test_a_batch_that_goes_on_after_a_change_was_taken_back_is_undone_whole(books):
+    before = catalogue()
+    with batch():
+        Book.objects.filter(pk=books[0].pk).update(title="A")
+    with batch("bulk-8"):
+        Book.objects.filter(pk=books[0].pk).update(title="Somebody")
+    undo("bulk-8")
+    with batch():
+        Book.objects.filter(pk=books[0].pk).update(title="B")
+    assert counts(undo("import-7")) == (0, 1, 0, 0)
+    assert catalogue() == before
+
+
 def test_changes_of_before_the_batch_stay(books):
     Book.objects.filter(pk=books[0].pk).update(title="Before")
     work(books)
