@@ -32,8 +32,8 @@ WEB_READ_TIMEOUT_SECONDS = 6
 # Below the line above, as the lock wait of env.mysql_options() is below READ_TIMEOUT_SECONDS.
 WEB_LOCK_WAIT_SECONDS = 4
 
-# MySQL 9.7 remembers 10,000,000 write sets unless told otherwise, and clears this history at each
-# commit to a table that a foreign key points at.
+# MySQL 9.7 remembers up to 10,000,000 write sets. Once a large load has filled this history, to
+# clear it at each commit to a table that a foreign key points at costs 6 ms of CPU instead of 0.5.
 WRITE_SETS = ("log_bin", "binlog_transaction_dependency_history_size")
 MAX_WRITE_SETS = 1_000_000
 
