@@ -59,6 +59,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     task_names: ClassVar[dict[str, Any]] = {
         "celery.backend_cleanup": gettext_lazy("Purge old task results"),
+        "library.tasks.work": gettext_lazy("Import or bulk change"),
+        "library.tasks.look_up_isbn": gettext_lazy("Look up an ISBN"),
     }
     list_display = ["state", "task", "outcome", "created", "duration"]
     list_filter = [TaskStateFilter, TaskCreatedFilter]
