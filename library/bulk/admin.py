@@ -8,9 +8,9 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from library.job_admin import JobAdmin
-from library.jobs import State
 from project.admin.display import moment
+from project.jobs.admin import JobAdmin
+from project.jobs.models import State
 
 from .models import BulkChange, Kind
 

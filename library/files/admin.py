@@ -26,13 +26,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 from django.views.decorators.http import require_POST
 
-from library.job_admin import JobAdmin
-from library.jobs import State
-from library.tasks import enqueue
 from project.admin.display import moment
 from project.admin.phrases import RECORD
 from project.base.files.reading import ENDINGS, format_of
 from project.base.files.refused import RefusedWriter
+from project.jobs.admin import JobAdmin
+from project.jobs.models import State
+from project.jobs.tasks import enqueue
 
 from .jobs import begin
 from .models import Import, ImportPage, PageKind

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO, cast
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from library.jobs import NotFinishedError, State
 from library.models import Book
 from project.base.files.reading import open_table
 from project.base.files.rows import Row, Table, UnreadableFileError, storable
 from project.base.history import Door, recorded_as
+from project.jobs.models import NotFinishedError, State
 
 from .columns import choose_columns, columns_of, known_headers
 from .entries import FIELDS, Entry, entries_of

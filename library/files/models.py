@@ -10,8 +10,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from library.jobs import Job, State
 from project.base.history import Door
+from project.jobs.models import Job, State
 
 PAGE_SIZE = 50  # rows
 
@@ -64,6 +64,11 @@ class Import(Job):
     @property
     def written_count(self) -> int:
         return self.written.get("new", 0) + self.written.get("changed", 0)
+
+    def run(self) -> None:
+        from . import jobs  # which reads this module
+
+        (jobs.examine if self.state == State.UPLOADED else jobs.run)(self)
 
 
 class PageKind(models.TextChoices):

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from library.files.models import Import, State
 from library.models import Book
-from library.tasks import work
+from project.jobs.tasks import work
 
 from .test_jobs import lines, uploaded
 

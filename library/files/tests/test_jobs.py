@@ -9,17 +9,17 @@ from django.core.files.base import ContentFile
 from django.db import OperationalError
 from django.utils import timezone, translation
 
-from library import jobs as library_jobs
-from library import tasks
 from library.files import jobs, models
 from library.files.jobs import begin
 from library.files.models import Import
-from library.jobs import HEARTBEAT_TIMEOUT, State
 from library.models import Book
-from library.tasks import purge_imports, sweep_jobs, work
+from library.tasks import purge_imports
 from library.tests.books import THE_BOOK, add, index_is_right, isbn_number
 from project.base.files.tests.test_reading import xlsx
 from project.base.history import Door
+from project.jobs import tasks
+from project.jobs.models import HEARTBEAT_TIMEOUT, MAX_CLAIMS, State
+from project.jobs.tasks import sweep_jobs, work
 
 pytestmark = pytest.mark.django_db
 
@@ -320,7 +320,7 @@ def test_work_that_breaks_off_again_and_again_fails(monkeypatch):
     begin(job)
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "_save_books", Mock(side_effect=OperationalError(1114, "full")))
-        for _ in range(library_jobs.MAX_CLAIMS):
+        for _ in range(MAX_CLAIMS):
             with pytest.raises(OperationalError):
                 work("import", job.pk)
     worked_on(job)

@@ -20,7 +20,7 @@ from project.admin.display import badge
 from project.admin.filters import ChoiceFilter
 from project.admin.task_results import TaskResultAdmin
 
-from .jobs import WORKING, Job, State
+from .models import WORKING, Job, State
 from .tasks import enqueue, work
 
 COLOURS = {
