@@ -10,12 +10,12 @@ class ChaosConfig(AppConfig):
     name = "chaos"
 
     def ready(self) -> None:
-        from library import jobs
-        from library import tasks as job_tasks
         from members import registration
         from members.mail import batch, reasons, tasks
         from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
         from project.base import breaker
+        from project.jobs import models as jobs
+        from project.jobs import tasks as job_tasks
 
         WelcomeEmail.RETRY_WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
         rows = WelcomeEmailQuerySet

@@ -9,8 +9,8 @@ from django.utils.translation import ngettext
 
 from project.admin.charts import Bar, BarChart, month_chart, remembered_chart
 from project.admin.display import bounded
+from project.jobs.models import State
 
-from .jobs import State
 from .models import Book, Import, latest_year
 
 LAST_IMPORTS = 5

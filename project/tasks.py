@@ -11,6 +11,8 @@ from django_celery_results.models import GroupResult, TaskResult
 
 from project.admin.passwords import mail_password_links  # noqa: F401  # a task too
 from project.api import idempotency
+from project.imports.tasks import purge_imports  # noqa: F401  # tasks too
+from project.jobs.tasks import sweep_jobs, work  # noqa: F401
 
 PURGE_BATCH_SIZE = 2000
 MAX_PURGE_SECONDS = 60  # the rest waits for the next run

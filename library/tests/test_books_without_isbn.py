@@ -7,8 +7,9 @@ from django.core.management import call_command
 from django.db import IntegrityError
 from django.urls import reverse
 
-from library.files.columns import MissingColumnError, choose_columns
+from library.files.importing import Books
 from library.models import Book
+from project.imports.columns import MissingColumnError, choose_columns
 
 from .books import BOOKS, THE_BOOK, add, index_is_right
 
@@ -42,7 +43,7 @@ def test_by_default_each_book_has_one(desk, staff_api, tmp_path):
     import_file(tmp_path, "title,author,year,isbn", "Walden,Henry Thoreau,1854,")
     assert "no ISBN" in (tmp_path / "refused.csv").read_text()
     with pytest.raises(MissingColumnError):
-        choose_columns(["title", "author", "year"])
+        choose_columns(Books(), ["title", "author", "year"])
     assert not Book.objects.exists()
 
 

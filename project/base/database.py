@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection
-from django.db.utils import InterfaceError, OperationalError
+from django.db import connection, transaction
+from django.db.utils import IntegrityError, InterfaceError, OperationalError
 
 from . import env
 
@@ -111,6 +111,21 @@ def is_lock_error(error: Exception) -> bool:
 
 
 T = TypeVar("T")
+MAX_TRANSACTION_ATTEMPTS = 5
+
+
+def persistent_transaction(write: Callable[[], T]) -> T:
+    """Tried again if it loses to somebody else's."""
+    for attempt in range(1, MAX_TRANSACTION_ATTEMPTS + 1):
+        try:
+            with transaction.atomic():
+                return write()
+        except (OperationalError, IntegrityError) as error:
+            # Or somebody else has just added one of these records: next time it is found.
+            passing = isinstance(error, IntegrityError) or error.args[0] in LOCK_ERRORS
+            if attempt == MAX_TRANSACTION_ATTEMPTS or not passing:
+                raise
+    raise AssertionError
 
 
 def persistently(call: Callable[[], T], timeout: float = 60) -> T:

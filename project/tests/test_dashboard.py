@@ -5,12 +5,12 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils.html import escape
 
-from library.jobs import State
 from library.models import Book, Import
 from library.tests.books import add, unsaved
 from members.models import Dispatch, Member
 from members.registration import register_member
 from project.base.history import Door, recorded_as
+from project.jobs.models import State
 
 INDEX = reverse("admin:index")
 IMPORTS = reverse("admin:library_import_changelist")

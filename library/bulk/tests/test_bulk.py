@@ -8,10 +8,10 @@ from django.urls import reverse
 
 from library.bulk import actions, changes
 from library.bulk.models import BulkChange, Kind
-from library.jobs import State
 from library.models import Book
-from library.tasks import enqueue, sweep_jobs, work
 from library.tests.books import add, index_is_right
+from project.jobs.models import State
+from project.jobs.tasks import enqueue, sweep_jobs, work
 
 LIST = reverse("admin:library_book_changelist")
 ACTIONS = {Kind.AUTHOR: "change_author", Kind.YEAR: "change_year", Kind.DELETE: "delete_selected"}

@@ -9,13 +9,14 @@ from django.contrib.auth.models import Group, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from library.files import admin as pages
-from library.files.jobs import begin
-from library.files.models import PAGE_SIZE, Import
-from library.jobs import WORKING, State
+from library.files.models import Import
 from library.models import Book
-from library.tasks import work
 from library.tests.books import add, isbn_number
+from project.imports import admin as pages
+from project.imports.engine import begin
+from project.imports.models import PAGE_SIZE
+from project.jobs.models import WORKING, State
+from project.jobs.tasks import work
 
 from .test_jobs import examined, lines, uploaded, worked_on
 

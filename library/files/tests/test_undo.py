@@ -3,12 +3,12 @@
 import pytest
 from django.urls import reverse
 
-from library.files import admin as pages
-from library.files.jobs import begin
 from library.files.models import Import
-from library.jobs import State
 from library.models import Book
 from library.tests.books import add, isbn_number
+from project.imports import admin as pages
+from project.imports.engine import begin
+from project.jobs.models import State
 
 from .test_jobs import examined, lines, worked_on
 

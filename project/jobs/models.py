@@ -126,6 +126,17 @@ class Job(models.Model):
         ended = {"state": state, "claim": "", "heartbeat_at": None, "finished_at": timezone.now()}
         self.record(**ended | changes)
 
+    def work(self) -> None:
+        """Do what its state waits for."""
+        if self.state == State.UNDOING:
+            self.take_back()
+        else:
+            self.run()
+
+    def run(self) -> None:
+        """Go on with the work itself."""
+        raise NotImplementedError
+
     # --- Undo ---
 
     @property

@@ -20,7 +20,7 @@ from project.admin.display import badge
 from project.admin.filters import ChoiceFilter
 from project.admin.task_results import TaskResultAdmin
 
-from .jobs import WORKING, Job, State
+from .models import WORKING, Job, State
 from .tasks import enqueue, work
 
 COLOURS = {
@@ -55,6 +55,8 @@ def state_badge(job: Job) -> SafeString:
 
 class JobAdmin(ReadOnlyAdmin):
     permissions: ClassVar[list[str]]  # all are needed
+    record_page: ClassVar[str]  # the URL name of the page of a record that it changes
+    undo_question: ClassVar[Any]
     list_filter = [StateFilter]
     list_select_related = ["user"]
 
@@ -113,7 +115,11 @@ class JobAdmin(ReadOnlyAdmin):
             "progress": self.progress_text(job),
             "may_cancel": job.state in CANCELLABLE,
             "urls": {name: self.url(job, name) for name in self.views()},
-            "left": [(pk, name, _(why)) for pk, name, why in job.undone.get("left", [])],
+            "undo_question": self.undo_question,
+            "left": [
+                (reverse(f"admin:{self.record_page}", args=[pk]), name, _(why))
+                for pk, name, why in job.undone.get("left", [])
+            ],
         }
 
     def url(self, job: Any, name: str = "change") -> str:
