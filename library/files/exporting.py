@@ -45,7 +45,7 @@ def rows_of(batches: Iterable[list[Book]]) -> Batches:
 def for_spreadsheets(row: Row) -> Row:
     """No cell is a formula, and with its hyphens no ISBN is rounded."""
     title, author, year, isbn = row
-    return [guarded(title), guarded(author), year, hyphenated(isbn)]
+    return [guarded(title), guarded(author), year, isbn and hyphenated(isbn)]
 
 
 def write_csv(
