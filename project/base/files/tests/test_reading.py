@@ -269,6 +269,10 @@ def test_more_columns_than_the_limit_are_refused(monkeypatch, kind):
     assert "3 columns; at most 2" in unreadable(contents[kind], kind)
 
 
+def test_a_header_that_csv_cannot_parse_is_said():
+    assert "no CSV header" in unreadable(b"x" * 200_000 + b",title\n1,2\n", "csv")
+
+
 def test_a_long_cell_costs_its_row(monkeypatch):
     monkeypatch.setattr(rows, "MAX_CELL_LENGTH", 3)
     assert problems(b"a\nabc\nabcd\n") == ["", "a cell has more than 3 characters"]
