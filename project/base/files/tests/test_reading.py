@@ -232,6 +232,17 @@ def test_a_sheet_that_claims_cells_without_end_ends_its_reader_only():
     assert "too much memory or time" in unreadable(file.getvalue())
 
 
+def test_a_reader_that_is_killed_amid_a_row_is_said(monkeypatch, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal\n"
+        """print('{"sheets": ["Books"], "sheet": "Books", "rows": 9}\\n["Title"]\\n["Em', end="", flush=True)\n"""
+        "os.kill(os.getpid(), signal.SIGXCPU)\n"
+    )
+    monkeypatch.setattr(spreadsheet, "SCRIPT", script)
+    assert "too much memory or time" in unreadable(xlsx(["Title"]))
+
+
 @pytest.mark.parametrize("content", [b"", b"Title,Author\n", b"PK\x03\x04", xlsx(["Title"])[:200]])
 def test_what_is_no_spreadsheet_is_said(content):
     assert any(text in unreadable(content) for text in ("no XLSX file", "damaged"))
