@@ -199,5 +199,5 @@ def begin(job: Import) -> bool:
         state=State.QUEUED,
         confirmed_at=timezone.now(),
         done=0,
-        total=found["new"] + found["changed"] + found["same"],
+        total=sum(found.get(kind, 0) for kind in ("new", "changed", "same")),
     )

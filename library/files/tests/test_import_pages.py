@@ -272,6 +272,14 @@ def test_a_second_confirmation_does_nothing(desk, enqueued):
     assert enqueued.call_count == 1
 
 
+def test_what_is_not_examined_yet_cannot_be_confirmed(desk, enqueued):
+    job = uploaded(*lines(1))
+    assert desk.post(url(job, "confirm")).headers["Location"] == url(job)
+    job.refresh_from_db()
+    assert (job.state, job.confirmed_at) == (State.UPLOADED, None)
+    enqueued.assert_not_called()
+
+
 @pytest.mark.parametrize("state", State)
 def test_what_is_not_over_can_be_cancelled(desk, state):
     job = examined(*lines(1))
