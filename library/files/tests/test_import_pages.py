@@ -350,6 +350,12 @@ def test_the_uploaded_file_can_be_had_again(desk):
     assert "attachment" in response.headers["Content-Disposition"]
 
 
+def test_an_uploaded_file_that_is_gone_is_not_found(desk):
+    job = uploaded(*lines(1))
+    job.file.storage.delete(job.file.name)  # as after a restored backup, which holds no uploads
+    assert desk.get(url(job, "file")).status_code == 404
+
+
 def test_the_list_shows_state_and_counts(desk):
     job = examined(*lines(1, 2), BAD)
     page = desk.get(LIST).content.decode()
