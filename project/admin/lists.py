@@ -131,8 +131,8 @@ class BaseChangeList(ChangeList):
     def _count(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
         self.result_count, self.capped = self.paginator.count, self.paginator.capped
-        whole = not (self.query or self.has_active_filters or self.root_queryset.query.where)
-        if self.capped and whole:
+        # An address may filter without a filter of the list, as the links of charts do.
+        if self.capped and not self.queryset.query.where:
             self.result_count, self.capped = count_of_table(self.queryset), False
         self.show_full_result_count, self.full_result_count = False, None
         self.show_admin_actions = True

@@ -205,6 +205,13 @@ def test_a_large_table_is_counted_exactly_and_seldom(staffed, monkeypatch):
     assert staffed.get(MEMBERS).context["cl"].counted == "5 members"
 
 
+def test_what_the_address_alone_leaves_out_is_not_counted(staffed, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 2)
+    for year in (1999, 2000, 2001, 2002):
+        add(publication_year=year)
+    assert staffed.get(BOOKS, {"publication_year__gte": 2000}).context["cl"].counted == "2+ books"
+
+
 def test_tokens_of_others_are_not_counted(staffed, monkeypatch, django_user_model):
     from django.contrib.auth.models import Permission
 
