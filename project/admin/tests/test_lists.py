@@ -1,6 +1,7 @@
 """Every row of a list can be reached, at the same cost, and is counted."""
 
 import re
+from unittest.mock import patch
 from urllib.parse import parse_qs
 
 import pytest
@@ -203,6 +204,13 @@ def test_a_large_table_is_counted_exactly_and_seldom(staffed, monkeypatch):
     assert staffed.get(MEMBERS, {"q": "ann"}).context["cl"].counted == "3+ members"
     cache.clear()
     assert staffed.get(MEMBERS).context["cl"].counted == "5 members"
+
+
+def test_a_large_table_is_listed_without_the_cache(staffed, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
+    members(5)
+    with patch.object(cache, "get", side_effect=ConnectionError):
+        assert staffed.get(MEMBERS).context["cl"].counted == "5 members"
 
 
 def test_what_the_address_alone_leaves_out_is_not_counted(staffed, monkeypatch):
