@@ -343,6 +343,11 @@ def test_refused_rows_of_many_pages_are_all_there(desk):
     assert text.count("\ufeff") == 1
 
 
+@pytest.mark.parametrize("pk", ["999", "x", pytest.param("9" * 5000, id="huge")])
+def test_an_import_that_never_was_has_no_page(desk, pk):
+    assert desk.get(reverse("admin:library_import_change", args=[pk])).status_code in (302, 404)
+
+
 def test_the_uploaded_file_can_be_had_again(desk):
     job = uploaded(*lines(1))
     response = desk.get(url(job, "file"))
