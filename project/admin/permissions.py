@@ -67,9 +67,10 @@ class PermissionMatrix(forms.CheckboxSelectMultiple):
     template_name = "admin/includes/permissions.html"
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        chosen = {int(pk) for pk in value or []}
+        chosen = {str(pk) for pk in value or []}
         rows = [
-            (area, [(grant, grant.id in chosen) for grant in grants]) for area, grants in areas()
+            (area, [(grant, str(grant.id) in chosen) for grant in grants])
+            for area, grants in areas()
         ]
         return {"name": name, "rows": rows, "id": (attrs or {}).get("id", name)}
 
