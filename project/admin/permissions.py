@@ -50,7 +50,8 @@ def areas() -> list[tuple[str, list[Grant]]]:
             for codename, text in words.items()
             if (label, codename) in stored
         ]
-        found.append((str(capfirst(page.opts.verbose_name_plural)), grants))
+        if grants:  # else another area's permissions open the page
+            found.append((str(capfirst(page.opts.verbose_name_plural)), grants))
     return found
 
 
