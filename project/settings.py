@@ -128,6 +128,9 @@ SECURE_REDIRECT_EXEMPT = [r"^health/"]
 # Without a proxy anybody could write this header.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
+# The page that asks before a deletion sends the id of each row, of as many as a list counts
+# (project.admin.lists.CappedPaginator).
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_100
 # Browser features that no page uses. Copying (Swagger UI) stays.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"

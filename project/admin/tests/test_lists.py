@@ -187,6 +187,21 @@ def test_all_rows_are_offered_to_actions_only_where_they_are_taken(
     assert Member.objects.exists() is not offered
 
 
+def test_as_many_rows_as_a_list_counts_are_deleted_after_the_question(staffed, settings):
+    assert settings.DATA_UPLOAD_MAX_NUMBER_FIELDS >= CappedPaginator.MAX_ROWS + 20
+    count = 1_001  # more than Django takes by default
+    Member.objects.bulk_create(
+        Member(username=f"ann{number}", email=f"ann{number}@example.org") for number in range(count)
+    )
+    form = {"action": "delete_selected", "select_across": "1", "_selected_action": ["1"]}
+    question = staffed.post(MEMBERS, form).content.decode()
+    asked = re.findall(r'name="_selected_action" value="(\d+)"', question)
+    assert len(asked) == count
+    form = {"action": "delete_selected", "post": "yes", "_selected_action": asked}
+    assert staffed.post(MEMBERS, form).status_code == 302
+    assert not Member.objects.exists()
+
+
 # Counting
 
 
