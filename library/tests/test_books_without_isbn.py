@@ -116,13 +116,21 @@ def test_a_wrong_isbn_is_refused_and_not_left_out(optional, tmp_path):
 
 def test_they_are_exported_and_imported_again(optional, tmp_path):
     add(**OLD, isbn=None)
-    for ending in ("csv", "jsonl"):
+    for ending in ("csv", "xlsx", "jsonl"):
         file = tmp_path / f"out.{ending}"
         call_command("export_books", str(file))
-        assert "None" not in file.read_text()
+        assert b"None" not in file.read_bytes()
         call_command("import_books", str(file), refused=tmp_path / "refused.csv")
     assert json.loads(file.read_text())["isbn"] in (None, "")
     assert Book.objects.count() == 1
+
+
+@pytest.mark.parametrize("query", ["format=csv", "format=csv&verbatim=1", "format=xlsx"])
+def test_their_list_is_exported(optional, desk, query):
+    add(**OLD, isbn=None)
+    answer = desk.get(f"{reverse('admin:library_book_export')}?{query}")
+    assert answer.status_code == 200
+    assert b"None" not in answer.getvalue()
 
 
 @pytest.mark.parametrize(("choice", "found"), [("no", "Walden"), ("yes", "Emma")])

@@ -18,7 +18,7 @@ from project.base.history import Door, Kind, as_record
 from .base import BaseChangeList, CappedPaginator, ReadOnlyAdmin
 from .display import bounded, moment
 from .filters import ChoiceFilter
-from .history import RecordedAdmin, event, way, who
+from .history import RecordedAdmin, event, is_id, way, who
 
 MAX_PEOPLE = 100  # in the filter; a link on each name finds the others
 MAX_SEARCHED_ROWS = 10_000
@@ -39,10 +39,6 @@ class PersonFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = self.value() or ""
         return queryset.filter(history_user=int(value)) if is_id(value) else queryset
-
-
-def is_id(text: str) -> bool:
-    return text.isdecimal() and len(text) < 19  # of 64 bits
 
 
 class DoorFilter(ChoiceFilter):

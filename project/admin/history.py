@@ -29,6 +29,10 @@ class Change:
     new: str
 
 
+def is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19  # of 64 bits
+
+
 def who(version: Any) -> str:
     if version.history_user_id is None:
         return ""
@@ -96,12 +100,12 @@ class RecordedAdmin(VersionedAdmin):
         if not self.has_view_or_change_permission(request, record):
             raise PermissionDenied
         before = request.GET.get("before", "")
-        pk = int(object_id) if object_id.isdecimal() else 0
+        pk = int(object_id) if is_id(object_id) else 0
         versions = self.model.history.filter(id=pk).select_related("history_user")
         newest = versions.first()
         if record is None and newest is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-        older = versions.filter(history_id__lt=int(before)) if before.isdecimal() else versions
+        older = versions.filter(history_id__lt=int(before)) if is_id(before) else versions
         page = list(older[: VERSIONS_PER_PAGE + 1])
         more = len(page) > VERSIONS_PER_PAGE
         shown = []

@@ -13,6 +13,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import (
     FileResponse,
+    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
@@ -222,7 +223,11 @@ class ImportAdmin(JobAdmin):
         job = self.job(request, pk)
         if not job.file:
             return self.too_late(request, job)
-        return FileResponse(job.file.open("rb"), as_attachment=True, filename=job.name)
+        try:
+            file = job.file.open("rb")
+        except FileNotFoundError:
+            raise Http404 from None
+        return FileResponse(file, as_attachment=True, filename=job.name)
 
 
 EXAMINED_ANEW: dict[str, Any] = {

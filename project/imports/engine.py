@@ -235,6 +235,6 @@ def begin(job: Import, **choices: Any) -> bool:
         state=State.QUEUED,
         confirmed_at=timezone.now(),
         done=0,
-        total=found["new"] + found["changed"] + found["same"],
+        total=sum(found.get(kind, 0) for kind in ("new", "changed", "same")),
         **choices,
     )

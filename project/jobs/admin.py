@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 from project.admin.base import ReadOnlyAdmin
 from project.admin.display import badge
 from project.admin.filters import ChoiceFilter
+from project.admin.history import is_id
 from project.admin.task_results import TaskResultAdmin
 
 from .models import WORKING, Job, State
@@ -97,7 +98,7 @@ class JobAdmin(ReadOnlyAdmin):
         return get_object_or_404(self.model._default_manager.select_related("user"), pk=pk)
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
-        if not object_id.isdecimal():
+        if not is_id(object_id):
             return super().change_view(request, object_id, *args, **kwargs)
         return self.page(request, self.job(request, int(object_id)))
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from django.conf import settings
+from django.urls import reverse
 
 pytestmark = pytest.mark.worker
 
@@ -134,3 +137,13 @@ def test_the_access_log_holds_no_link_that_sets_a_password():
     record = logging.makeLogRecord({"args": atoms})
     assert worth_a_line(record)
     assert "secret" not in record.args["r"]
+
+
+def test_nor_does_that_of_nginx():
+    compose = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())
+    config = compose["configs"]["nginx"]["content"]
+    secret = re.search(r'map \$\$request_uri \$\$logged \{[^}]*"~(\S+)" 0;', config)
+    assert secret
+    assert re.match(secret[1], reverse("admin:password_reset_confirm", args=["MQ", "secret"]))
+    logs = re.findall(r"access_log (.*);", config)
+    assert logs == ["off", "/var/log/nginx/access.log main if=$$logged"]

@@ -273,6 +273,14 @@ def test_a_second_confirmation_does_nothing(desk, enqueued):
     assert enqueued.call_count == 1
 
 
+def test_what_is_not_examined_yet_cannot_be_confirmed(desk, enqueued):
+    job = uploaded(*lines(1))
+    assert desk.post(url(job, "confirm")).headers["Location"] == url(job)
+    job.refresh_from_db()
+    assert (job.state, job.confirmed_at) == (State.UPLOADED, None)
+    enqueued.assert_not_called()
+
+
 @pytest.mark.parametrize("state", State)
 def test_what_is_not_over_can_be_cancelled(desk, state):
     job = examined(*lines(1))
@@ -336,11 +344,22 @@ def test_refused_rows_of_many_pages_are_all_there(desk):
     assert text.count("\ufeff") == 1
 
 
+@pytest.mark.parametrize("pk", ["999", "x", pytest.param("9" * 5000, id="huge")])
+def test_an_import_that_never_was_has_no_page(desk, pk):
+    assert desk.get(reverse("admin:library_import_change", args=[pk])).status_code in (302, 404)
+
+
 def test_the_uploaded_file_can_be_had_again(desk):
     job = uploaded(*lines(1))
     response = desk.get(url(job, "file"))
     assert b"".join(response) == job.file.open().read()
     assert "attachment" in response.headers["Content-Disposition"]
+
+
+def test_an_uploaded_file_that_is_gone_is_not_found(desk):
+    job = uploaded(*lines(1))
+    job.file.storage.delete(job.file.name)  # as after a restored backup, which holds no uploads
+    assert desk.get(url(job, "file")).status_code == 404
 
 
 def test_the_list_shows_state_and_counts(desk):
