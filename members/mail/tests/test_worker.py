@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from members.conftest import redis_database
+from members.conftest import mysql_database, redis_database
 
 from .mail_server import MailServer, mail_server
 
@@ -115,28 +114,11 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@contextmanager
-def mysql_database(url: str) -> Iterator[str]:
-    import MySQLdb
-
-    parts = urlsplit(url)
-    name = f"test_worker_{os.getpid()}"
-    server = MySQLdb.connect(
-        host=parts.hostname, port=parts.port or 3306, user=parts.username, password=parts.password
-    )
-    server.query(f"CREATE DATABASE {name}")
-    try:
-        yield parts._replace(path=f"/{name}").geturl()
-    finally:
-        server.query(f"DROP DATABASE {name}")
-        server.close()
-
-
 @pytest.fixture
 def places() -> Iterator[dict[str, str]]:
     if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
         with (
-            mysql_database(os.environ["DATABASE_URL"]) as database,
+            mysql_database() as database,
             redis_database() as redis,
         ):
             yield {"DATABASE_URL": database, "REDIS_URL": redis}
