@@ -13,15 +13,16 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.activity import ActivityAdmin
 from project.admin.conflicts import VersionedForm
-from project.admin.display import moment
+from project.admin.display import link, moment
 from project.admin.filters import ChoiceFilter, SinceFilter
 from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
-from .mail import task_results  # noqa: F401  # registers its page
-from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
-from .mail.admin import link, sending, state_badge
+from .mail import admin as _mail_admin  # noqa: F401  # registers its page
+from .mail import task_results as _task_results  # noqa: F401
+from .mail.actions import SEND_AGAIN, Resend, ask_or_do
+from .mail.timeline import sending, state_badge
 from .models import Member, WelcomeEmail
 from .registration import register_member
 
@@ -39,13 +40,6 @@ class WelcomeStateFilter(ChoiceFilter):
 
     def chosen(self, members: QuerySet[Member], value: str) -> QuerySet[Member]:
         return members.filter(welcome_email__state=value)
-
-
-class Resend:
-    """The permission to send e-mails again, hold, release and cancel them."""
-
-    def has_resend_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(PERMISSION)
 
 
 class MemberForm(VersionedForm):
@@ -135,7 +129,7 @@ class MemberAdmin(Resend, RecordedAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if welcome := getattr(kwargs.get("obj"), "welcome_email", None):
-            context |= sending(request, welcome)
+            context |= sending(welcome)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def details(self, row: Member) -> str:

@@ -12,8 +12,7 @@ from project.base.history import History
 from project.base.versioned import VersionedModel, VersionedQuerySet
 
 from .erasing import erase_from_history
-from .mail.dispatch import Dispatch
-from .mail.models import WelcomeEmail, new_message_id
+from .mail.models import Dispatch, WelcomeEmail, new_message_id
 
 __all__ = ["Dispatch", "Member", "WelcomeEmail", "new_message_id"]
 

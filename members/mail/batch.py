@@ -49,33 +49,30 @@ class Batch:
         self.is_answered = False  # by a server that takes mails from us
 
     def run(self) -> None:
-        try:
-            self._send_all()
-        finally:
-            self._give_back(Sentence.LEFT)
-
-    def _send_all(self) -> None:
         global _next_turn
         self.look_at = monotonic() + LOOK_SECONDS
         stop_at = monotonic() + MAX_BATCH_SECONDS
-        while self.waiting:
-            now = monotonic()
-            wait = max(0.0, _next_turn - now)
-            if now >= self.look_at:
-                self._look_around()
-                self.look_at = now + LOOK_SECONDS
-            elif wait and now + wait >= stop_at:
-                at = timezone.now() + timedelta(seconds=wait)
-                self._give_back(Sentence.PUT_OFF, at)
-                self.notes.append(next_attempt(at))
-            elif now >= stop_at:
-                self.left = [welcome.pk for welcome in self.waiting]
-                self._give_back(Sentence.LEFT, enqueued_at=timezone.now())
-            elif wait:
-                sleep(min(wait, LOOK_SECONDS))
-            else:
-                _next_turn = now + settings.MAIL_INTERVAL
-                self._send(self.waiting.popleft())
+        try:
+            while self.waiting:
+                now = monotonic()
+                wait = max(0.0, _next_turn - now)
+                if now >= self.look_at:
+                    self._look_around()
+                    self.look_at = now + LOOK_SECONDS
+                elif wait and now + wait >= stop_at:
+                    at = timezone.now() + timedelta(seconds=wait)
+                    self._give_back(Sentence.PUT_OFF, at)
+                    self.notes.append(next_attempt(at))
+                elif now >= stop_at:
+                    self.left = [welcome.pk for welcome in self.waiting]
+                    self._give_back(Sentence.LEFT, enqueued_at=timezone.now())
+                elif wait:
+                    sleep(min(wait, LOOK_SECONDS))
+                else:
+                    _next_turn = now + settings.MAIL_INTERVAL
+                    self._send(self.waiting.popleft())
+        finally:
+            self._give_back(Sentence.LEFT)
 
     def _send(self, welcome: WelcomeEmail) -> None:
         welcome.began = timezone.now()
@@ -90,34 +87,28 @@ class Batch:
                 self.look_at = 0.0  # the row is no longer ours, so the others may not be
 
     def _failed(self, welcome: WelcomeEmail, error: DeliveryError) -> None:
-        match error:
-            case PolicyError() if welcome.fails_alone(error.code, self._last_success()):
-                sentences = self._retry(welcome, error)
-            case ConfigurationError():
-                # In this order, or the sweeper might hand the row out once more.
-                Dispatch.objects.pause(error.reason, error.code, lasts=error.pause)
-                welcome.not_tried(error.reason, error.code)
-                logger.error("Welcome e-mails cannot be sent: %s", error.reason)
-                until = f"{timezone.now() + error.pause:%H:%M:%S}"
-                sentences = [Sentence.PAUSED_UNTIL % {"time": until}]
-                self._give_back(Sentence.PAUSED)
-            case TemporaryError():
-                sentences = self._retry(welcome, error)
-            case _:  # refused, or cannot be written
-                self.is_answered |= isinstance(error, RefusedError)
-                welcome.fail(error.reason, error.code)
-                sentences = [str(Sentence.FINAL)]
-        self.failures.append((welcome, " ".join([error.reason, *sentences])))
-
-    def _retry(self, welcome: WelcomeEmail, error: DeliveryError) -> list[str]:
-        at = welcome.retry(error.reason, error.code)
-        return [
-            Sentence.FAILED % {"number": welcome.attempts},
-            next_attempt(at) if at else str(Sentence.LAST),
-        ]
-
-    def _last_success(self) -> datetime | None:
-        return timezone.now() if self.sent else Dispatch.objects.current().success_at
+        reason, code = error.reason, error.code
+        is_fault = isinstance(error, ConfigurationError)
+        if isinstance(error, PolicyError):  # unless others come through
+            success_at = timezone.now() if self.sent else Dispatch.objects.current().success_at
+            is_fault = not welcome.fails_alone(code, success_at)
+        if is_fault:
+            # In this order, or the sweeper might hand the row out once more.
+            Dispatch.objects.pause(reason, code, lasts=ConfigurationError.pause)
+            welcome.not_tried(reason, code)
+            logger.error("Welcome e-mails cannot be sent: %s", reason)
+            until = timezone.now() + ConfigurationError.pause
+            told = Sentence.PAUSED_UNTIL % {"time": f"{until:%H:%M:%S}"}
+            self._give_back(Sentence.PAUSED)
+        elif isinstance(error, TemporaryError | PolicyError):
+            at = welcome.retry(reason, code)
+            told = f"{Sentence.FAILED % {'number': welcome.attempts}} "
+            told += next_attempt(at) if at else Sentence.LAST
+        else:  # refused, or cannot be written
+            self.is_answered |= isinstance(error, RefusedError)
+            welcome.fail(reason, code)
+            told = Sentence.FINAL
+        self.failures.append((welcome, f"{reason} {told}"))
 
     def _give_back(self, note: Any, *args: datetime, enqueued_at: datetime | None = None) -> None:
         if not self.waiting:

@@ -16,8 +16,82 @@ from django.utils.translation import gettext_noop
 
 from project.base.database import persistently
 
-from .dispatch import Dispatch
 from .reasons import ConfigurationError, in_words
+
+
+class DispatchQuerySet(models.QuerySet["Dispatch"]):
+    def current(self) -> "Dispatch":
+        return self.get_or_create(pk=1)[0]
+
+    def pausing(self) -> "DispatchQuerySet":
+        """The row, while nothing may be sent."""
+        over = Q(paused_at=None) | Q(resume_at__lte=timezone.now())
+        return self.filter(pk=1).exclude(over)
+
+    def pause(self, reason: str, code: str, lasts: timedelta | None = None) -> None:
+        """Send nothing for so long (a fault), or until somebody resumes (OPERATOR).
+
+        A fault does not end an operator's pause.
+        """
+        now = timezone.now()
+        self.current()
+        row = self.filter(pk=1)
+        if code != Dispatch.OPERATOR:
+            row = row.exclude(pause_code=Dispatch.OPERATOR)
+        row.update(
+            paused_at=now,
+            resume_at=now + lasts if lasts else None,
+            pause_reason=reason[:500],
+            pause_code=code,
+        )
+
+    def resume(self) -> None:
+        self.filter(pk=1).update(paused_at=None, resume_at=None, pause_reason="", pause_code="")
+
+    def recover(self) -> None:
+        """Mails come through again: a pause that has run out is over, and no alarm any more."""
+        self.filter(pk=1, paused_at__isnull=False, resume_at__lte=timezone.now()).resume()
+
+    def heartbeat(self, *parts: str) -> None:
+        """`parts` ("beat", "worker", "sweep", "success") are alive."""
+        now = dict.fromkeys((f"{part}_at" for part in parts), timezone.now())
+        if not self.filter(pk=1).update(**now):
+            self.current()
+            self.filter(pk=1).update(**now)
+
+
+class Dispatch(models.Model):
+    """Whether welcome e-mails go out now, and when each part was last seen: one row.
+
+    A pause of an operator lasts until somebody resumes; one that a fault of our settings caused
+    ends by itself at resume_at, so that the next mails show whether the fault is cured.
+    """
+
+    OPERATOR = "operator"
+
+    paused_at = models.DateTimeField(_("paused"), null=True)
+    resume_at = models.DateTimeField(_("resumes"), null=True)
+    pause_reason = models.CharField(_("reason"), max_length=500, blank=True)
+    pause_code = models.CharField(_("code"), max_length=40, blank=True)
+    beat_at = models.DateTimeField(_("clock seen"), null=True)
+    worker_at = models.DateTimeField(_("worker seen"), null=True)
+    sweep_at = models.DateTimeField(_("last sweep"), null=True)
+    success_at = models.DateTimeField(_("last success"), null=True)
+
+    objects = DispatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("dispatch")
+        verbose_name_plural = _("dispatch")
+
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is sent: as an operator wrote it, or a fault in the reader's language."""
+        own = self.pause_code == self.OPERATOR
+        return self.pause_reason if own else in_words(self.pause_reason)
 
 
 def new_message_id() -> str:
@@ -239,11 +313,10 @@ class WelcomeEmail(models.Model):
     # How an attempt ends: each writes the row at once, unless another attempt owns it by now.
 
     def sent(self) -> bool:
-        now = timezone.now()
-        return self._end(state=self.State.SENT, sent_at=now, last_error="", last_error_code="")
+        return self._end(self.State.SENT, sent_at=timezone.now())
 
     def fail(self, reason: str, code: str) -> bool:
-        return self._end(state=self.State.FAILED, last_error=reason[:500], last_error_code=code)
+        return self._end(self.State.FAILED, reason, code)
 
     def retry(self, reason: str, code: str) -> datetime | None:
         """Wait for the next place in the timetable; None where there is none and it has failed."""
@@ -251,7 +324,7 @@ class WelcomeEmail(models.Model):
             self.fail(reason, code)
             return None
         at = timezone.now() + self.RETRY_WAITS[self.attempts - 1]
-        self._requeue(at, reason, code)
+        self._end(self.State.QUEUED, reason, code, next_attempt_at=at, enqueued_at=None)
         return at
 
     def lost(self) -> None:
@@ -262,32 +335,24 @@ class WelcomeEmail(models.Model):
 
         It is due at once, behind all others that are: if it alone is refused, they still go out.
         """
-        self._requeue(timezone.now(), reason, code, attempts=self.attempts - 1)
+        columns = {"next_attempt_at": timezone.now(), "enqueued_at": None}
+        self._end(self.State.QUEUED, reason, code, attempts=self.attempts - 1, **columns)
 
-    def _requeue(self, at: datetime, reason: str, code: str, **columns: object) -> None:
-        self._end(
-            state=self.State.QUEUED,
-            next_attempt_at=at,
-            enqueued_at=None,
-            last_error=reason[:500],
-            last_error_code=code,
-            **columns,
-        )
-
-    def _end(self, **columns: object) -> bool:
+    def _end(self, state: str, reason: str = "", code: str = "", **columns: object) -> bool:
+        reason = reason[:500]
         attempt = {
             "task": self.task_id,
             "started": self.began or self.claimed_at,
             "ended": timezone.now(),
-            "state": columns["state"],
-            "reason": columns["last_error"],
-            "code": columns["last_error_code"],
+            "state": state,
+            "reason": reason,
+            "code": code,
         }
+        columns |= {"state": state, "last_error": reason, "last_error_code": code}
         columns["journal"] = [*self.journal, attempt][-self.MAX_JOURNAL :]
         mine = WelcomeEmail.objects.filter(
             pk=self.pk, task_id=self.task_id, claimed_at=self.claimed_at
         )
-        if columns["state"] != self.State.SENT:  # what the mail server took is sent in any case
+        if state != self.State.SENT:  # what the mail server took is sent in any case
             mine = mine.filter(state=self.State.SENDING)
-        update = partial(mine.update, **columns)
-        return bool(persistently(update, self.RECORD_RETRY_SECONDS))
+        return bool(persistently(partial(mine.update, **columns), self.RECORD_RETRY_SECONDS))

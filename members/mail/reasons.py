@@ -58,22 +58,19 @@ def classify(error: Exception, *names: str) -> DeliveryError:
     in a task result.
     """
     match error:
+        case (
+            TimeoutError()
+            | SoftTimeLimitExceeded()
+            | smtplib.SMTPServerDisconnected(__context__=TimeoutError())
+        ):
+            return TemporaryError(_("The mail server did not answer in time."), "timeout")
         case smtplib.SMTPRecipientsRefused():
             return _by_reply(*next(iter(error.recipients.values())), *names)
-        case smtplib.SMTPSenderRefused() if _is_final(error.smtp_code) and error.smtp_code != 552:
-            return _sender_refused(error.smtp_code, _redact(_text(error.smtp_error), *names))
-        case smtplib.SMTPSenderRefused() | smtplib.SMTPDataError():
+        case smtplib.SMTPDataError() | smtplib.SMTPSenderRefused(smtp_code=552):  # too large
             return _by_reply(error.smtp_code, error.smtp_error, *names)
-        case smtplib.SMTPAuthenticationError() if _is_final(error.smtp_code):
-            return _login_refused(error.smtp_code)
-        # The greeting, EHLO or STARTTLS: nothing of the mail has been said yet.
-        case smtplib.SMTPResponseException() if _is_final(error.smtp_code):
-            reason = _("The mail server refuses us")
-            return ConfigurationError(f"{reason} ({error.smtp_code}).", "connection")
         case smtplib.SMTPResponseException():
-            return _by_reply(error.smtp_code, error.smtp_error, *names)
-        case smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
-            return _too_slow()
+            about = ABOUT.get(type(error), "connection")
+            return _by_reply(error.smtp_code, error.smtp_error, *names, about=about)
         case smtplib.SMTPServerDisconnected():
             return TemporaryError(_("The mail server hung up."), "disconnected")
         case smtplib.SMTPException():  # no such extension, no login that both sides know
@@ -81,17 +78,19 @@ def classify(error: Exception, *names: str) -> DeliveryError:
             return ConfigurationError(reason, "not-supported")
         case ssl.SSLCertVerificationError():
             return ConfigurationError(_("The mail server's certificate is not valid."), "tls")
-        case TimeoutError() | SoftTimeLimitExceeded():
-            return _too_slow()
         case OSError():
             return TemporaryError(_("The mail server cannot be reached."), "unreachable")
         case ImproperlyConfigured():
             return ConfigurationError(_("EMAIL_URL names a place that cannot be used."), "settings")
         case _:
-            sentence = _("Sending broke off")
-            return TemporaryError(f"{sentence} ({type(error).__name__}).", "unknown")
+            return TemporaryError(_told(_("Sending broke off"), type(error).__name__), "unknown")
 
 
+# What a reply is about, where it is not about the mail; else the greeting, EHLO or STARTTLS.
+ABOUT: dict[type, str] = {
+    smtplib.SMTPSenderRefused: "sender",
+    smtplib.SMTPAuthenticationError: "login",
+}
 LOGIN_WANTED = {530, 534, 535, 538}
 ENHANCED_CODE = re.compile(r"5\.(\d+\.\d+)\b")  # RFC 3463
 SENDER_REFUSED = {"1.7", "1.8"}
@@ -108,55 +107,36 @@ OUR_FAULT = re.compile(
 )
 
 
-def _by_reply(code: int, answer: bytes | str, *names: str) -> DeliveryError:
-    answer = _text(answer)
-    said = _redact(answer, *names)
-    words = f"({code} {said})."
-    # Outside of the f-strings, where xgettext sees no string to translate.
-    if not _is_final(code):
-        reason = _("The mail server asks us to wait")
-        return TemporaryError(f"{reason} {words}", str(code))
-    if code in LOGIN_WANTED:
-        return _login_refused(code)
+def _by_reply(code: int, answer: bytes | str, *names: str, about: str = "") -> DeliveryError:
+    if isinstance(answer, bytes):
+        answer = answer.decode("utf-8", "replace")
+    answer = " ".join(answer.split())
+    said = f"{code} {_redact(answer, *names)}"
+    if not 500 <= code < 600:
+        return TemporaryError(_told(_("The mail server asks us to wait"), said), str(code))
+    if about == "connection":
+        return ConfigurationError(_told(_("The mail server refuses us"), code), about)
+    if about == "login" or code in LOGIN_WANTED:
+        return ConfigurationError(_told(_("The mail server refuses our login"), code), str(code))
     enhanced = ENHANCED_CODE.match(answer)
     detail = enhanced[1] if enhanced else ""
-    if detail in SENDER_REFUSED:
-        return _sender_refused(code, said)
+    if about == "sender" or detail in SENDER_REFUSED:
+        return ConfigurationError(
+            _told(_("The mail server refuses our sender address"), said), "sender"
+        )
     is_policy = detail.startswith("7.") and detail not in RECIPIENT_POLICIES
     if is_policy or (not enhanced and OUR_FAULT.search(said)):
-        reason = _("The mail server does not take our mail")
-        return PolicyError(f"{reason} {words}", "policy")
-    reason = _("The mail server refuses the mail")
-    return RefusedError(f"{reason} {words}", str(code))
+        return PolicyError(_told(_("The mail server does not take our mail"), said), "policy")
+    return RefusedError(_told(_("The mail server refuses the mail"), said), str(code))
 
 
-def _login_refused(code: int) -> ConfigurationError:
-    reason = _("The mail server refuses our login")
-    return ConfigurationError(f"{reason} ({code}).", str(code))
-
-
-def _sender_refused(code: int, said: str) -> ConfigurationError:
-    if code in LOGIN_WANTED:
-        return _login_refused(code)
-    reason = _("The mail server refuses our sender address")
-    return ConfigurationError(f"{reason} ({code} {said}).", "sender")
-
-
-def _too_slow() -> TemporaryError:
-    return TemporaryError(_("The mail server did not answer in time."), "timeout")
-
-
-def _is_final(code: int) -> bool:
-    return 500 <= code < 600
+def _told(sentence: str, said: str | int) -> str:
+    """As in_words() expects it."""
+    return f"{sentence} ({said})."
 
 
 ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
 MAX_ANSWER = 300  # characters of what the server said
-
-
-def _text(answer: bytes | str) -> str:
-    said = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
-    return " ".join(said.split())
 
 
 def _redact(said: str, *names: str) -> str:

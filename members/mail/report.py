@@ -10,56 +10,40 @@ from .reasons import in_words
 
 
 class Sentence(StrEnum):
-    SENT_ONE = _("Sent welcome e-mail %(id)d to member %(member)d.")
-    SENT = _("Welcome e-mails sent: %(count)d.")
-    ABOUT = _("Welcome e-mail %(id)d:")
-    SKIPPED = _("Skipped (deleted, not due, already sent or being sent): %(count)d.")
-    SKIPPED_PAUSED = _("Skipped because sending is paused: %(count)d.")
-    LEFT = _("Left for the next task: %(count)d.")
-    PUT_OFF = _("Postponed to keep to MAIL_RATE: %(count)d.")
-    PAUSED = _("Returned to the queue because sending is paused: %(count)d.")
+    SENT_ONE = _("Sent welcome e-mail %(id)s to member %(member)s.")
+    SENT = _("Welcome e-mails sent: %(count)s.")
+    ABOUT = _("Welcome e-mail %(id)s:")
+    SKIPPED = _("Skipped (deleted, not due, already sent or being sent): %(count)s.")
+    SKIPPED_PAUSED = _("Skipped because sending is paused: %(count)s.")
+    LEFT = _("Left for the next task: %(count)s.")
+    PUT_OFF = _("Postponed to keep to MAIL_RATE: %(count)s.")
+    PAUSED = _("Returned to the queue because sending is paused: %(count)s.")
     PAUSED_UNTIL = _("Sending is paused until %(time)s UTC.")
     FINAL = _("It won’t be retried.")
-    FAILED = _("Attempt %(number)d failed.")
+    FAILED = _("Attempt %(number)s failed.")
     LAST = _("That was the last attempt.")
     NEXT = _("Next attempt at %(time)s UTC.")
 
 
-PLACEHOLDER = re.compile(r"%\\\((\w+)\\\)([ds])")  # in an escaped sentence
 PATTERNS = {
-    sentence: re.compile(
-        PLACEHOLDER.sub(
-            lambda found: rf"(?P<{found[1]}>{'[0-9]+' if found[2] == 'd' else '[0-9:]+'})",
-            re.escape(sentence),
-        )
-    )
+    sentence: re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>[0-9:]+)", re.escape(sentence)))
     for sentence in Sentence
 }
-ANY = re.compile("|".join(re.sub(r"\?P<\w+>", "?:", p.pattern) for p in PATTERNS.values()))
+_ANY = "|".join(re.sub(r"\?P<\w+>", "?:", pattern.pattern) for pattern in PATTERNS.values())
+SENTENCES = re.compile(f"({_ANY})")
 
 
 def in_readers_words(report: str) -> str:
     """The sentences that a task has put together, and between them the reasons of failures."""
-    parts, end = [], 0
-    for found in ANY.finditer(report):
-        parts += [_reason(report[end : found.start()]), _translated(found[0])]
-        end = found.end()
-    return " ".join(filter(None, [*parts, _reason(report[end:])]))
-
-
-def _reason(text: str) -> str:
-    return in_words(text.strip())
+    parts = SENTENCES.split(report)  # each second one is a sentence
+    parts[0::2] = [in_words(reason.strip()) for reason in parts[0::2]]
+    parts[1::2] = [_translated(sentence) for sentence in parts[1::2]]
+    return " ".join(filter(None, parts))
 
 
 def _translated(text: str) -> str:
-    for sentence, pattern in PATTERNS.items():
-        if found := pattern.fullmatch(text):
-            values = {
-                name: int(value) if f"%({name})d" in sentence else value
-                for name, value in found.groupdict().items()
-            }
-            return gettext(sentence) % values
-    return text
+    found = {sentence: pattern.fullmatch(text) for sentence, pattern in PATTERNS.items()}
+    return next(gettext(sentence) % match.groupdict() for sentence, match in found.items() if match)
 
 
 def only_skipped(report: str) -> bool:

@@ -16,14 +16,14 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_celery_results.models import TaskResult
 
 from project.admin.base import BaseChangeList
-from project.admin.display import badge
+from project.admin.display import badge, link
 from project.admin.task_results import Result, TaskResultAdmin
 
-from .actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
-from .admin import link, state_badge
+from .actions import RETRY, SEND_AGAIN, Resend, ask_or_do
 from .models import WelcomeEmail
 from .report import in_readers_words, only_skipped
 from .tasks import send_welcome_emails
+from .timeline import state_badge
 
 SEND = send_welcome_emails.name
 NO_LONGER = gettext_lazy("A later task has since retried it, or the member was deleted.")
@@ -48,7 +48,7 @@ def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
 
 
 @admin.register(TaskResult)
-class WelcomeTaskResultAdmin(TaskResultAdmin):
+class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
     task_names = TaskResultAdmin.task_names | {SEND: gettext_lazy("Send welcome e-mails")}
     list_display = ["state", "task", "about", "outcome", "created", "duration"]
     where_from = gettext_lazy(
@@ -75,10 +75,7 @@ class WelcomeTaskResultAdmin(TaskResultAdmin):
     def outcome(self, result: Result) -> str:
         return in_readers_words(super().outcome(result))
 
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(PERMISSION)
-
-    @admin.action(description=SEND_AGAIN.label, permissions=["retry"])
+    @admin.action(description=SEND_AGAIN.label, permissions=["resend"])
     def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
         """Of those that failed; what has become of their mails since decides."""
         failed = results.filter(status="FAILURE").order_by().values_list("task_id", flat=True)
@@ -90,33 +87,24 @@ class WelcomeTaskResultAdmin(TaskResultAdmin):
         return [path("<int:pk>/retry/", view, name=name), *super().get_urls()]
 
     def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not (self.has_retry_permission(request) and self.has_view_permission(request)):
+        if not (self.has_resend_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
         result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
         back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
         return ask_or_do(self, request, RETRY, welcomes_of(result.task_id), back)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context: dict[str, Any] = {}
-        result = self.get_object(request, object_id)
-        if result is not None and result.status == "FAILURE" and self.has_retry_permission(request):
+        result: Result = kwargs["obj"]
+        if result.status == "FAILURE" and self.has_resend_permission(request):
             why_not = {RETRY.refusal(welcome.state) for welcome in result.welcomes}
             if result.task_name == SEND and not why_not:
                 why_not = {str(NO_LONGER)}
             if why_not:
-                context = {
-                    "retry": RETRY,
-                    "why_not": "" if "" in why_not else " ".join(sorted(why_not)),
-                }
-        return super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+                context["retry"] = RETRY
+                context["why_not"] = "" if "" in why_not else " ".join(sorted(why_not))
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, *args: Any, **kwargs: Any) -> Result | None:
         result = super().get_object(*args, **kwargs)

@@ -1,8 +1,10 @@
 """How the admin's pages format values."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,6 +24,11 @@ def bounded(queryset: QuerySet) -> str:
 def badge(text: str, colour: str) -> SafeString:
     """colour is one of Bootstrap's: success, danger, warning, info, secondary."""
     return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
+
+
+def link(name: str, pk: Any, text: str) -> SafeString:
+    """To the page of a row; `name` is "members_member", for example."""
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
 
 
 def age(since: datetime) -> str:

@@ -11,8 +11,7 @@ from django.utils import timezone
 
 from members.mail import batch
 from members.mail.delivery import deliver
-from members.mail.dispatch import DispatchQuerySet
-from members.mail.models import WelcomeEmailQuerySet
+from members.mail.models import DispatchQuerySet, WelcomeEmailQuerySet
 from members.mail.reasons import ConfigurationError, RefusedError, TemporaryError
 from members.mail.tasks import BATCH_SIZE, AttemptFailedError, enqueue, send_welcome_emails
 from members.models import Dispatch, WelcomeEmail

@@ -343,7 +343,7 @@ def test_a_heartbeat_costs_no_statement_for_each_mail(owed, django_assert_num_qu
 def test_a_heartbeat_that_cannot_be_recorded_fails_no_mail(owed):
     welcome = owed()
     broken = patch(
-        "members.mail.dispatch.DispatchQuerySet.heartbeat", side_effect=OperationalError(2006)
+        "members.mail.models.DispatchQuerySet.heartbeat", side_effect=OperationalError(2006)
     )
     with broken:
         assert send_welcome_emails(welcome.pk).startswith("Sent")
