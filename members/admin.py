@@ -19,6 +19,7 @@ from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
+from .files import admin as files_admin  # noqa: F401  # the pages of imports
 from .mail import task_results  # noqa: F401  # registers its page
 from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
 from .mail.admin import link, sending, state_badge

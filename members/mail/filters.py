@@ -80,6 +80,7 @@ class ReasonFilter(ChoiceFilter):
         "unreachable": _("server not reached"),
         "settings": _("our login or settings"),
         "ours": _("our template or worker"),
+        "known": _("imported as already known"),
         "other": _("any other"),
     }
     codes = {
@@ -92,6 +93,7 @@ class ReasonFilter(ChoiceFilter):
             *("not-supported", "policy", "sender", "settings", "tls"),
         ],
         "ours": ["rendering", "worker-lost"],
+        "known": ["known"],
     }
 
     def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:

@@ -158,7 +158,7 @@ def test_a_member_is_erased_whole_or_not_at_all(owed, rows):
     member = owed("ann").member
     erase = member.delete if rows == "one" else Member.objects.all().delete
     with (
-        patch("members.models.erase_from_history", side_effect=ZeroDivisionError),
+        patch("members.models.erase_traces", side_effect=ZeroDivisionError),
         pytest.raises(ZeroDivisionError),
     ):
         erase()
