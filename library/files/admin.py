@@ -17,7 +17,6 @@ class BookImportAdmin(ImportAdmin):
     )
     where_from = _("An import adds and updates the books of a file.")
     texts = Texts(
-        title=_("Import books"),
         file=_(
             "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. The first row names the "
             "columns; title, author, year and ISBN are recognised in English, Russian and "

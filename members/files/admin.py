@@ -1,5 +1,6 @@
 """The pages of an import of members."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
@@ -9,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from members.models import Member
+from project.admin.phrases import RECORD
 from project.imports.admin import ImportAdmin, Texts
 
 from .models import MemberImport
@@ -17,6 +19,7 @@ from .models import MemberImport
 @admin.register(MemberImport)
 class MemberImportAdmin(ImportAdmin):
     permissions = ["members.add_member", "members.change_member"]
+    phrases = replace(RECORD, add=gettext_lazy("Import members"))
     where_from = gettext_lazy("An import registers the members of a file.")
     record_page = "members_member_change"
     page_template = "admin/members/import.html"
@@ -26,7 +29,6 @@ class MemberImportAdmin(ImportAdmin):
         "changed afterwards are left alone."
     )
     texts = Texts(
-        title=gettext_lazy("Import members"),
         file=gettext_lazy(
             "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. The first row names the "
             "columns; username and e-mail address are recognised in English, Russian and German. "

@@ -44,7 +44,6 @@ from .preview import ReadingForm, as_row, preview, reasons_of
 class Texts:
     """What the pages say of the records, in whole sentences: each language gets its grammar right."""
 
-    title: Any  # of the page for the upload
     file: Any  # which columns it has; with %(size)d
     matching: Any  # how a row finds its record
     reading: Any  # what another choice of columns does
@@ -139,8 +138,8 @@ class ImportAdmin(JobAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context |= {"title": self.texts.title, "texts": self.texts}
-        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        context |= {"texts": self.texts, "show_save_and_add_another": False}
+        context |= {"show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- One import ---
