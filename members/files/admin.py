@@ -1,6 +1,5 @@
 """The pages of an import of members."""
 
-from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
@@ -10,7 +9,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from members.models import Member
-from project.admin.phrases import RECORD
 from project.imports.admin import ImportAdmin, Texts
 
 from .models import MemberImport
@@ -19,7 +17,6 @@ from .models import MemberImport
 @admin.register(MemberImport)
 class MemberImportAdmin(ImportAdmin):
     permissions = ["members.add_member", "members.change_member"]
-    phrases = replace(RECORD, add=gettext_lazy("Import members"))
     where_from = gettext_lazy("An import registers the members of a file.")
     record_page = "members_member_change"
     page_template = "admin/members/import.html"

@@ -72,7 +72,7 @@ def test_who_may_not_add_and_change_members_may_not_import(client, permissions):
 
 def test_the_membership_desk_imports_from_the_list_to_the_members(desk, enqueued):
     assert ADD in desk.get(MEMBERS).content.decode()
-    assert "Import members" in desk.get(ADD).content.decode()
+    assert "Members are matched by username" in desk.get(ADD).content.decode()
     file = SimpleUploadedFile("Читатели.csv", "Логин;Эл. почта\nann;ann@example.org".encode())
     response = desk.post(ADD, {"file": file})
     job = MemberImport.objects.get()
