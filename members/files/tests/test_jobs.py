@@ -8,6 +8,8 @@ from django.db import IntegrityError
 from django.utils import translation
 from django_celery_results.models import TaskResult
 
+from library.files.tests import test_jobs as of_books
+from library.models import Book
 from members.files.models import MemberImport
 from members.mail.actions import SEND_AGAIN
 from members.mail.tasks import sweep_welcome_emails
@@ -17,6 +19,7 @@ from project.base.files.tests.test_reading import xlsx
 from project.base.history import Door
 from project.imports import engine
 from project.imports.engine import begin
+from project.imports.preview import reasons_of
 from project.jobs.models import HEARTBEAT_TIMEOUT, State
 from project.jobs.tasks import work
 
@@ -68,8 +71,6 @@ def members() -> list[tuple[str, str]]:
 
 
 def refusals(job: MemberImport) -> list[tuple[int, str]]:
-    from project.imports.preview import reasons_of
-
     return [
         (each[0], " | ".join(reasons_of(job, each)))
         for page in job.pages.filter(kind="refused")
@@ -352,16 +353,10 @@ def test_an_undo_erases_puts_back_and_names_what_it_left(staff):
 
 
 def test_an_undo_does_not_take_an_import_of_books_along(staff):
-    from library.files.tests.test_jobs import examined as books_examined
-    from library.files.tests.test_jobs import lines
-    from library.files.tests.test_jobs import worked_on as books_worked_on
-    from library.models import Book
-
-    books = books_examined(*lines(1))
+    books = of_books.examined(*of_books.lines(1))
     begin(books)
-    books_worked_on(books)
-    job = imported(row("ann"))
-    assert job.pk == books.pk
+    of_books.worked_on(books)
+    job = imported(row("ann"), pk=books.pk)
     job.begin_undo(staff.pk)
     worked_on(job)
     assert (Book.objects.count(), Member.objects.count()) == (1, 0)

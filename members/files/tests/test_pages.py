@@ -2,16 +2,19 @@
 
 import csv
 import io
+from datetime import timedelta
 from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import timezone
 
 from members.files.models import MemberImport
 from members.models import Member, WelcomeEmail
 from project.imports import admin as pages
+from project.imports.tasks import purge_imports
 from project.jobs.models import State
 
 from .test_jobs import add, examined, imported, row, uploaded, worked_on
@@ -182,12 +185,6 @@ def test_a_failed_import_goes_on_without_its_file(desk, enqueued):
 
 
 def test_old_rows_of_confirmed_imports_are_purged(settings):
-    from datetime import timedelta
-
-    from django.utils import timezone
-
-    from project.imports.tasks import purge_imports
-
     job, young = imported(row("ann")), uploaded(row("bob"))
     MemberImport.objects.filter(pk=job.pk).update(uploaded_at=timezone.now() - timedelta(days=31))
     assert purge_imports() == "1 imports purged."
