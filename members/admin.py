@@ -19,6 +19,7 @@ from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
+from .files import admin as _files_admin  # noqa: F401  # the pages of imports
 from .mail import admin as _mail_admin  # noqa: F401  # registers its page
 from .mail import task_results as _task_results  # noqa: F401
 from .mail.actions import SEND_AGAIN, Resend, ask_or_do

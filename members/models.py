@@ -11,20 +11,28 @@ from project.base.fields import CaseInsensitiveCharField, CaseInsensitiveEmailFi
 from project.base.history import History
 from project.base.versioned import VersionedModel, VersionedQuerySet
 
-from .erasing import erase_from_history
+from .erasing import erase_traces
+from .files.models import MemberImport, MemberImportPage
 from .mail.models import Dispatch, WelcomeEmail, new_message_id
 
-__all__ = ["Dispatch", "Member", "WelcomeEmail", "new_message_id"]
+__all__ = [
+    "Dispatch",
+    "Member",
+    "MemberImport",
+    "MemberImportPage",
+    "WelcomeEmail",
+    "new_message_id",
+]
 
 
 class MemberQuerySet(VersionedQuerySet["Member"]):
     @transaction.atomic
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Erase them: the rows with all that belongs to them, and their names in the history."""
+        """Erase them: the rows with all that belongs to them, and their names in history and imports."""
         ids = list(self.values_list("pk", flat=True))
         deleted = super().delete()
         # Afterwards: who was editing one of them has by now written his entry.
-        erase_from_history(self.model, ids)
+        erase_traces(self.model, ids)
         return deleted
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -90,5 +98,5 @@ class Member(VersionedModel):
         """Erase it, as the query set does."""
         pk = self.pk
         deleted = super().delete(*args, **kwargs)
-        erase_from_history(type(self), [pk])
+        erase_traces(type(self), [pk])
         return deleted

@@ -17,16 +17,12 @@ class BookImportAdmin(ImportAdmin):
     )
     where_from = _("An import adds and updates the books of a file.")
     texts = Texts(
-        title=_("Import books"),
         file=_(
             "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. The first row names the "
             "columns; title, author, year and ISBN are recognised in English, Russian and "
             "German. Nothing is written before you have seen the preview."
         ),
-        matching=_(
-            "Books are matched by ISBN: known ones are updated, others are added. The uploaded "
-            "file is deleted after %(days)d days; the counts stay."
-        ),
+        matching=_("Books are matched by ISBN: known ones are updated, others are added."),
         reading=_(
             "Another encoding, delimiter or sheet finds the columns anew. Of several ISBN columns "
             "the valid one counts."
@@ -34,4 +30,7 @@ class BookImportAdmin(ImportAdmin):
         nothing_new=_("The file changes nothing: every book is in the catalogue already."),
         progress=_("Books compared and written: %(rows)s (%(percent)d%%)"),
         changed=_("Changed books"),
+        file_kept=_("it is deleted %(days)d days after the upload; the counts stay."),
+        rows_kept="",  # the file is kept as long
+        purged=_("The file and its rows were deleted after %(days)d days; the counts stay."),
     )

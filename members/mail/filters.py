@@ -73,6 +73,7 @@ class ReasonFilter(ChoiceFilter):
             "530 534 535 538 connection not-supported policy sender settings tls",
         ),
         "ours": (_("our template or worker"), "rendering worker-lost"),
+        "known": (_("imported as already known"), "known"),
     }
     choices_of = {name: text for name, (text, _codes) in codes.items()} | {"other": _("any other")}
 

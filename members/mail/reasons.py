@@ -13,6 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
+# Of a mail that is cancelled from the beginning.
+KNOWN_ALREADY = {
+    "last_error": _("Imported as already known, so no welcome e-mail is sent."),
+    "last_error_code": "known",
+}
+
 
 class DeliveryError(Exception):
     """`reason` is for people and holds no address; `code` is stable."""

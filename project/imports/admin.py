@@ -45,13 +45,15 @@ from .preview import ReadingForm, as_row, preview, reasons_of
 class Texts:
     """What the pages say of the records, in whole sentences: each language gets its grammar right."""
 
-    title: Any  # of the page for the upload
     file: Any  # which columns it has; with %(size)d
     matching: Any  # how a row finds its record
     reading: Any  # what another choice of columns does
     nothing_new: Any  # in the whole file
     progress: Any  # with %(rows)s and %(percent)d
     changed: Any  # the link to their history
+    file_kept: Any  # until when; with %(days)d, as the next two
+    rows_kept: Any  # once the file is deleted
+    purged: Any
 
 
 class UploadForm(forms.ModelForm):
@@ -85,6 +87,7 @@ class ImportAdmin(JobAdmin):
     """Who may add and change the records may import them."""
 
     texts: ClassVar[Texts]
+    page_template = "admin/imports/import.html"
     form = UploadForm
     fields = ["file"]
     phrases = replace(RECORD, add=gettext_lazy("Import a file"))
@@ -136,9 +139,8 @@ class ImportAdmin(JobAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        days = {"days": settings.IMPORT_KEEP_DAYS}
-        context |= {"title": self.texts.title, "matching": self.texts.matching % days}
-        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        context |= {"texts": self.texts, "show_save_and_add_another": False}
+        context |= {"show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- One import ---
@@ -157,6 +159,8 @@ class ImportAdmin(JobAdmin):
     ) -> HttpResponse:
         if form is None and may_reread(job):
             form = ReadingForm(job)
+        kept = self.texts.rows_kept if job.is_kept else self.texts.purged
+        kept = self.texts.file_kept if job.file else kept
         history = job.records.model.history.model._meta
         context = {
             **self.context(request, job),
@@ -165,12 +169,12 @@ class ImportAdmin(JobAdmin):
             "form": form,
             "may_confirm": job.state == State.EXAMINED
             and bool(job.found["new"] or job.found["changed"]),
-            "may_retry": job.state == State.FAILED and bool(job.file or job.undone),
+            "may_retry": job.state == State.FAILED and bool(job.is_kept or job.undone),
             "repairs": [(_(text), number) for text, number in sorted(job.repairs.items())],
-            "preview": preview(job, request.GET) if job.found and job.file else None,
-            "keep_days": settings.IMPORT_KEEP_DAYS,
+            "preview": preview(job, request.GET) if job.found and job.is_kept else None,
+            "kept": kept % {"days": settings.IMPORT_KEEP_DAYS},
         }
-        return TemplateResponse(request, "admin/imports/import.html", context)
+        return TemplateResponse(request, self.page_template, context)
 
     def examine_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Read the file again, as the form says."""
@@ -186,17 +190,21 @@ class ImportAdmin(JobAdmin):
 
     def confirm_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         job = self.job(request, pk)
-        if not begin(job):
+        if not begin(job, **self.choices(request)):
             return self.too_late(request, job)
         enqueue(job)
         return HttpResponseRedirect(self.url(job))
+
+    def choices(self, request: HttpRequest) -> dict[str, Any]:
+        """What was chosen beside the button: columns of the import."""
+        return {}
 
     def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Go on where it failed."""
         job = self.job(request, pk)
         state = State.QUEUED if job.confirmed_at else State.UPLOADED
         state = State.UNDOING if job.undone else state
-        if not (job.file or job.undone) or not type(job).objects.move(
+        if not (job.is_kept or job.undone) or not type(job).objects.move(
             pk, (State.FAILED,), state=state, error=[]
         ):
             return self.too_late(request, job)

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
+from operator import itemgetter
 from typing import Any, BinaryIO, cast
 
 from django.utils import timezone
@@ -124,6 +125,8 @@ class Sorter:
         self.result.changed += len(found.changed)
         self.result.same += len(same)
         self.result.refused += len(found.refused)
+        for rows in self.rows.values():  # in the order of the file
+            rows.sort(key=itemgetter(0))
         self.flush(PAGE_SIZE)
 
     def flush(self, smallest: int = 1) -> None:

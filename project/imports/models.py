@@ -79,12 +79,22 @@ class Import(Job):
 
         (engine.examine if self.state == State.UPLOADED else engine.run)(self)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether its rows can still be looked at."""
+        return bool(self.file or self.reading)
+
     def purge(self) -> None:
         """Delete the file and its rows; the counts stay."""
         self.pages.all().delete()
-        self.file.delete(save=False)
-        state = State.CANCELLED if self.state == State.EXAMINED else State(self.state)
-        type(self).objects.filter(pk=self.pk).update(file="", state=state, reading={})
+        type(self).objects.filter(pk=self.pk).update(reading={})
+        type(self).objects.move(self.pk, (State.EXAMINED,), state=State.CANCELLED)
+        self.delete_file()
+
+    def delete_file(self) -> None:
+        if self.file:
+            self.file.delete(save=False)  # first: it must not outlive its name here
+            type(self).objects.filter(pk=self.pk).update(file="")
 
 
 class PageKind(models.TextChoices):

@@ -20,7 +20,7 @@ def purge_imports() -> str:
     for imports in job_models().values():
         if not issubclass(imports, Import):
             continue
-        jobs = imports.objects.filter(uploaded_at__lt=old).exclude(file="")
+        jobs = imports.objects.filter(uploaded_at__lt=old).exclude(file="", reading={})
         for job in jobs.exclude(state__in=WORKING):
             job.purge()
             purged += 1

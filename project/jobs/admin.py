@@ -21,7 +21,7 @@ from project.admin.filters import ChoiceFilter
 from project.admin.history import is_id
 from project.admin.task_results import TaskResultAdmin
 
-from .models import WORKING, Job, State
+from .models import CANCELLABLE, WORKING, Job, State
 from .tasks import enqueue, work
 
 COLOURS = {
@@ -36,9 +36,8 @@ COLOURS = {
     State.UNDONE: "secondary",
 }
 TaskResultAdmin.task_names |= {
-    work.name: gettext_lazy("Import or change books"),  # read by the app that registers the page
+    work.name: gettext_lazy("Import or bulk change"),  # read by the app that registers the page
 }
-CANCELLABLE = (State.UPLOADED, State.EXAMINED, State.QUEUED, State.RUNNING)
 
 
 class StateFilter(ChoiceFilter):
@@ -117,11 +116,15 @@ class JobAdmin(ReadOnlyAdmin):
             "may_cancel": job.state in CANCELLABLE,
             "urls": {name: self.url(job, name) for name in self.views()},
             "undo_question": self.undo_question,
-            "left": [
-                (reverse(f"admin:{self.record_page}", args=[pk]), name, _(why))
-                for pk, name, why in job.undone.get("left", [])
-            ],
+            "left": self.left(job),
         }
+
+    def left(self, job: Any) -> list[tuple[str, str, str]]:
+        """What its undo left alone: address, name and reason."""
+        return [
+            (reverse(f"admin:{self.record_page}", args=[pk]), name, _(why))
+            for pk, name, why in job.undone.get("left", [])
+        ]
 
     def url(self, job: Any, name: str = "change") -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=[job.pk])

@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
 from project.base.files.rows import Problem, storable
-from project.base.history import Undone, undo
+from project.base.history import Left, Undone, undo
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=60)  # after which a silent worker is taken for dead
 MAX_CLAIMS = 5  # that end without progress, before the job fails
@@ -31,6 +31,7 @@ class State(models.TextChoices):
 
 
 WORKING = (State.UPLOADED, State.QUEUED, State.RUNNING, State.UNDOING)
+CANCELLABLE = (State.UPLOADED, State.EXAMINED, State.QUEUED, State.RUNNING)
 UNDOABLE = (State.DONE, State.CANCELLED, State.FAILED)
 
 
@@ -91,6 +92,8 @@ class Job(models.Model):
     task_id = models.CharField(max_length=255, blank=True)
 
     objects = JobQuerySet.as_manager()
+
+    holds_addresses = False  # of people: then no error may tell what it was about
 
     class Meta:
         abstract = True
@@ -155,13 +158,16 @@ class Job(models.Model):
             error=[],
         )
 
+    def name_of(self, left: Left) -> str:
+        return storable(left.name)
+
     def take_back(self) -> None:
         """Undo what it wrote; a second run goes on where the first ended, and adds to its counts."""
         before = dict(self.undone)
 
         def so_far(undone: Undone) -> dict[str, Any]:
             with translation.override(None):  # stored in English, and translated when read
-                left = [[each.pk, storable(each.name), str(each.reason)] for each in undone.left]
+                left = [[each.pk, self.name_of(each), str(each.reason)] for each in undone.left]
             return {
                 "deleted": before["deleted"] + undone.deleted,
                 "restored": before["restored"] + undone.restored + undone.undeleted,

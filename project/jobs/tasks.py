@@ -30,6 +30,10 @@ BROKE_OFF = gettext_noop(
 )
 
 
+class BrokeOffError(Exception):
+    """Only the kind of error that ended the work."""
+
+
 def job_models() -> dict[str, type[Job]]:
     """By the names that messages and batches have."""
     models = (model for model in apps.get_models() if issubclass(model, Job))
@@ -56,10 +60,13 @@ def work(self: Task, model: str, pk: int) -> str:
     except NotFinishedError:
         job.record(claim="", heartbeat_at=None)
         enqueue(job)
-    except BaseException:
+    except BaseException as error:
         # The sweep tries again, at once and not after the heartbeat's time.
         with suppress(DatabaseError, LostClaimError):
             job.record(claim="", heartbeat_at=None)
+        if job.holds_addresses and isinstance(error, Exception):
+            # A database tells the value that it refuses, and results and logs outlive members.
+            raise BrokeOffError(type(error).__name__).with_traceback(error.__traceback__) from None
         raise
     return _("%(name)s %(id)d: %(state)s.") % {**name, "state": State(job.state).label}
 

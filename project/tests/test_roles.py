@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from library.models import Book, BulkChange, Import
 from library.tests.books import THE_BOOK, add
-from members.models import Member, WelcomeEmail
+from members.models import Member, MemberImport, WelcomeEmail
 
 pytestmark = pytest.mark.django_db
 
@@ -98,6 +98,13 @@ members/member/add                302 302 403 200 403 200
 members/member/1/change           302 302 403 200 200 200
 members/member/1/history          302 302 403 200 200 200
 members/member/1/delete           302 302 403 200 403 200
+members/memberimport              302 302 403 200 403 200
+members/memberimport/add          302 302 403 200 403 200
+members/memberimport/1/change     302 302 403 200 403 200
+members/memberimport/1/progress   302 302 403 200 403 200
+members/memberimport/1/refused    302 302 403 200 403 200
+members/memberimport/1/history    302 302 403 200 403 200
+members/memberimport/1/delete     302 302 403 403 403 403
 members/historicalmember            302 302 403 200 200 200
 members/historicalmember/add        302 302 403 403 403 403
 members/historicalmember/1/change   302 302 403 200 200 200
@@ -137,6 +144,7 @@ def records():
     known = User.objects.create_user("known", password="secret", pk=1)
     add(pk=1)
     Import.objects.create(pk=1, name="books.csv", kind="csv")
+    MemberImport.objects.create(pk=1, name="members.csv", kind="csv")
     BulkChange.objects.create(pk=1, kind="delete", packed_ids=BulkChange.pack([1]), state="done")
     member = Member.objects.create(pk=1, username="ann", email="ann@example.org")
     WelcomeEmail.objects.create(pk=1, member=member)

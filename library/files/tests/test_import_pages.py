@@ -384,4 +384,4 @@ def test_its_tasks_have_a_name_among_the_results(desk):
 
     TaskResult.objects.create(task_id="1", task_name="library.tasks.work")
     page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
-    assert "Import or change books" in page.content.decode()
+    assert "Import or bulk change" in page.content.decode()
