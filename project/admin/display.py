@@ -15,10 +15,11 @@ from .base import CappedPaginator
 from .phrases import grouped
 
 
-def bounded(queryset: QuerySet) -> str:
-    """The number of rows, counted as far as lists are."""
+def bounded(queryset: QuerySet, sentence: Any = "%(number)s") -> str:
+    """The number of rows, counted as far as lists are; in a sentence if given."""
     paginator = CappedPaginator(queryset, 1)
-    return grouped(paginator.count) + ("+" if paginator.capped else "")
+    number = grouped(paginator.count) + ("+" if paginator.capped else "")
+    return str(sentence % {"count": paginator.count, "number": number})
 
 
 def badge(text: str, colour: str) -> SafeString:

@@ -23,6 +23,7 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import number_format
+from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
@@ -222,9 +223,11 @@ class ImportAdmin(JobAdmin):
     def refused_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """The refused rows as CSV in the file's own columns, to correct and upload again."""
         job = self.job(request, pk)
-        name = f"{slugify(job.name.rpartition('.')[0]) or 'rows'}.refused.csv"
+        name = job.name.rpartition(".")[0].removesuffix(".refused")  # of an earlier round
+        name = slugify(name, allow_unicode=True) or "rows"
         response = StreamingHttpResponse(refused_lines(job), "text/csv; charset=utf-8")
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        disposition = content_disposition_header(True, f"{name}.refused.csv")
+        response["Content-Disposition"] = str(disposition)
         return response
 
     def file_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:

@@ -55,7 +55,7 @@ def test_a_batch_is_one_line_that_opens_its_records(client):
     with recorded_as(Door.IMPORT, detail="books.csv", batch="import-1"):
         Book.objects.bulk_create([unsaved() for _ in range(3)])
     [row] = client.get(INDEX).context["recent"]
-    assert row.number == "3"
+    assert row.number == "3 books"
     assert "batch=import-1" in row.link
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from unittest.mock import Mock
+from urllib.parse import unquote
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -318,6 +319,22 @@ def test_progress_is_told_as_numbers_and_words(desk):
 
 
 # --- Refused rows ---
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("books.csv", "books.refused.csv"),
+        ("Книги 1.csv", "книги-1.refused.csv"),
+        ("книги.refused.csv", "книги.refused.csv"),
+        ("….csv", "books.refused.csv"),
+    ],
+)
+def test_refused_rows_are_named_after_their_file(desk, name, offered):
+    header = desk.get(url(examined(name=name), "refused")).headers["Content-Disposition"]
+    _kind, _, parameter = header.partition("; ")
+    encoded = parameter.removeprefix("filename*=utf-8''").removeprefix("filename=").strip('"')
+    assert unquote(encoded) == offered
 
 
 def test_refused_rows_are_corrected_and_uploaded_again(desk):

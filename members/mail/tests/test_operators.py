@@ -136,6 +136,8 @@ def test_nothing_happens_before_it_is_confirmed(operator, owed):
 def test_who_got_the_mail_already_is_counted_before_it_goes_out_twice(operator, owed):
     asked = text(post(operator, "send_again", owed("ann", state=State.SENT), owed("bob")))
     assert "1 of them was already sent, so the member will get it twice." in asked
+    asked = text(post(operator, "send_again", WelcomeEmail.objects.get(state=State.SENT)))
+    assert "It was already sent, so the member will get it twice." in asked
 
 
 def test_all_pages_of_a_filtered_list_are_asked_about_and_done(operator, owed):

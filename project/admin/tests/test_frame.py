@@ -53,6 +53,22 @@ def crumbs(response) -> list[str]:
     return [html.unescape(crumb) for crumb in found]
 
 
+def test_a_list_is_headed_by_its_name_and_what_its_address_shows_else_by_that(desk, book):
+    books, activity = (
+        reverse(f"admin:library_{name}_changelist") for name in ("book", "historicalbook")
+    )
+    page = desk.get(books)
+    assert headings(page) == ["Books"]
+    assert crumbs(page) == ["Dashboard", "Catalogue", "Books"]
+    asked = desk.post(books, {"action": "change_year", "_selected_action": [book.pk]})
+    assert headings(asked) == ["Change the publication year"]
+    assert crumbs(asked) == ["Dashboard", "Catalogue", "Books", "Change the publication year"]
+    assert f'<a href="{books}">Books</a>' in asked.content.decode()
+    gone = desk.get(activity, {"kind": "gone"})
+    assert headings(gone) == ["Deleted books"]
+    assert crumbs(gone) == ["Dashboard", "Catalogue", "Changes to books", "Deleted books"]
+
+
 def test_a_change_page_is_headed_by_its_record_as_it_is_written(desk, book):
     page = desk.get(reverse("admin:library_book_change", args=[book.pk]))
     assert headings(page) == ["dune & co"]

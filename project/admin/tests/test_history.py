@@ -284,14 +284,15 @@ def test_it_shows_old_and_new(desk):
 
 def test_an_import_is_one_line_that_opens_its_rows(desk):
     with recorded_as(Door.IMPORT, detail="goodbooks.csv", batch="import-7"):
-        Book.objects.bulk_create([unsaved() for _ in range(3)])
+        Book.objects.bulk_create([unsaved() for _ in range(5)])
     single = add(title="single")
     page = desk.get(ACTIVITY)
     assert len(page.context["cl"].result_list) == 2
-    assert "3 books" in text_of(page)
+    assert "5 books" in text_of(page)
+    assert "5 книг " in text_of(desk.get(ACTIVITY, headers={"accept-language": "ru"}))
     assert f"{ACTIVITY}?batch=import-7" in page.content.decode()
-    assert len(listed(desk, batch="import-7")) == 3
-    assert len(listed(desk, batch="every")) == 4
+    assert len(listed(desk, batch="import-7")) == 5
+    assert len(listed(desk, batch="every")) == 6
     assert single.title in listed(desk)
 
 
