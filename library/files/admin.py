@@ -89,6 +89,9 @@ class ImportAdmin(JobAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
+    def undo_permissions(self, job: Import) -> list[str]:
+        return ["library.delete_book"] if job.written.get("new") else []
+
     # --- The list ---
 
     @admin.display(description=gettext_lazy("new"))
