@@ -23,6 +23,7 @@ from .bulk.models import BulkChange
 from .files import jobs as imports
 from .files.models import Import
 from .jobs import MAX_CLAIMS, WORKING, Job, LostClaimError, NotFinishedError, State
+from .lookup import look_up_isbn  # noqa: F401  # for the worker, which looks for tasks here
 
 logger = logging.getLogger(__name__)
 

@@ -32,6 +32,11 @@ WEB_READ_TIMEOUT_SECONDS = 6
 # Below the line above, as the lock wait of env.mysql_options() is below READ_TIMEOUT_SECONDS.
 WEB_LOCK_WAIT_SECONDS = 4
 
+# MySQL 9.7 remembers up to 10,000,000 write sets. Once a large load has filled this history, to
+# clear it at each commit to a table that a foreign key points at costs 6 ms of CPU instead of 0.5.
+WRITE_SETS = ("log_bin", "binlog_transaction_dependency_history_size")
+MAX_WRITE_SETS = 1_000_000
+
 # Waiting will not help: access denied (1044, 1045, 1698), no such database (1049).
 LOGIN_ERRORS = {1044, 1045, 1049, 1698}
 
@@ -134,14 +139,23 @@ def persistently(call: Callable[[], T], timeout: float = 60) -> T:
         wait = min(wait * 2, 2)
 
 
-def warn_about_time_zones(log: Callable[[str], Any]) -> None:
-    """Without its zone tables MySQL has no local time, and pages that group by day fail."""
+def warn_about_server(log: Callable[[str], Any]) -> None:
+    """What this MySQL lacks, and only its own administrator can change."""
     if connection.vendor != "mysql":
         return
     with connection.cursor() as cursor:
+        # Without its zone tables there is no local time, and pages that group by day fail.
         cursor.execute("SELECT CONVERT_TZ('2000-01-01', 'UTC', %s)", [settings.TIME_ZONE])
         if cursor.fetchone() == (None,):
             log(
                 f"This MySQL does not know the time zone {settings.TIME_ZONE}: load its tables "
                 "(mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql -u root mysql)."
             )
+        cursor.execute("SHOW GLOBAL VARIABLES WHERE Variable_name IN (%s, %s)", [*WRITE_SETS])
+        variables = dict(cursor.fetchall())
+    log_bin, history_size = (variables.get(name, "") for name in WRITE_SETS)
+    if log_bin == "ON" and int(history_size or 0) > MAX_WRITE_SETS:
+        log(
+            "This MySQL needs milliseconds more than necessary for each commit: start it with "
+            f"--binlog-transaction-dependency-history-size=25000 (it is {history_size})."
+        )

@@ -100,7 +100,7 @@ def test_a_start_that_fails_half_way_leaves_the_database_new(monkeypatch):
     assert not Book.objects.exists() and not Member.objects.exists()
 
 
-def test_it_waits_for_the_database_warns_of_time_zones_and_prepares_alone(monkeypatch):
+def test_it_waits_for_the_database_warns_about_the_server_and_prepares_alone(monkeypatch):
     steps: list[str] = []
 
     @contextmanager
@@ -111,7 +111,7 @@ def test_it_waits_for_the_database_warns_of_time_zones_and_prepares_alone(monkey
 
     command = "project.management.commands.prepare"
     monkeypatch.setattr(f"{command}.wait_for_database", lambda log: steps.append("waited"))
-    monkeypatch.setattr(f"{command}.warn_about_time_zones", lambda log: steps.append("warned"))
+    monkeypatch.setattr(f"{command}.warn_about_server", lambda log: steps.append("warned"))
     monkeypatch.setattr(f"{command}.one_at_a_time", alone)
     monkeypatch.setattr(f"{command}.Command.prepare", lambda *args: steps.append("prepared"))
     prepare()

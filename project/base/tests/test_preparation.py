@@ -1,7 +1,7 @@
 import re
 import time
 from types import SimpleNamespace
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import pytest
 from django.db import connection
@@ -185,5 +185,23 @@ def test_an_authority_that_cannot_be_read_stops_the_start(monkeypatch):
 def test_a_mysql_without_time_zones_is_told_of(settings, zone, warnings):
     lines = []
     settings.TIME_ZONE = zone
-    database.warn_about_time_zones(lines.append)
+    database.warn_about_server(lines.append)
+    assert len([line for line in lines if zone in line]) == warnings
+
+
+@pytest.mark.parametrize(
+    ("variables", "warnings"),
+    [
+        ({"log_bin": "ON", "binlog_transaction_dependency_history_size": "10000000"}, 1),
+        ({"log_bin": "ON", "binlog_transaction_dependency_history_size": "25000"}, 0),
+        ({"log_bin": "OFF", "binlog_transaction_dependency_history_size": "10000000"}, 0),
+        ({"log_bin": "ON"}, 0),  # MariaDB
+    ],
+)
+def test_a_mysql_whose_commits_are_slow_is_told_of(monkeypatch, variables, warnings):
+    lines, cursor = [], MagicMock()
+    cursor.__enter__.return_value.fetchall.return_value = variables.items()
+    monkeypatch.setattr(connection, "vendor", "mysql")
+    monkeypatch.setattr(connection, "cursor", lambda: cursor)
+    database.warn_about_server(lines.append)
     assert len(lines) == warnings

@@ -11,7 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from library.models import Book
 from members.models import Member
 from project.base import env
-from project.base.database import one_at_a_time, wait_for_database, warn_about_time_zones
+from project.base.database import one_at_a_time, wait_for_database, warn_about_server
 
 
 class Command(BaseCommand):
@@ -31,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, sample_data: bool, verbosity: int, **options: Any) -> str | None:
         sample_data = sample_data or env.flag("LOAD_SAMPLE_DATA", default=False)
         wait_for_database(self.stderr.write)
-        warn_about_time_zones(self.stderr.write)
+        warn_about_server(self.stderr.write)
         with one_at_a_time(self.stderr.write):
             return self.prepare(sample_data, verbosity)
 
