@@ -29,6 +29,9 @@ class BulkChangeAdmin(JobAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("packed_ids")
 
+    def undo_permissions(self, job: BulkChange) -> list[str]:
+        return ["library.add_book"] if job.kind in (Kind.DELETE, Kind.MERGE) else []
+
     @admin.display(description=gettext_lazy("change"))
     def what(self, job: BulkChange) -> str:
         return str(job)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-from uuid import uuid4
 
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
 from django.db import models, transaction
@@ -81,11 +80,6 @@ class RecordedAdmin(VersionedAdmin):
             return self.differences(version, None)
         gone = before is None or before.history_type == Kind.DELETED
         return self.differences(None if gone else before, version)
-
-    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
-        """One line in the list of all activity, to be undone as a whole."""
-        with recorded_as(Door.BULK, batch=f"bulk-{uuid4()}"):
-            super().delete_queryset(request, queryset)
 
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_restore"

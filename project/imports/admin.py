@@ -88,6 +88,7 @@ class ImportAdmin(JobAdmin):
     """Who may add and change the records may import them."""
 
     texts: ClassVar[Texts]
+    delete_permission: ClassVar[str]  # to undo what it added
     page_template = "admin/imports/import.html"
     form = UploadForm
     fields = ["file"]
@@ -99,6 +100,9 @@ class ImportAdmin(JobAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
+
+    def undo_permissions(self, job: Import) -> list[str]:
+        return [self.delete_permission] if job.written.get("new") else []
 
     # --- The list ---
 

@@ -4,6 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, BinaryIO, cast
@@ -14,6 +15,7 @@ from django.utils.translation import gettext_noop
 from project.base.database import persistent_transaction
 from project.base.files.reading import open_table
 from project.base.files.rows import Row, Table, UnreadableFileError, storable
+from project.base.files.sheet_rows import MAX_CPU_SECONDS
 from project.base.history import Door, recorded_as
 from project.jobs.models import NotFinishedError, State
 
@@ -53,6 +55,8 @@ def opened(job: Import) -> Iterator[Table]:
 def examine(job: Import) -> None:
     """Sort the file's rows into pages; what an interrupted examination left is replaced."""
     persistent_transaction(lambda: job.pages.all().delete())
+    # A large spreadsheet is silent until it is parsed: no second worker may start meanwhile.
+    job.record(heartbeat_at=timezone.now() + timedelta(seconds=MAX_CPU_SECONDS))
     with opened(job) as table:
         rows = iter(table)
         sample = list(islice(rows, SAMPLE_ROWS))

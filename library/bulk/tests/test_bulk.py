@@ -342,6 +342,18 @@ def test_without_the_right_to_delete_nothing_is_merged_or_deleted(client):
     assert Book.objects.count() == 2
 
 
+def test_without_the_right_to_add_no_deletion_is_undone(client, desk):
+    book = add()
+    ask(desk, Kind.DELETE, book, confirmed="1")
+    job = BulkChange.objects.latest("pk")
+    editor = User.objects.create_user("editor", is_staff=True)
+    editor.user_permissions.add(Permission.objects.get(codename="change_book"))
+    client.force_login(editor)
+    assert page(job, "undo") not in client.get(page(job, "change")).content.decode()
+    assert client.post(page(job, "undo")).status_code == 403
+    assert not Book.objects.filter(pk=book.pk).exists()
+
+
 @pytest.mark.parametrize("name", ["undo", "cancel"])
 def test_a_link_changes_nothing(desk, queued, name):
     assert desk.get(page(queued, name)).status_code == 405

@@ -1,8 +1,9 @@
 """An import in the worker: examined, written, resumed, cancelled; never twice."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from unittest.mock import Mock, call
+from unittest.mock import Mock, call, patch
 
 import pytest
 from django.core.files.base import ContentFile
@@ -13,6 +14,7 @@ from library.files.importing import Books
 from library.files.models import Import
 from library.models import Book
 from library.tests.books import THE_BOOK, add, index_is_right, isbn_number
+from project.base.files.sheet_rows import MAX_CPU_SECONDS
 from project.base.files.tests.test_reading import xlsx
 from project.base.history import Door
 from project.imports import engine
@@ -167,6 +169,22 @@ def test_an_interrupted_examination_starts_over(monkeypatch):
     worked_on(job)
     assert job.state == State.EXAMINED
     assert sum(len(page.rows) for page in job.pages.all()) == job.found["new"] == 5
+
+
+def test_a_spreadsheet_that_is_being_parsed_is_left_to_its_worker(monkeypatch):
+    opened, found = jobs.opened, []
+
+    @contextmanager
+    def slowly(job):
+        later = timezone.now() + timedelta(seconds=MAX_CPU_SECONDS)
+        with patch.object(timezone, "now", return_value=later):
+            found.append(Import.objects.unattended().exists())
+        with opened(job) as table:
+            yield table
+
+    monkeypatch.setattr(jobs, "opened", slowly)
+    assert examined(*lines(1)).state == State.EXAMINED
+    assert found == [False]
 
 
 def test_a_file_that_is_gone_is_said():

@@ -1,6 +1,7 @@
 """Undo of an import: what somebody changed afterwards is left and named."""
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from library.files.models import Import
@@ -62,6 +63,19 @@ def test_an_undo_deletes_puts_back_and_names_what_it_left(desk):
     page = desk.get(url(job, "change")).content.decode()
     assert "Somebody&#x27;s" in page and "changed afterwards" not in page
     assert url(job, "undo") not in page
+
+
+@pytest.mark.parametrize(("row", "status"), [(3, 403), (2, 302)], ids=["added", "changed"])
+def test_who_may_not_delete_books_does_not_by_an_undo(client, row, status):
+    add(isbn=isbn_number(2))
+    job = imported(*lines(row))
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    names = ["view_book", "add_book", "change_book"]
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(clerk)
+    offered = url(job, "undo") in client.get(url(job, "change")).content.decode()
+    assert offered == (status == 302)
+    assert client.post(url(job, "undo")).status_code == status
 
 
 def test_an_undo_that_broke_off_goes_on(desk):
