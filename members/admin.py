@@ -19,10 +19,9 @@ from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
-from .mail import admin as _mail_admin  # noqa: F401  # registers its page
-from .mail import task_results as _task_results  # noqa: F401
+from .mail import task_results  # noqa: F401  # registers its page
 from .mail.actions import SEND_AGAIN, Resend, ask_or_do
-from .mail.timeline import sending, state_badge
+from .mail.admin import sending, state_badge
 from .models import Member, WelcomeEmail
 from .registration import register_member
 

@@ -20,9 +20,9 @@ from .reasons import (
     DeliveryError,
     PolicyError,
     RefusedError,
+    Sentence,
     TemporaryError,
 )
-from .report import Sentence
 
 logger = logging.getLogger(__name__)
 

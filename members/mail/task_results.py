@@ -20,10 +20,10 @@ from project.admin.display import badge, link
 from project.admin.task_results import Result, TaskResultAdmin
 
 from .actions import RETRY, SEND_AGAIN, Resend, ask_or_do
+from .admin import state_badge
 from .models import WelcomeEmail
-from .report import in_readers_words, only_skipped
+from .reasons import in_readers_words, only_skipped
 from .tasks import send_welcome_emails
-from .timeline import state_badge
 
 SEND = send_welcome_emails.name
 NO_LONGER = gettext_lazy("A later task has since retried it, or the member was deleted.")

@@ -15,7 +15,7 @@ from project.base.breaker import broker
 
 from .batch import Batch
 from .models import Dispatch, WelcomeEmail
-from .report import Sentence
+from .reasons import Sentence
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import translation
 
 from members.mail.batch import next_attempt
-from members.mail.report import Sentence, in_readers_words, only_skipped
+from members.mail.reasons import Sentence, in_readers_words, only_skipped
 
 
 @pytest.mark.parametrize(
