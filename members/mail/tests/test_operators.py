@@ -245,7 +245,7 @@ def test_each_attempt_is_told_with_its_task_result(operator, owed, monkeypatch):
     welcome = owed()
     result = result_of(welcome, "first")
     with monkeypatch.context() as patched, pytest.raises(AttemptFailedError):
-        patched.setattr("members.mail.batch.deliver", refuse)
+        patched.setattr("members.mail.tasks.deliver", refuse)
         send_welcome_emails.apply(args=[welcome.pk], task_id="first", throw=True)
     post(operator, "send_again", welcome, confirmed=1)
     send_welcome_emails.apply(args=[welcome.pk], task_id="second")
