@@ -15,10 +15,8 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from .models import WelcomeEmail
+from .models import State, WelcomeEmail
 from .tasks import enqueue
-
-State = WelcomeEmail.State
 
 MAX_NAMED = 10  # of those that are left out
 

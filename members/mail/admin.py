@@ -27,11 +27,10 @@ from project.admin.display import age, badge, bounded, link, moment
 from .actions import ACTIONS, Action, Resend, ask_or_do, note
 from .delivery import render
 from .filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
-from .models import Dispatch, WelcomeEmail
+from .models import Dispatch, State, WelcomeEmail
 from .reasons import in_words
 from .tasks import enqueue_due
 
-State = WelcomeEmail.State
 COLOURS = {
     State.QUEUED: "info",
     State.SENDING: "info",

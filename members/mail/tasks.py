@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from project.base.breaker import broker
+from project.base.broker import publish
 from project.base.database import persistently
 
 from .delivery import deliver
@@ -223,13 +223,7 @@ def enqueue_due() -> int:
 def enqueue(*welcome_ids: int) -> bool:
     """Tell the workers; a broker that cannot be told is no failure, for the sweeper looks too."""
     for start in range(0, len(welcome_ids), BATCH_SIZE):
-        try:
-            with broker:
-                send_welcome_emails.delay(*welcome_ids[start : start + BATCH_SIZE])
-        except Exception as error:  # kombu, redis and the operating system raise what they like
-            logger.warning(
-                "The broker takes no messages now, the sweeper will see to it: %r", error
-            )
+        if not publish(send_welcome_emails, *welcome_ids[start : start + BATCH_SIZE]):
             WelcomeEmail.objects.filter(pk__in=welcome_ids[start:]).update(enqueued_at=None)
             return False
     return True
