@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, Q, QuerySet, Value
+from django.db.models import Exists, QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -155,10 +155,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             return welcomes, False
         if WelcomeEmail.objects.filter(task_id=term).exists():
             return welcomes.filter(task_id=term), False
-        found: set[int] = set()
-        for begins in (Q(username__istartswith=term), Q(email__istartswith=term)):
-            members = Member.objects.filter(begins).order_by().values_list("pk", flat=True)
-            found.update(members[: self.MAX_MEMBERS])
+        found = Member.objects.beginning_with(term, self.MAX_MEMBERS)
         if len(found) >= self.MAX_MEMBERS:
             text = _("Too many members match, so not all are shown. Type more letters.")
             messages.warning(request, text)
