@@ -11,7 +11,7 @@ class ChaosConfig(AppConfig):
 
     def ready(self) -> None:
         from members import registration
-        from members.mail import batch, reasons, tasks
+        from members.mail import reasons, tasks
         from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
         from project.base import breaker
         from project.jobs import models as jobs
@@ -21,7 +21,7 @@ class ChaosConfig(AppConfig):
         rows = WelcomeEmailQuerySet
         rows.CLAIM_TIMEOUT = timedelta(seconds=20)
         rows.ENQUEUE_TIMEOUT = timedelta(seconds=6)
-        batch.MAX_BATCH_SECONDS = 5
+        tasks.MAX_BATCH_SECONDS = 5
         reasons.ConfigurationError.pause = timedelta(seconds=3)
         tasks.HEARTBEAT_SECONDS = 1
         jobs.HEARTBEAT_TIMEOUT = timedelta(seconds=8)

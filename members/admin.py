@@ -20,10 +20,9 @@ from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
 from .files import admin as _files_admin  # noqa: F401  # the pages of imports
-from .mail import admin as _mail_admin  # noqa: F401  # registers its page
-from .mail import task_results as _task_results  # noqa: F401
+from .mail import task_results as _task_results  # noqa: F401  # registers its page
 from .mail.actions import SEND_AGAIN, Resend, ask_or_do
-from .mail.timeline import sending, state_badge
+from .mail.admin import sending, state_badge
 from .models import Member, WelcomeEmail
 from .registration import register_member
 
@@ -96,13 +95,9 @@ class MemberAdmin(Resend, RecordedAdmin):
 
     def find(self, request: HttpRequest, text: str) -> list[Hit]:
         """By the beginning of username or e-mail, each by its index."""
-        found: dict[int, Member] = {}
-        for begins in ("username__istartswith", "email__istartswith"):
-            rows = Member.objects.filter(**{begins: text}).order_by(begins.partition("__")[0])
-            found |= {member.pk: member for member in rows[:MAX_HITS]}
         return [
             Hit(m.username, m.email, reverse("admin:members_member_change", args=[m.pk]))
-            for m in list(found.values())[:MAX_HITS]
+            for m in Member.objects.beginning_with(text, MAX_HITS)[:MAX_HITS]
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:

@@ -26,6 +26,14 @@ __all__ = [
 
 
 class MemberQuerySet(VersionedQuerySet["Member"]):
+    def beginning_with(self, text: str, limit: int) -> list["Member"]:
+        """Whose username or address begins so; each by its index, which one OR would not use."""
+        found: dict[int, Member] = {}
+        for column in ("username", "email"):
+            rows = self.filter(**{f"{column}__istartswith": text}).order_by(column)
+            found |= {member.pk: member for member in rows[:limit]}
+        return list(found.values())
+
     @transaction.atomic
     def delete(self) -> tuple[int, dict[str, int]]:
         """Erase them: the rows with all that belongs to them, and their names in history and imports."""

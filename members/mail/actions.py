@@ -15,10 +15,8 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from .models import WelcomeEmail
+from .models import State, WelcomeEmail
 from .tasks import enqueue
-
-State = WelcomeEmail.State
 
 MAX_NAMED = 10  # of those that are left out
 
@@ -35,7 +33,7 @@ WHY_NOT = {
     State.SENDING: _("It is being sent right now."),
     State.SENT: _("It has been sent."),
     State.FAILED: _("It failed. Send it again instead."),
-    State.HELD: _("It is on hold."),
+    State.HELD: _("It is on hold. Release it instead."),
     State.CANCELLED: _("It is cancelled."),
 }
 
@@ -49,7 +47,6 @@ class Action:
     effect: Any  # what happens, for the page that asks
     done: Any
     entry: Any  # in the history
-    why_not: dict[State, Any]
 
     @property
     def sends(self) -> bool:
@@ -57,7 +54,7 @@ class Action:
 
     def refusal(self, state: str) -> str:
         """Why it cannot be done in this state; empty where it can."""
-        return "" if state in self.states else str((WHY_NOT | self.why_not)[State(state)])
+        return "" if state in self.states else str(WHY_NOT[State(state)])
 
 
 SEND_AGAIN = Action(
@@ -68,18 +65,9 @@ SEND_AGAIN = Action(
     _("Sent immediately; retried like a new e-mail if that fails."),
     ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
     _("Sent again."),
-    {State.HELD: _("It is on hold. Release it instead.")},
 )
 # The same from a failed task, which may be an old story: the mail may have been sent since.
-RETRY = replace(
-    SEND_AGAIN,
-    states=[State.FAILED],
-    why_not={
-        State.QUEUED: _("It is already waiting and will be retried automatically."),
-        State.SENT: _("It has since been sent."),
-        **SEND_AGAIN.why_not,
-    },
-)
+RETRY = replace(SEND_AGAIN, states=[State.FAILED])
 HOLD = Action(
     "hold",
     WelcomeEmail.ACTION_STATES["hold"],
@@ -88,10 +76,6 @@ HOLD = Action(
     _("Each stays on hold until somebody releases it."),
     ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
     _("Put on hold."),
-    {
-        State.FAILED: _("It failed and is no longer waiting."),
-        State.HELD: _("It is already on hold."),
-    },
 )
 RELEASE = Action(
     "release",
@@ -101,10 +85,6 @@ RELEASE = Action(
     _("Each continues on its retry schedule; what is due is sent immediately."),
     ngettext_lazy("%d e-mail released.", "%d e-mails released."),
     _("Released."),
-    {
-        State.QUEUED: _("It is not on hold."),
-        State.FAILED: _("It failed and is not on hold. Send it again instead."),
-    },
 )
 CANCEL = Action(
     "cancel",
@@ -114,10 +94,6 @@ CANCEL = Action(
     _("None of these will be sent. To undo this, send them again."),
     ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
     _("Cancelled."),
-    {
-        State.FAILED: _("It failed and is no longer waiting."),
-        State.CANCELLED: _("It is already cancelled."),
-    },
 )
 ACTIONS = {action.name: action for action in (SEND_AGAIN, HOLD, RELEASE, CANCEL)}
 

@@ -1,10 +1,14 @@
 """The pages from which operators keep welcome e-mails going."""
 
+from datetime import datetime
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, Q, QuerySet, Value
+from django.db.models import Exists, QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -14,19 +18,84 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
+from django_celery_results.models import TaskResult
 
 from members.models import Member
 from project.admin.base import ReadOnlyAdmin
-from project.admin.display import age, bounded, link, moment
+from project.admin.display import age, badge, bounded, link, moment
 
 from .actions import ACTIONS, Action, Resend, ask_or_do, note
 from .delivery import render
 from .filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
-from .models import Dispatch, WelcomeEmail
+from .models import Dispatch, State, WelcomeEmail
+from .reasons import in_words
 from .tasks import enqueue_due
-from .timeline import sending, state_badge
 
-State = WelcomeEmail.State
+COLOURS = {
+    State.QUEUED: "info",
+    State.SENDING: "info",
+    State.SENT: "success",
+    State.FAILED: "danger",
+    State.HELD: "warning",
+    State.CANCELLED: "secondary",
+}
+MAX_ENTRIES = 50  # of operators, on one page
+
+
+@admin.display(description=gettext_lazy("state"), ordering="state")
+def state_badge(welcome: WelcomeEmail | None) -> SafeString:
+    if welcome is None:
+        return badge(_("none"), "secondary")
+    if welcome.state == State.QUEUED and welcome.attempts:
+        return badge(_("trying again"), "warning")
+    return badge(welcome.get_state_display(), COLOURS[State(welcome.state)])
+
+
+def sending(welcome: WelcomeEmail) -> dict[str, Any]:
+    """For the pages of a mail and of its member."""
+    return {
+        "welcome": welcome,
+        "state": state_badge(welcome),
+        "events": timeline(welcome),
+        "pausing": Dispatch.objects.pausing().first() if welcome.state == State.QUEUED else None,
+        "choices": [
+            {
+                "action": action,
+                "why_not": action.refusal(welcome.state),
+                "url": reverse(f"admin:members_welcomeemail_{action.name}", args=[welcome.pk]),
+            }
+            for action in ACTIONS.values()
+        ],
+    }
+
+
+def timeline(welcome: WelcomeEmail) -> list[dict[str, Any]]:
+    """Attempts and what operators did, the latest first: at any size two look-ups by an index."""
+    entries = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(welcome), object_id=str(welcome.pk)
+    )
+    events: list[dict[str, Any]] = [
+        {"at": entry.action_time, "text": entry.get_change_message(), "by": entry.user}
+        for entry in entries.select_related("user").order_by("-action_time")[:MAX_ENTRIES]
+    ]
+    tasks = [attempt["task"] for attempt in welcome.journal if attempt["task"]]
+    results = TaskResult.objects.only("task_id").in_bulk(tasks, field_name="task_id")
+    for number, attempt in enumerate(welcome.journal, 1):
+        state = State(attempt["state"])
+        label = _("not sent") if state == State.QUEUED else str(state.label)
+        started, ended = (datetime.fromisoformat(attempt[name]) for name in ("started", "ended"))
+        events.append(
+            {
+                "number": number,
+                "at": started,
+                "seconds": (ended - started).total_seconds(),
+                "badge": badge(label, "warning" if state == State.QUEUED else COLOURS[state]),
+                "text": in_words(attempt["reason"]),
+                "task": attempt["task"],
+                "result": results.get(attempt["task"]),
+            }
+        )
+    return sorted(events, key=itemgetter("at"), reverse=True)
 
 
 def as_admin_action(action: Action) -> Any:
@@ -86,10 +155,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             return welcomes, False
         if WelcomeEmail.objects.filter(task_id=term).exists():
             return welcomes.filter(task_id=term), False
-        found: set[int] = set()
-        for begins in (Q(username__istartswith=term), Q(email__istartswith=term)):
-            members = Member.objects.filter(begins).order_by().values_list("pk", flat=True)
-            found.update(members[: self.MAX_MEMBERS])
+        found = Member.objects.beginning_with(term, self.MAX_MEMBERS)
         if len(found) >= self.MAX_MEMBERS:
             text = _("Too many members match, so not all are shown. Type more letters.")
             messages.warning(request, text)

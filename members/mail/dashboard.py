@@ -22,9 +22,8 @@ from project.base.cache import remembered
 
 from .admin import OLDEST_FIRST
 from .filters import retrying
-from .models import Dispatch, WelcomeEmail
+from .models import Dispatch, State, WelcomeEmail
 
-State = WelcomeEmail.State
 LIST = reverse_lazy("admin:members_welcomeemail_changelist")
 
 MAX_SILENCE = timedelta(minutes=2)  # of beat or the workers, before it is an alarm

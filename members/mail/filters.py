@@ -9,9 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from project.admin.filters import ChoiceFilter
 
-from .models import WelcomeEmail
-
-State = WelcomeEmail.State
+from .models import State, WelcomeEmail
 
 
 class StateFilter(ChoiceFilter):

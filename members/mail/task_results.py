@@ -1,6 +1,5 @@
 """Task results with the welcome e-mails that they tried to send."""
 
-from collections import defaultdict
 from typing import Any
 
 from django.contrib import admin
@@ -20,10 +19,10 @@ from project.admin.display import badge, link
 from project.admin.task_results import Result, TaskResultAdmin
 
 from .actions import RETRY, SEND_AGAIN, Resend, ask_or_do
+from .admin import state_badge
 from .models import WelcomeEmail
-from .report import in_readers_words, only_skipped
+from .reasons import in_readers_words, only_skipped
 from .tasks import send_welcome_emails
-from .timeline import state_badge
 
 SEND = send_welcome_emails.name
 NO_LONGER = gettext_lazy("A later task has since retried it, or the member was deleted.")
@@ -32,13 +31,11 @@ NO_LONGER = gettext_lazy("A later task has since retried it, or the member was d
 class WelcomeTaskResultList(BaseChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        tasks = [result.task_id for result in self.result_list]
-        members: defaultdict[str | None, list[tuple[int, str]]] = defaultdict(list)
-        rows = WelcomeEmail.objects.order_by().filter(task_id__in=tasks)
-        for task, pk, username in rows.values_list("task_id", "member_id", "member__username"):
-            members[task].append((pk, username))
+        mails: dict[Any, list[WelcomeEmail]] = {row.task_id: [] for row in self.result_list}
+        for welcome in welcomes_of(*mails):
+            mails[welcome.task_id].append(welcome)
         for result in self.result_list:
-            result.members = members[result.task_id]
+            result.welcomes = mails[result.task_id]
 
 
 def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
@@ -114,12 +111,13 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
 
     @admin.display(description=gettext_lazy("member"))
     def about(self, result: Result) -> str | SafeString:
-        if not result.members:
+        number = len(result.welcomes)
+        if number == 0:
             return "–"
-        if len(result.members) == 1:
-            return link("members_member", *result.members[0])
+        if number == 1:
+            member = result.welcomes[0].member
+            return link("members_member", member.pk, member.username)
         address = reverse("admin:members_welcomeemail_changelist")
-        number = len(result.members)
         text = ngettext("%d e-mail", "%d e-mails", number) % number
         return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
 

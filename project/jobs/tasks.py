@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from project.base.breaker import broker
+from project.base.broker import publish
 from project.base.files.rows import Problem, UnreadableFileError
 
 from .models import MAX_CLAIMS, Job, LostClaimError, NotFinishedError, State
@@ -92,10 +92,5 @@ def sweep_jobs() -> str:
 
 def enqueue(job: Job) -> None:
     """Tell the workers; if the broker cannot be told, the sweep will."""
-    try:
-        with broker:
-            work.delay(str(job._meta.model_name), job.pk)
-    except Exception as error:  # kombu, redis and the operating system raise what they like
-        logger.warning("The broker takes no messages now, the sweeper will see to it: %r", error)
-    else:
+    if publish(work, str(job._meta.model_name), job.pk):
         type(job).objects.filter(pk=job.pk).update(enqueued_at=timezone.now())

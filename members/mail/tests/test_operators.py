@@ -15,9 +15,9 @@ from django.utils.safestring import mark_safe
 from django_celery_results.models import TaskResult
 
 from members.conftest import claim
+from members.mail.admin import timeline
 from members.mail.reasons import RefusedError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
-from members.mail.timeline import timeline
 from members.models import Dispatch, WelcomeEmail
 from project.admin.display import moment
 
@@ -247,7 +247,7 @@ def test_each_attempt_is_told_with_its_task_result(operator, owed, monkeypatch):
     welcome = owed()
     result = result_of(welcome, "first")
     with monkeypatch.context() as patched, pytest.raises(AttemptFailedError):
-        patched.setattr("members.mail.batch.deliver", refuse)
+        patched.setattr("members.mail.tasks.deliver", refuse)
         send_welcome_emails.apply(args=[welcome.pk], task_id="first", throw=True)
     post(operator, "send_again", welcome, confirmed=1)
     send_welcome_emails.apply(args=[welcome.pk], task_id="second")
@@ -263,7 +263,7 @@ def test_an_attempt_is_told_with_the_seconds_that_it_took(owed):
     started = {"started": "2026-11-24T10:00:00+00:00", "ended": "2026-11-24T10:00:02.500000+00:00"}
     welcome = owed(journal=[started | {"state": "sent", "reason": "", "task": None}])
     (attempt,) = timeline(welcome)
-    assert (attempt.number, attempt.seconds) == (1, 2.5)
+    assert (attempt["number"], attempt["seconds"]) == (1, 2.5)
 
 
 def test_the_page_costs_the_same_for_many_attempts(operator, owed, django_assert_max_num_queries):
@@ -358,7 +358,7 @@ def test_an_old_failure_does_not_send_what_was_sent_since(operator, owed):
     welcome = owed(state=State.SENT)
     result = result_of(welcome)  # whose task ran twice, for its message came back
     page = reverse("admin:django_celery_results_taskresult_change", args=[result.pk])
-    assert "It has since been sent." in text(operator.get(page))
+    assert "It has been sent." in text(operator.get(page))
     retry = reverse("admin:django_celery_results_taskresult_retry", args=[result.pk])
     operator.post(retry, {"confirmed": 1})
     welcome.refresh_from_db()
