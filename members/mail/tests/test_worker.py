@@ -32,11 +32,15 @@ django.setup()
 from datetime import timedelta
 from unittest.mock import patch
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from members.mail.tasks import enqueue, sweep_welcome_emails
+
+if not connection.introspection.table_names():  # on MySQL
+    call_command("migrate", verbosity=0)
 
 def register(name):
     register_member(Member(username=name, email=f"{name}@example.org"))
@@ -133,7 +137,7 @@ def mysql_database(url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def places() -> Iterator[dict[str, str]]:
+def places(migrated, tmp_path) -> Iterator[dict[str, str]]:
     if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
         with (
             mysql_database(os.environ["DATABASE_URL"]) as database,
@@ -141,13 +145,14 @@ def places() -> Iterator[dict[str, str]]:
         ):
             yield {"DATABASE_URL": database, "REDIS_URL": redis}
     else:
+        migrated(tmp_path)
         yield {"DATABASE_URL": "", "REDIS_URL": ""}
 
 
 def test_registered_while_the_worker_is_away_and_while_it_is_there(tmp_path, places):
     with mail_server() as server:
         desk = Desk(tmp_path, server.port, **places)
-        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        desk.run('register("ann")')
         assert server.taken == []
         with desk.worker():
             rows, results = desk.run(
@@ -170,7 +175,7 @@ def test_registered_while_the_worker_is_away_and_while_it_is_there(tmp_path, pla
 def test_a_refused_address_is_explained_without_being_named(tmp_path, places):
     with mail_server(rcpt="550 5.1.1 <ann@example.org> has no mailbox here") as server:
         desk = Desk(tmp_path, server.port, **places)
-        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        desk.run('register("ann")')
         with desk.worker():
             [result] = desk.run(
                 "while not TaskResult.objects.filter(status='FAILURE'): time.sleep(0.1)\n"
@@ -200,7 +205,7 @@ def test_a_worker_killed_while_it_sends_loses_nothing(tmp_path, places):
     hanging.start()
     try:
         desk = Desk(tmp_path, hanging.port, **places)
-        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        desk.run('register("ann")')
         with desk.worker() as worker:
             assert hanging.reached.wait(20)
             kill(worker)
@@ -238,7 +243,6 @@ def test_a_worker_killed_in_a_batch_has_none_sent_twice(tmp_path, places):
     try:
         desk = Desk(tmp_path, third.port, **places)
         desk.run(
-            'call_command("migrate", verbosity=0)\n'
             "with patch('members.registration.enqueue'):\n"
             "    for name in ('ann', 'bob', 'cat', 'dan'): register(name)\n"
             "enqueue(*WelcomeEmail.objects.values_list('pk', flat=True))\n"
@@ -266,7 +270,7 @@ def test_a_sweep_that_waited_too_long_is_dropped(tmp_path, places):
         desk = Desk(tmp_path, server.port, **places)
         # The row's message is lost: only the sweep could bring it about.
         desk.run(
-            'call_command("migrate", verbosity=0); register("ann")\n'
+            'register("ann")\n'
             "from project.celery import app\n"
             "app.control.purge()\n"
             "WelcomeEmail.objects.update(enqueued_at=None)\n"
