@@ -49,7 +49,7 @@ class Web:
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory) -> Iterator[Web]:
+def web(tmp_path_factory, migrated) -> Iterator[Web]:
     """The embedded web with its own database; its client uses the first account."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,7 +57,7 @@ def web(tmp_path_factory) -> Iterator[Web]:
     unset = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {
-        "DATA_DIR": str(tmp_path_factory.mktemp("web")),
+        "DATA_DIR": str(migrated(tmp_path_factory.mktemp("web"))),
         "PORT": str(port),
         "DJANGO_SUPERUSER_USERNAME": "admin",
         "DJANGO_SUPERUSER_PASSWORD": "secret",
