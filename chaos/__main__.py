@@ -1,5 +1,7 @@
 """Three webs, two workers and a beat on a real MySQL and Redis, while one part after another fails.
 
+Members register and a catalogue is imported meanwhile.
+
 DATABASE_URL and REDIS_URL name servers that hold nothing of value: Redis is flushed. CHAOS_MYSQL
 and CHAOS_REDIS name their containers (docker stop, start, pause, restart); without them these
 faults are skipped. CHAOS=quick runs only the most telling faults.
@@ -17,12 +19,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .faults import FAULTS, MYSQL, REDIS, Fault
+from .imports import begin, examined, is_over, judge_import
 from .sink import Sink
 from .stack import PASSWORD, Load, Outcome, Stack
 
 QUICK = os.environ.get("CHAOS") == "quick"
 LOAD_SECONDS = 3 if QUICK else 4  # of registrations while a fault lasts
-RECOVERY_SECONDS = 90  # after a fault, until every mail is sent or explained
+RECOVERY_SECONDS = 90  # after a fault, until all is imported and every mail sent or explained
 MIN_ACCEPTED = 5  # registrations; with fewer the drill shows nothing
 
 
@@ -55,14 +58,16 @@ def drill(stack: Stack, fault: Fault) -> Outcome:
     outcome = Outcome(fault.name)
     first = Member.objects.order_by("pk").values_list("pk", flat=True).last() or 0
     before = stack.sink.taken.copy()
+    job = examined(FAULTS.index(fault))
     with Load(stack.ports, outcome, stack.cookie):
         time.sleep(0.5)
+        begin(job)
         with fault.cause(stack):
             time.sleep(LOAD_SECONDS)
         healed = time.monotonic()
         time.sleep(0.5)
     rows = WelcomeEmail.objects.filter(member__pk__gt=first)
-    while rows.exclude(state__in=["sent", "failed"]).exists():
+    while rows.exclude(state__in=["sent", "failed"]).exists() or not is_over(job):
         if time.monotonic() - healed > RECOVERY_SECONDS:
             left = rows.exclude(state__in=["sent", "failed"]).values_list("state", "last_error")
             outcome.wrong.append(f"{len(left)} not settled: {Counter(left).most_common(3)}")
@@ -70,6 +75,7 @@ def drill(stack: Stack, fault: Fault) -> Outcome:
         time.sleep(0.2)
     outcome.recovery = time.monotonic() - healed
     judge(stack, fault, outcome, first, before)
+    judge_import(job, outcome)
     return outcome
 
 
@@ -151,6 +157,7 @@ def main() -> int:
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "DATA_DIR": folder,
+            "MEDIA_ROOT": f"{folder}/media",
             "SECRET_KEY": os.urandom(16).hex(),
             "EMAIL_URL": f"smtp://desk:secret@127.0.0.1:{sink.port}",
             "THROTTLE_REGISTER": "100000/min",

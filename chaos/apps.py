@@ -14,6 +14,8 @@ class ChaosConfig(AppConfig):
         from members.mail import batch, reasons, tasks
         from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
         from project.base import breaker
+        from project.jobs import models as jobs
+        from project.jobs import tasks as job_tasks
 
         WelcomeEmail.RETRY_WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
         rows = WelcomeEmailQuerySet
@@ -22,6 +24,8 @@ class ChaosConfig(AppConfig):
         batch.MAX_BATCH_SECONDS = 5
         reasons.ConfigurationError.pause = timedelta(seconds=3)
         tasks.HEARTBEAT_SECONDS = 1
+        jobs.HEARTBEAT_TIMEOUT = timedelta(seconds=8)
+        job_tasks.ENQUEUE_INTERVAL = timedelta(seconds=3)
         breaker.broker.reset_seconds, breaker.cache.reset_seconds = 2, 1
 
         enqueue, order = registration.enqueue, settings.DATA_DIR / "die-before-publishing"

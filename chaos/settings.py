@@ -10,7 +10,8 @@ EMAIL_TIMEOUT = 2
 CELERY_TASK_SOFT_TIME_LIMIT = 8
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
-    "sweep": CELERY_BEAT_SCHEDULE["sweep"] | {"schedule": schedule(2), "options": {"expires": 3}}
+    name: CELERY_BEAT_SCHEDULE[name] | {"schedule": schedule(2), "options": {"expires": 3}}
+    for name in ("sweep", "jobs")
 }
 WORKER_TRANSPORT_OPTIONS = WORKER_TRANSPORT_OPTIONS | {
     "socket_timeout": 5,

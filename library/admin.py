@@ -30,11 +30,11 @@ from .files import admin as files_admin  # noqa: F401  # the pages of imports
 from .files.exporting import ExportingAdmin
 from .filters import MAX_YEAR, MIN_YEAR
 from .isbn import EXAMPLE, hyphenated, looks_like_isbn, normalise, with_leading_zeros
+from .lookup import MAX_ISBN_LENGTH, LookupAdmin
 from .models import Book, BookQuerySet
 from .search.suggest import authors_like, suggestion
 
 IN_CATALOGUE = gettext_lazy("A book with this ISBN is already in the catalogue:")
-MAX_ISBN_LENGTH = 100  # characters that are looked at while somebody types
 
 
 class YearsFilter(RangeFilter):
@@ -106,6 +106,9 @@ class BookForm(VersionedForm):
         required=False,
     )
 
+    class Media:
+        js = (forms.widgets.Script("library/isbn.js", defer=True),)
+
     class Meta:
         model = Book
         fields = ["title", "author", "publication_year", "isbn"]
@@ -123,6 +126,8 @@ class BookForm(VersionedForm):
             url = reverse("admin:library_book_check_isbn")
             isbn.required = settings.REQUIRE_ISBN
             isbn.widget.attrs["data-isbn-check"] = f"{url}?book={self.instance.pk or ''}"
+            if settings.OPEN_LIBRARY_URL and not self.instance.pk:
+                isbn.widget.attrs["data-isbn-lookup"] = reverse("admin:library_book_lookup")
         if self.instance.pk:
             del self.fields["keep"]
 
@@ -145,7 +150,7 @@ class BookForm(VersionedForm):
 
 
 @admin.register(Book)
-class BookAdmin(BulkActions, ExportingAdmin, RecordedAdmin):
+class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
     phrases = Phrases(
         add=gettext_lazy("Add a book"),
         added=gettext_lazy("The book “%(name)s” was added."),

@@ -229,6 +229,8 @@ MEDIA_ROOT = make_folder(Path(env.text("MEDIA_ROOT", str(DATA_DIR / "media"))).a
 FILE_UPLOAD_TEMP_DIR = MEDIA_ROOT  # large ones, until they are stored: not in /tmp's memory
 # REQUIRE_ISBN=0 where the catalogue holds books without one, as most before 1970 are.
 REQUIRE_ISBN = env.flag("REQUIRE_ISBN", default=True)
+# https://openlibrary.org fills in the form of a new book. Off by default: it learns the ISBNs.
+OPEN_LIBRARY_URL = env.http("OPEN_LIBRARY_URL")
 IMPORT_MAX_MB = env.number("IMPORT_MAX_MB", 100, 1, 1000)
 IMPORT_KEEP_DAYS = env.number("IMPORT_KEEP_DAYS", 30, 1, 3650)
 

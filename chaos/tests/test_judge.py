@@ -6,10 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from chaos import imports
 from chaos.__main__ import MIN_ACCEPTED, judge
 from chaos.faults import FAULTS, Fault
+from chaos.imports import judge_import
 from chaos.stack import Outcome
+from library.files.models import Import
+from library.models import Book
+from library.tests.books import add
 from members.models import Member, WelcomeEmail
+from project.base.history import Door, recorded_as
 
 pytestmark = pytest.mark.django_db
 NAMES = [f"mem{number}" for number in range(MIN_ACCEPTED)]
@@ -151,6 +157,49 @@ def test_a_connection_that_broke(drill):
     drill.outcome.statuses["ConnectionResetError"] = 1
     assert drill.judged(webs_die=True) == []
     assert drill.judged() == ["1 times ConnectionResetError"]
+
+
+@pytest.fixture
+def job(monkeypatch) -> Import:
+    """An import that went well, for tests to spoil."""
+    monkeypatch.setattr(imports, "BOOKS", 2)
+    written = {"new": 2, "changed": 0, "same": 0}
+    job = Import.objects.create(name="fault-7.csv", state="done", written=written)
+    with recorded_as(Door.IMPORT, batch=job.batch):
+        for number in range(2):
+            add(title=f"fault-7 book {number}")
+    return job
+
+
+def judged_import(job: Import) -> list[str]:
+    outcome = Outcome("a fault")
+    judge_import(job, outcome)
+    return outcome.wrong
+
+
+def test_an_import_that_went_well(job):
+    assert judged_import(job) == []
+
+
+def test_an_import_that_did_not_end(job):
+    job.state = "running"
+    assert judged_import(job) == ["the import is running: None"]
+
+
+def test_an_import_that_counted_a_batch_twice(job):
+    job.written = {"new": 2, "changed": 0, "same": 1}
+    assert judged_import(job) == ["it counted {'new': 2, 'changed': 0, 'same': 1}"]
+
+
+def test_an_import_that_lost_a_book(job):
+    Book.objects.first().delete()
+    assert judged_import(job) == ["1 of 2 books were imported"]
+
+
+def test_an_import_that_wrote_a_book_twice(job):
+    with recorded_as(Door.IMPORT, batch=job.batch):
+        Book.objects.filter(title="fault-7 book 1").update(author="Twice")
+    assert judged_import(job) == ["3 lines of history for 2 imported books"]
 
 
 def test_which_faults_may_fail_a_mail_repeat_one_or_refuse_a_registration():

@@ -59,6 +59,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     task_names: ClassVar[dict[str, Any]] = {
         "celery.backend_cleanup": gettext_lazy("Purge old task results"),
+        "library.tasks.work": gettext_lazy("Import or bulk change"),
+        "library.tasks.look_up_isbn": gettext_lazy("Look up an ISBN"),
     }
     list_display = ["state", "task", "outcome", "created", "duration"]
     list_filter = [TaskStateFilter, TaskCreatedFilter]
@@ -94,7 +96,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
-        """The sentence that the task returned, or its error message."""
+        """The sentence or values that the task returned, or its error message."""
         try:
             outcome = json.loads(result.result or "null")
         except ValueError:
@@ -103,7 +105,9 @@ class TaskResultAdmin(ReadOnlyAdmin):
             message = outcome["exc_message"]
             words = message if isinstance(message, str) else " ".join(map(str, message))
             return words or outcome.get("exc_type", "–")
-        return outcome if isinstance(outcome, str) else "–"
+        if isinstance(outcome, dict):
+            outcome = " · ".join(map(str, outcome.values()))
+        return outcome if outcome and isinstance(outcome, str) else "–"
 
     # The package's own columns carry help texts for programmers.
 

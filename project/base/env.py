@@ -152,6 +152,16 @@ def redis(name: str) -> str:
     return text(name)
 
 
+def http(name: str) -> str:
+    """An address without the slash at its end, or "" where none is set."""
+    if not text(name, ""):
+        return ""
+    host, _ = _url(name, "", ("http", "https"), lambda url: _host_and_path(urlsplit(url)))
+    if not host:
+        raise SettingError(name, "must look like https://host.")
+    return text(name).rstrip("/")
+
+
 def _host_and_path(url: SplitResult) -> tuple[str | None, str]:
     url.port  # noqa: B018  # raises ValueError where it is no number
     return url.hostname, url.path

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from unittest.mock import Mock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings
 from django.test import Client
 from django.urls import reverse
+from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 from playwright.sync_api import Browser, Page, expect
 
+from library.lookup import look_up_isbn
 from library.models import Book
 from members.models import Member
 from members.registration import register_member
@@ -277,6 +280,30 @@ def test_an_isbn_is_checked_while_it_is_typed(page, staff, live_server):
     expect(says).to_contain_text("check digit")
     field(page, "isbn").fill("316148410X")
     expect(says).to_have_text("978-3-16-148410-0: valid, and not in the catalogue yet.")
+    assert page.complaints == []
+
+
+def test_a_new_book_is_filled_in_by_its_isbn_where_nothing_stands(
+    page, staff, live_server, settings, monkeypatch
+):
+    def done_at_once(isbn: str) -> Mock:
+        found = {"title": "Dune", "author": "Frank Herbert", "publication_year": 1965}
+        TaskResult.objects.create(
+            task_id="t", task_name=look_up_isbn.name, status="SUCCESS", result=json.dumps(found)
+        )
+        return Mock(id="t")
+
+    settings.OPEN_LIBRARY_URL = "https://openlibrary.example"
+    monkeypatch.setattr(look_up_isbn, "delay", done_at_once)
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("admin:library_book_add"))
+    field(page, "author").fill("F. Herbert")
+    field(page, "isbn").press_sequentially("9780441013593")
+    expect(page.locator("#id_isbn ~ [role=status]")).to_contain_text("Filled in from Open Library")
+    expect(field(page, "title")).to_have_value("Dune")
+    expect(field(page, "author")).to_have_value("F. Herbert")
+    expect(field(page, "publication_year")).to_have_value("1965")
+    expect(field(page, "isbn")).to_be_focused()
     assert page.complaints == []
 
 

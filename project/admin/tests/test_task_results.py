@@ -237,9 +237,11 @@ def test_a_task_is_told_by_its_name(name, told):
         ("no json", "no json"),
         ("7", "–"),
         (None, "–"),
+        ('{"title": "Dune", "publication_year": 1965}', "Dune · 1965"),
+        ("{}", "–"),
     ],
 )
-def test_an_outcome_is_a_sentence(stored, told):
+def test_an_outcome_is_a_sentence_or_values(stored, told):
     assert admin.site._registry[TaskResult].outcome(TaskResult(result=stored)) == told
 
 

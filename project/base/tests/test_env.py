@@ -84,6 +84,9 @@ def test_wrong_values(monkeypatch, read, arguments, value):
         (env.redis, (), "redis://:hidden@redis:port"),
         (env.redis, (), "redis://:hidden@redis/zero"),
         (env.redis, (), "redis://:hidden@"),
+        (env.http, (), "ftp://u:hidden@openlibrary.org"),
+        (env.http, (), "https://u:hidden@"),
+        (env.http, (), "openlibrary.hidden"),
     ],
 )
 def test_wrong_addresses_are_not_repeated(monkeypatch, read, arguments, value):
@@ -127,6 +130,9 @@ def test_wrong_addresses_are_not_repeated(monkeypatch, read, arguments, value):
         ),
         (env.redis, (), "rediss://u:p%40w@redis:6380/2", "rediss://u:p%40w@redis:6380/2"),
         (env.redis, (), "", ""),
+        (env.http, (), "https://openlibrary.org/", "https://openlibrary.org"),
+        (env.http, (), "http://127.0.0.1:8199", "http://127.0.0.1:8199"),
+        (env.http, (), "", ""),
     ],
 )
 def test_right_values(monkeypatch, read, arguments, value, result):

@@ -1,5 +1,5 @@
 // Forms lose nothing: leaving one with unsaved changes asks first, and what was sent to a session that had
-// ended comes back after the login. What an ISBN stands for is said while it is typed.
+// ended comes back after the login.
 (function () {
   "use strict";
   const DRAFT = "desk-draft";
@@ -48,34 +48,5 @@
       else if (field.multiple) for (const option of field.options) option.selected = given.includes(option.value);
       else if (given.length) field.value = given.shift();
     }
-  }
-
-  const isbn = document.querySelector("[data-isbn-check]");
-  if (isbn) {
-    const says = document.createElement("div");
-    says.className = "form-text";
-    says.setAttribute("role", "status");
-    isbn.after(says);
-    let timer = 0, asked = "";
-    const check = async (finished) => {
-      const text = isbn.value.trim();
-      const number = text.replace(/[^0-9xX]/g, "");
-      const length = /^97[89]/.test(number) ? 13 : 10;
-      asked = text;
-      if (!text || (!finished && number.length < length)) return says.replaceChildren();
-      const response = await fetch(`${isbn.dataset.isbnCheck}&isbn=${encodeURIComponent(text)}`).catch(() => null);
-      if (!response?.ok || response.redirected || asked !== text) return;
-      const answer = await response.json();
-      says.classList.toggle("text-danger-emphasis", !answer.ok);
-      says.replaceChildren(answer.text);
-      if (answer.url) {
-        const link = document.createElement("a");
-        link.href = answer.url;
-        link.textContent = answer.title;
-        says.append(" ", link);
-      }
-    };
-    isbn.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, 200); });
-    isbn.addEventListener("change", () => { clearTimeout(timer); check(true); });
   }
 })();
