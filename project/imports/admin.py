@@ -138,8 +138,9 @@ class ImportAdmin(JobAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context |= {"texts": self.texts, "show_save_and_add_another": False}
-        context |= {"show_save_and_continue": False}
+        kept = self.texts.file_kept % {"days": settings.IMPORT_KEEP_DAYS}
+        context |= {"texts": self.texts, "kept": kept}
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- One import ---
