@@ -26,6 +26,9 @@ class BulkChangeAdmin(JobAdmin):
     sortable_by = ["when"]
     where_from = gettext_lazy("Select books in their list and choose an action.")
 
+    def undo_permissions(self, job: BulkChange) -> list[str]:
+        return ["library.add_book"] if job.kind in (Kind.DELETE, Kind.MERGE) else []
+
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("packed_ids")
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
@@ -94,6 +95,11 @@ class ImportAdmin(JobAdmin):
     add_form_template = "admin/imports/upload.html"
     list_display = ["name", "state_badge", "new", "changed", "refused", "user", "uploaded"]
     sortable_by = ["uploaded"]
+
+    def undo_permissions(self, job: Import) -> list[str]:
+        opts = job.records.model._meta
+        delete = f"{opts.app_label}.{get_permission_codename('delete', opts)}"
+        return [delete] if job.written.get("new") else []
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)

@@ -58,6 +58,13 @@ class JobAdmin(ReadOnlyAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         return request.user.has_perms(self.permissions)
 
+    def undo_permissions(self, job: Any) -> list[str]:
+        """Those that undoing this job needs beside: it may add records, or delete them."""
+        raise NotImplementedError
+
+    def may_undo(self, request: HttpRequest, job: Any) -> bool:
+        return request.user.has_perms(self.undo_permissions(job))
+
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
@@ -109,6 +116,7 @@ class JobAdmin(ReadOnlyAdmin):
             "works": job.state in WORKING,
             "progress": self.progress_text(job),
             "may_cancel": job.state in CANCELLABLE,
+            "may_undo": job.may_be_undone and self.may_undo(request, job),
             "urls": {name: self.url(job, name) for name in self.views()},
             "undo_question": self.undo_question,
             "left": self.left(job),
@@ -149,6 +157,8 @@ class JobAdmin(ReadOnlyAdmin):
 
     def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         job = self.job(request, pk)
+        if not self.may_undo(request, job):
+            raise PermissionDenied
         if not job.begin_undo(request.user.pk):
             return self.too_late(request, job)
         enqueue(job)
