@@ -32,7 +32,7 @@ def erase_from_history(model: type[Model], ids: list[int]) -> set[str]:
         some = ids[start : start + HISTORY_BATCH_SIZE]
         versions = history.filter(id__in=some)
         for pair in versions.order_by().values_list("username", "email").distinct():
-            names.update(name.lower() for name in pair)
+            names.update(name.lower() for name in pair if name)
         heads = list(versions.filter(listed=True).exclude(batch="").values_list("batch", flat=True))
         versions.delete()
         for batch in heads:  # stays one line in the list of all activity

@@ -11,7 +11,6 @@ from .models import Import
 @admin.register(Import)
 class BookImportAdmin(ImportAdmin):
     permissions = ["library.add_book", "library.change_book"]
-    delete_permission = "library.delete_book"
     record_page = "library_book_change"
     undo_question = _(
         "Take back what was done here? Books that somebody changed afterwards are left alone."

@@ -17,7 +17,6 @@ from .models import MemberImport
 @admin.register(MemberImport)
 class MemberImportAdmin(ImportAdmin):
     permissions = ["members.add_member", "members.change_member"]
-    delete_permission = "members.delete_member"
     where_from = gettext_lazy("An import registers the members of a file.")
     record_page = "members_member_change"
     page_template = "admin/members/import.html"

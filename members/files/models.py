@@ -1,7 +1,6 @@
+import json
 import re
-from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -17,7 +16,8 @@ FILE_GONE = gettext_noop(
     "A member was erased meanwhile. This file may name that member, so it was deleted and the "
     "import stopped. Upload a file without the member."
 )
-SEPARATORS = re.compile(r"[\s,;:|<>()\[\]\"\\]+")  # neither usernames nor addresses have them
+# Neither usernames nor addresses have them; those around one may be part of it.
+SEPARATORS = re.compile(r"[\s,;:|<>()\[\]\"\\“”„«»‘’‹›]+")
 AROUND = "'`."
 
 
@@ -50,9 +50,9 @@ class MemberImport(imports.Import):
         """Whether it holds one of these usernames and addresses, all of lower case."""
         if self.file:
             return True  # which may have other sheets and columns than those that are read
-        pages = (page.rows for page in self.pages.only("packed").iterator(chunk_size=100))
-        parts = chain([self.reading, self.error], pages)
-        return any(not erased.isdisjoint(words_of(part)) for part in parts)
+        pages = self.pages.iterator(chunk_size=100)
+        texts = chain([json.dumps([self.reading, self.error])], (page.text for page in pages))
+        return any(not erased.isdisjoint(words_of(text)) for text in texts)
 
     def forget(self) -> None:
         """File and rows go, and what has not ended is cancelled."""
@@ -67,11 +67,7 @@ class MemberImportPage(imports.ImportPage):
     job = models.ForeignKey(MemberImport, models.CASCADE, related_name="pages")
 
 
-def words_of(value: Any) -> Iterator[str]:
-    """Everything in this JSON that may be a username or an address."""
-    if isinstance(value, str):
-        for word in SEPARATORS.split(value.lower()):
-            yield from (word, word.strip(AROUND))
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from words_of(part)
+def words_of(text: str) -> set[str]:
+    """What may be a username or an address in this JSON, which escapes all but ASCII."""
+    words = SEPARATORS.split(text.encode().decode("unicode_escape").lower())
+    return {*words, *(part.strip(AROUND) for word in words for part in word.split("/"))}

@@ -254,6 +254,23 @@ def test_the_rows_that_name_others_stay(media):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("mailto:Ann@Über.org", "Ann <ann@über.org>", "x;ann@über.org", "“ann@über.org”"),
+        *("'ann@über.org'", "ann@über.org.", "C:\\new\\ann@über.org", "[ann@über.org]"),
+        "her@x.org/ann@über.org",
+    ],
+)
+def test_an_address_is_found_in_whatever_stands_around_it(media, cell):
+    Member.objects.create(username="ann", email="Ann@über.org")
+    job = imported("bob,bob@example.org", f'nobody,"{cell}"')
+    Member.objects.filter(username="ann").delete()
+    job.refresh_from_db()
+    assert not job.is_kept
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("state", ["uploaded", "examined", "queued", "failed", "cancelled"])
 def test_a_file_that_waits_goes_with_any_member(media, staff, client, state):
     """It may name her in a column or a sheet that nobody reads."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
@@ -88,7 +89,6 @@ class ImportAdmin(JobAdmin):
     """Who may add and change the records may import them."""
 
     texts: ClassVar[Texts]
-    delete_permission: ClassVar[str]  # to undo what it added
     page_template = "admin/imports/import.html"
     form = UploadForm
     fields = ["file"]
@@ -98,11 +98,13 @@ class ImportAdmin(JobAdmin):
     list_display = ["name", "state_badge", "new", "changed", "refused", "user", "uploaded"]
     sortable_by = ["uploaded"]
 
+    def undo_permissions(self, job: Import) -> list[str]:
+        opts = job.records.model._meta
+        delete = f"{opts.app_label}.{get_permission_codename('delete', opts)}"
+        return [delete] if job.written.get("new") else []
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
-
-    def undo_permissions(self, job: Import) -> list[str]:
-        return [self.delete_permission] if job.written.get("new") else []
 
     # --- The list ---
 
@@ -144,8 +146,9 @@ class ImportAdmin(JobAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context |= {"texts": self.texts, "show_save_and_add_another": False}
-        context |= {"show_save_and_continue": False}
+        kept = self.texts.file_kept % {"days": settings.IMPORT_KEEP_DAYS}
+        context |= {"texts": self.texts, "kept": kept}
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- One import ---

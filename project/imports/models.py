@@ -130,8 +130,12 @@ class ImportPage(models.Model):
         return f"{self.job_id} {self.kind} {self.number}"
 
     @property
+    def text(self) -> str:
+        return zlib.decompress(self.packed).decode()
+
+    @property
     def rows(self) -> list[list[Any]]:
-        return json.loads(zlib.decompress(self.packed))
+        return json.loads(self.text)
 
     @staticmethod
     def pack(rows: list[list[Any]]) -> bytes:

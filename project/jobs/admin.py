@@ -19,10 +19,9 @@ from project.admin.base import ReadOnlyAdmin
 from project.admin.display import badge
 from project.admin.filters import ChoiceFilter
 from project.admin.history import is_id
-from project.admin.task_results import TaskResultAdmin
 
 from .models import CANCELLABLE, WORKING, Job, State
-from .tasks import enqueue, work
+from .tasks import enqueue
 
 COLOURS = {
     State.UPLOADED: "info",
@@ -34,9 +33,6 @@ COLOURS = {
     State.CANCELLED: "secondary",
     State.UNDOING: "info",
     State.UNDONE: "secondary",
-}
-TaskResultAdmin.task_names |= {
-    work.name: gettext_lazy("Import or bulk change"),  # read by the app that registers the page
 }
 
 

@@ -172,7 +172,7 @@ def test_an_interrupted_examination_starts_over(monkeypatch):
 
 
 def test_a_spreadsheet_that_is_being_parsed_is_left_to_its_worker(monkeypatch):
-    opened, found = jobs.opened, []
+    opened, found = engine.opened, []
 
     @contextmanager
     def slowly(job):
@@ -182,7 +182,7 @@ def test_a_spreadsheet_that_is_being_parsed_is_left_to_its_worker(monkeypatch):
         with opened(job) as table:
             yield table
 
-    monkeypatch.setattr(jobs, "opened", slowly)
+    monkeypatch.setattr(engine, "opened", slowly)
     assert examined(*lines(1)).state == State.EXAMINED
     assert found == [False]
 

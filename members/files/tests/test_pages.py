@@ -156,6 +156,18 @@ def test_an_undo_is_offered_in_words_and_names_what_it_left(desk):
     assert ">bob<" not in html(desk, job)
 
 
+@pytest.mark.parametrize(("line", "status"), [("ann", 403), ("bob", 302)], ids=["new", "changed"])
+def test_who_may_not_erase_members_does_not_by_an_undo(client, line, status):
+    add("bob", "old@example.org")
+    job = imported(row(line))
+    clerk = User.objects.create_user("clerk", password="x", is_staff=True)
+    names = ["view_member", "add_member", "change_member"]
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(clerk)
+    assert (url(job, "undo") in html(client, job)) == (status == 302)
+    assert client.post(url(job, "undo")).status_code == status
+
+
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_each_state_has_its_page(desk, state, language, django_assert_max_num_queries):

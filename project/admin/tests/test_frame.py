@@ -12,7 +12,7 @@ from django_celery_results.models import TaskResult
 from knox.models import AuthToken
 
 from library.models import Book, BulkChange, Import
-from members.models import Member, WelcomeEmail
+from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
 from project.admin.phrases import counted, grouped
 from project.admin.site import MENU, group_of
@@ -81,6 +81,7 @@ def test_each_page_has_one_heading_and_its_way(desk, book, member, staff, model)
     TaskResult.objects.create(task_id="t", status="SUCCESS")
     Group.objects.get_or_create(name="Operators")
     Import.objects.create(name="books.csv", kind="csv")
+    MemberImport.objects.create(name="members.csv", kind="csv")
     BulkChange.objects.create(kind="delete", packed_ids=BulkChange.pack([1]), state="done")
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     row = model._default_manager.first()

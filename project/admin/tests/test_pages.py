@@ -16,7 +16,7 @@ from knox.models import AuthToken
 
 from library.models import Book, BulkChange, Import
 from library.tests.books import isbn_number
-from members.models import Member, WelcomeEmail
+from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
 from project.admin.base import BaseAdmin
 from project.admin.site import MENU
@@ -57,6 +57,7 @@ def rows(staff):
     """One row of each model of the menu."""
     Book.objects.create(title="Dune", author="Herbert", publication_year=1965, isbn="9780340839935")
     Import.objects.create(name="books.csv", kind="csv", user=staff)
+    MemberImport.objects.create(name="members.csv", kind="csv", user=staff)
     BulkChange.objects.create(
         kind="delete", packed_ids=BulkChange.pack([1]), state="done", changed=1
     )
