@@ -141,6 +141,9 @@ class MemberAdmin(Resend, RecordedAdmin):
         welcomes = WelcomeEmail.objects.filter(member__in=ids)
         return ask_or_do(self, request, SEND_AGAIN, welcomes, request.get_full_path())
 
+    def _may_restore(self, request: HttpRequest, record: Member | None) -> bool:
+        return record is not None and super()._may_restore(request, record)
+
     def save_model(self, request: HttpRequest, obj: Member, form: ModelForm, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
@@ -150,6 +153,6 @@ class MemberAdmin(Resend, RecordedAdmin):
 
 @admin.register(Member.history.model)
 class MemberActivityAdmin(ActivityAdmin):
-    keeps_deleted = False  # deleting a member erases its history
+    keeps_deleted = False  # of an erased member nothing can be restored
     search_fields = ["username", "email"]
     search_help_text = gettext_lazy("Username or e-mail (newest 10,000 changes)")

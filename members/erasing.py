@@ -5,6 +5,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import CharField, Model, Value
 from django.db.models.functions import Concat
 
+from project.base.history import Kind
+
 from .files.models import MemberImport
 
 HISTORY_BATCH_SIZE = 1000
@@ -22,7 +24,8 @@ def erase_traces(model: type[Model], ids: list[int]) -> None:
 def erase_from_history(model: type[Model], ids: list[int]) -> set[str]:
     """Delete its versions, and return the names and addresses that they had, in lower case.
 
-    Keep the admin's entries, but name the record only as #7:
+    Keep the deletion itself, of which programs that keep a copy must learn, and the admin's
+    entries; both name the record only as #7:
     project/migrations/0002_history_index.py adds the index for this.
     """
     history = model.history  # type: ignore[attr-defined]
@@ -34,7 +37,8 @@ def erase_from_history(model: type[Model], ids: list[int]) -> set[str]:
         for pair in versions.order_by().values_list("username", "email").distinct():
             names.update(name.lower() for name in pair if name)
         heads = list(versions.filter(listed=True).exclude(batch="").values_list("batch", flat=True))
-        versions.delete()
+        versions.exclude(history_type=Kind.DELETED).delete()
+        versions.update(username="", email="")
         for batch in heads:  # stays one line in the list of all activity
             head = history.filter(batch=batch).order_by("history_id").values_list("pk", flat=True)
             history.filter(pk__in=list(head[:1])).update(listed=True)

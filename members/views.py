@@ -6,6 +6,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from project.api import idempotency
+from project.api.changes import ChangesMixin
 from project.api.permissions import ModelPermissions, PublicRegistration
 from project.api.throttling import RegisterThrottle
 from project.api.views import RecordMixin
@@ -38,6 +39,7 @@ EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
 )
 @extend_schema(tags=["members"])
 class MemberViewSet(
+    ChangesMixin,
     RecordMixin,
     mixins.RetrieveModelMixin,
     mixins.UpdateModelMixin,

@@ -62,7 +62,7 @@ class KindFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         choices = super().lookups(request, model_admin)
-        return choices if model_admin.keeps_deleted else choices[:2]
+        return choices if model_admin.keeps_deleted else choices[:-1]
 
     def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
         if value == "gone":

@@ -65,7 +65,8 @@ class RecordedAdmin(VersionedAdmin):
         """Between two versions or records; without an old one, all of the new."""
         found = []
         for field in shown_fields(self.model):
-            values = [record and getattr(record, field.attname) for record in (old, new)]
+            # Nothing and "" are the same: an erased record has lost its values.
+            values = [record and getattr(record, field.attname) or None for record in (old, new)]
             if values[0] != values[1]:
                 label = capfirst(str(field.verbose_name))
                 texts = [

@@ -50,6 +50,7 @@ PROBLEMS = {
     "405": "The route knows no such method; `Allow` lists those that it knows.",
     "406": "The response is JSON; `Accept` excludes it.",
     "409": "A record with this value exists, or another change was being saved at the same time.",
+    "410": "The cursor is ahead of the feed: the database was restored. Make a new copy.",
     "412": "The record has changed since it was read: its ETag is different.",
     "413": "The body is larger than 2.5 MB.",
     "415": "The body must be `application/json`.",
@@ -140,6 +141,8 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
             statuses += ["409", "412"]
     if "requestBody" in operation:
         statuses += ["413", "415"]
+    if path.endswith("/changes/"):
+        statuses.append("410")
     if method == "post" and "/auth/" not in path:
         statuses.append("409")
     if any(

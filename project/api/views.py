@@ -60,7 +60,10 @@ class StrictMixin:
             raise ValidationError(errors)
 
     def known_parameters(self) -> set[str]:
-        if getattr(self, "action", None) != "list":
+        action = getattr(self, "action", None)
+        if action == "changes":
+            return set(self.pagination_class.parameters)  # type: ignore[attr-defined]
+        if action != "list":
             return set()
         filters = self.filterset_class.base_filters  # type: ignore[attr-defined]
         return {*filters, "ordering", *self.pagination_class.parameters}  # type: ignore[attr-defined]
