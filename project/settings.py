@@ -286,6 +286,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="17"),
         "options": {"expires": 3600},
     },
+    "clear-sessions": {
+        "task": "project.tasks.clear_sessions",
+        "schedule": crontab(minute="7"),
+        "options": {"expires": 3600},
+    },
     "purge-idempotency-keys": {
         "task": "project.tasks.purge_idempotency_keys",
         "schedule": crontab(minute="47"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from celery import shared_task
 from django.conf import settings
+from django.core.management import call_command
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
 
@@ -51,6 +52,12 @@ def purge_results() -> str:
                 break
             time.sleep(0.05)  # let others use the table
     return f"{deleted} results deleted."
+
+
+@shared_task(ignore_result=True)
+def clear_sessions() -> None:
+    """Delete the sessions that have ended, which nothing else does."""
+    call_command("clearsessions")
 
 
 @shared_task(ignore_result=True)

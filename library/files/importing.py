@@ -49,7 +49,7 @@ class Books(Records[Book]):
         for book in records:
             version, texts = stored.get(book.isbn, (0, []))
             if not book.isbn:
-                (found.same if self.identity(book) in known else found.new).append(book)
+                (found.same if tuple(self.identity(book)) in known else found.new).append(book)
             elif not version:
                 found.new.append(book)
             elif texts == self.identity(book):
@@ -59,12 +59,11 @@ class Books(Records[Book]):
                 found.changed.append((book, texts))
         return found
 
-    def _known_without_isbn(self, books: Sequence[Book]) -> list[list[Any]]:
+    def _known_without_isbn(self, books: Sequence[Book]) -> set[tuple[Any, ...]]:
         titles = [book.title for book in books if not book.isbn]
         if not titles:
-            return []
-        rows = Book.objects.filter(title__in=titles).values_list(*self.compared)
-        return [list(row) for row in rows]
+            return set()
+        return set(Book.objects.filter(title__in=titles).values_list(*self.compared))
 
     def write(self, found: Comparison[Book]) -> None:
         Book.objects.bulk_create(found.new)

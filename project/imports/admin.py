@@ -177,7 +177,7 @@ class ImportAdmin(JobAdmin):
             "form": form,
             "may_confirm": job.state == State.EXAMINED
             and bool(job.found["new"] or job.found["changed"]),
-            "may_retry": job.state == State.FAILED and bool(job.is_kept or job.undone),
+            "may_retry": may_retry(job),
             "repairs": [(_(text), number) for text, number in sorted(job.repairs.items())],
             "preview": preview(job, request.GET) if job.found and job.is_kept else None,
             "kept": kept % {"days": settings.IMPORT_KEEP_DAYS},
@@ -211,8 +211,7 @@ class ImportAdmin(JobAdmin):
         """Go on where it failed."""
         job = self.job(request, pk)
         state = State.QUEUED if job.confirmed_at else State.UPLOADED
-        state = State.UNDOING if job.undone else state
-        if not (job.is_kept or job.undone) or not type(job).objects.move(
+        if not may_retry(job) or not type(job).objects.move(
             pk, (State.FAILED,), state=state, error=[]
         ):
             return self.too_late(request, job)
@@ -255,6 +254,10 @@ EXAMINED_ANEW: dict[str, Any] = {
     "error": [],
     "done": 0,
 }
+
+
+def may_retry(job: Import) -> bool:
+    return job.state == State.FAILED and job.is_kept and not job.undone
 
 
 def may_reread(job: Import) -> bool:

@@ -144,14 +144,15 @@ class Job(models.Model):
 
     @property
     def may_be_undone(self) -> bool:
-        return self.state in UNDOABLE and not self.undone and bool(self.written_count)
+        begun = self.undone and self.state != State.FAILED  # a failed undo goes on
+        return self.state in UNDOABLE and not begun and bool(self.written_count)
 
     def begin_undo(self, user_id: int | None) -> bool:
         return self.may_be_undone and type(self).objects.move(
             self.pk,
             UNDOABLE,
             state=State.UNDOING,
-            undone={"deleted": 0, "restored": 0, "left_count": 0, "left": []},
+            undone=self.undone or {"deleted": 0, "restored": 0, "left_count": 0, "left": []},
             undone_by=user_id,
             done=0,
             total=self.written_count,

@@ -49,17 +49,18 @@ def work(self: Task, model: str, pk: int) -> str:
     if job is None:
         return _("Skipped: %(name)s %(id)d has nothing to do, or another worker has it.") % name
     try:
-        if job.claims > MAX_CLAIMS:
-            job.finish(State.FAILED, error=Problem(BROKE_OFF, {"times": MAX_CLAIMS}).as_json())
-        else:
-            job.work()
+        try:
+            if job.claims > MAX_CLAIMS:
+                job.finish(State.FAILED, error=Problem(BROKE_OFF, {"times": MAX_CLAIMS}).as_json())
+            else:
+                job.work()
+        except UnreadableFileError as error:
+            job.finish(State.FAILED, error=error.problem.as_json())
+        except NotFinishedError:
+            job.record(claim="", heartbeat_at=None)
+            enqueue(job)
     except LostClaimError:
         return _("Stopped: %(name)s %(id)d was cancelled or taken over.") % name
-    except UnreadableFileError as error:
-        job.finish(State.FAILED, error=error.problem.as_json())
-    except NotFinishedError:
-        job.record(claim="", heartbeat_at=None)
-        enqueue(job)
     except BaseException as error:
         # The sweep tries again, at once and not after the heartbeat's time.
         with suppress(DatabaseError, LostClaimError):

@@ -236,6 +236,19 @@ def test_a_change_is_undone_but_for_what_somebody_changed_afterwards(desk, queue
     assert not queued.may_be_undone
 
 
+def test_an_undo_that_broke_off_goes_on(desk):
+    book = add(author="Old")
+    ask(desk, Kind.AUTHOR, book, author="New", confirmed="1")
+    job = BulkChange.objects.get()
+    assert job.begin_undo(None)
+    BulkChange.objects.update(state=State.FAILED, error=["x", {}])
+    assert page(job, "undo") in desk.get(page(job)).content.decode()
+    desk.post(page(job, "undo"))
+    work("bulkchange", job.pk)
+    job.refresh_from_db()
+    assert (job.state, Book.objects.get().author) == (State.UNDONE, "Old")
+
+
 def test_deleted_books_come_back(desk):
     books = [add(title=f"Doomed {number}") for number in range(3)]
     ask(desk, Kind.DELETE, *books, confirmed="1")

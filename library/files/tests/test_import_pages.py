@@ -327,7 +327,7 @@ def test_progress_is_told_as_numbers_and_words(desk):
         ("books.csv", "books.refused.csv"),
         ("Книги 1.csv", "книги-1.refused.csv"),
         ("книги.refused.csv", "книги.refused.csv"),
-        ("….csv", "books.refused.csv"),
+        ("….csv", "rows.refused.csv"),
     ],
 )
 def test_refused_rows_are_named_after_their_file(desk, name, offered):

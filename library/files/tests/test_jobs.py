@@ -22,7 +22,7 @@ from project.imports.engine import begin
 from project.imports.models import ImportPage
 from project.imports.tasks import purge_imports
 from project.jobs import tasks
-from project.jobs.models import HEARTBEAT_TIMEOUT, MAX_CLAIMS, State
+from project.jobs.models import HEARTBEAT_TIMEOUT, MAX_CLAIMS, NotFinishedError, State
 from project.jobs.tasks import sweep_jobs, work
 
 pytestmark = pytest.mark.django_db
@@ -272,6 +272,19 @@ def test_a_killed_worker_costs_nothing_and_doubles_nothing(small_batches, monkey
     assert (job.state, job.written) == (State.DONE, {"new": 6, "changed": 0, "same": 0})
     assert Book.objects.count() == 6
     assert set(Book.objects.values_list("version", flat=True)) == {1}
+
+
+def test_a_cancelled_import_whose_turn_ends_is_no_failure(small_batches, monkeypatch):
+    def cancelled(job: Import) -> None:
+        assert Import.objects.move(job.pk, (State.QUEUED,), state=State.CANCELLED)
+        raise NotFinishedError
+
+    job = examined(*lines(1))
+    begin(job)
+    monkeypatch.setattr(Import, "work", cancelled)
+    assert "was cancelled" in work("import", job.pk)
+    job.refresh_from_db()
+    assert job.state == State.CANCELLED
 
 
 def test_other_tasks_have_their_turn(small_batches, monkeypatch):

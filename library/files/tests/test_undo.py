@@ -81,10 +81,13 @@ def test_who_may_not_delete_books_does_not_by_an_undo(client, row, status):
 def test_an_undo_that_broke_off_goes_on(desk):
     job = imported(*lines(1, 2))
     assert job.begin_undo(None)
-    Import.objects.update(state=State.FAILED, error=["x", {}])
-    desk.post(url(job, "again"))
+    done = {"deleted": 5, "restored": 0, "left_count": 0, "left": []}  # by then
+    Import.objects.update(state=State.FAILED, error=["x", {}], undone=done)
+    page = desk.get(url(job, "change")).content.decode()
+    assert url(job, "undo") in page and url(job, "again") not in page
+    desk.post(url(job, "undo"))
     worked_on(job)
-    assert (job.state, job.undone["deleted"], Book.objects.count()) == (State.UNDONE, 2, 0)
+    assert (job.state, job.undone["deleted"], Book.objects.count()) == (State.UNDONE, 7, 0)
 
 
 @pytest.mark.parametrize("state", State)
