@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from drf_spectacular import openapi
 from drf_spectacular.authentication import SessionScheme
-from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.permissions import OR
 
 from . import idempotency
@@ -60,14 +60,17 @@ PROBLEMS = {
 }
 
 
-class TokenScheme(KnoxTokenScheme):
+class TokenScheme(OpenApiAuthenticationExtension):
     target_class = "project.api.authentication.TokenAuthentication"
     name = "token"
     priority = 1
 
     def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
-        return super().get_security_definition(auto_schema) | {
-            "description": "The word `Token`, a space, and the token."
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token from `auth/token/` or the admin. `Authorization: Token …` is "
+            "accepted too.",
         }
 
 
@@ -137,7 +140,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     statuses = ["400", "401", "403", "405", "406", "429", "503"]
     if "{id}" in path:
         statuses.append("404")
-        if method != "get":
+        if method != "get" and "/auth/" not in path:
             statuses += ["409", "412"]
     if "requestBody" in operation:
         statuses += ["413", "415"]

@@ -60,13 +60,12 @@ class StrictMixin:
             raise ValidationError(errors)
 
     def known_parameters(self) -> set[str]:
-        action = getattr(self, "action", None)
-        if action == "changes":
-            return set(self.pagination_class.parameters)  # type: ignore[attr-defined]
-        if action != "list":
+        if getattr(self, "action", None) not in ("list", "changes"):
             return set()
-        filters = self.filterset_class.base_filters  # type: ignore[attr-defined]
-        return {*filters, "ordering", *self.pagination_class.parameters}  # type: ignore[attr-defined]
+        parameters = set(self.pagination_class.parameters)  # type: ignore[attr-defined]
+        if self.filter_backends:  # type: ignore[attr-defined]
+            parameters |= {*self.filterset_class.base_filters, "ordering"}  # type: ignore[attr-defined]
+        return parameters
 
     def finalize_response(
         self, request: HttpRequest, response: Response, *args: Any, **kwargs: Any

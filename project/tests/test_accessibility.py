@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
-from knox.models import AuthToken
 from playwright.sync_api import Browser, expect
 
 from library.files.tests.test_jobs import examined
@@ -16,6 +15,7 @@ from library.tests.books import THE_BOOK
 from members.files.tests.test_jobs import examined as member_file
 from members.models import Member
 from members.registration import register_member
+from project.api.authentication import AuthToken
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -58,7 +58,7 @@ def addresses(staff) -> list[str]:
         "members_welcomeemail": member.welcome_email.pk,
         "auth_user": staff.pk,
         "auth_group": group.pk,
-        "knox_authtoken": token.pk,
+        "project_authtoken": token.pk,
     }
     return [
         reverse("admin:index"),
@@ -80,7 +80,10 @@ def addresses(staff) -> list[str]:
         reverse("admin:members_memberimport_add"),
         reverse("admin:members_memberimport_change", args=[readers.pk]) + "?show=refused",
         reverse("admin:library_import_change", args=[job.pk]) + "?show=refused",
-        *(reverse(f"admin:{name}_add") for name in ("library_book", "auth_user", "knox_authtoken")),
+        *(
+            reverse(f"admin:{name}_add")
+            for name in ("library_book", "auth_user", "project_authtoken")
+        ),
         reverse("admin:library_book_delete", args=[book.pk]),
         reverse("admin:auth_user_link", args=[staff.pk]),
         "/admin/nowhere/",

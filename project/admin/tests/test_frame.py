@@ -9,13 +9,13 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils import translation
 from django_celery_results.models import TaskResult
-from knox.models import AuthToken
 
 from library.models import Book, BulkChange, Import
 from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
 from project.admin.phrases import counted, grouped
 from project.admin.site import MENU, group_of
+from project.api.authentication import AuthToken
 
 pytestmark = pytest.mark.django_db
 
@@ -175,9 +175,9 @@ def test_a_link_leads_only_where_the_account_may_go(client, member):
 def test_a_tokens_digest_stands_in_no_title(desk, staff):
     token, _ = AuthToken.objects.create(staff)
     for page in ("change", "delete"):
-        answer = desk.get(reverse("admin:knox_authtoken_" + page, args=[token.pk]))
+        answer = desk.get(reverse("admin:project_authtoken_" + page, args=[token.pk]))
         assert token.digest not in text(answer)
-    desk.post(reverse("admin:knox_authtoken_delete", args=[token.pk]), {"post": "yes"})
+    desk.post(reverse("admin:project_authtoken_delete", args=[token.pk]), {"post": "yes"})
     assert token.digest not in text(desk.get(reverse("admin:index")))
 
 

@@ -10,12 +10,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_results.models import TaskResult
-from knox.models import AuthToken
 
 from library.models import Book
 from library.tests.books import THE_BOOK, add, index_is_right, unsaved
 from members.models import Member
 from project.admin import activity, history
+from project.api.authentication import AuthToken
 from project.base.history import Door, recorded_as
 
 pytestmark = pytest.mark.django_db
@@ -405,7 +405,7 @@ def test_what_nobody_edits_offers_no_history(desk, staff):
     book, result = add(), TaskResult.objects.create(task_id="t-1")
     pages = {
         reverse("admin:django_celery_results_taskresult_change", args=[result.pk]): False,
-        reverse("admin:knox_authtoken_change", args=[token.pk]): False,
+        reverse("admin:project_authtoken_change", args=[token.pk]): False,
         reverse("admin:library_book_change", args=[book.pk]): True,
     }
     for page, offered in pages.items():

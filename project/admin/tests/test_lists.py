@@ -10,7 +10,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.html import strip_tags
-from knox.models import AuthToken
 
 from library.models import Book
 from library.tests.books import add
@@ -18,11 +17,12 @@ from members.models import Member
 from members.registration import register_member
 from project.admin import lists
 from project.admin.lists import CappedPaginator
+from project.api.authentication import AuthToken
 
 pytestmark = pytest.mark.django_db
 BOOKS = reverse("admin:library_book_changelist")
 MEMBERS = reverse("admin:members_member_changelist")
-TOKENS = reverse("admin:knox_authtoken_changelist")
+TOKENS = reverse("admin:project_authtoken_changelist")
 
 
 @pytest.fixture

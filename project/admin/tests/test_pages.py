@@ -12,7 +12,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_results.models import TaskResult
-from knox.models import AuthToken
 
 from library.models import Book, BulkChange, Import
 from library.tests.books import isbn_number
@@ -20,6 +19,7 @@ from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
 from project.admin.base import BaseAdmin
 from project.admin.site import MENU
+from project.api.authentication import AuthToken
 
 ADMIN_MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 
@@ -180,7 +180,7 @@ def test_the_menu_shows_only_what_the_account_may_see(client, rows):
 
 
 @pytest.mark.django_db
-def test_three_groups_ship_with_their_permissions():
+def test_five_groups_ship_with_their_permissions():
     held = {
         group.name: set(group.permissions.values_list("codename", flat=True))
         for group in Group.objects.all()
@@ -203,6 +203,11 @@ def test_three_groups_ship_with_their_permissions():
             "change_welcomeemail",
             "change_dispatch",
             "view_taskresult",
+        },
+        "Integrator, read": {"view_book", "view_member"},
+        "Integrator, write": {
+            *("view_book", "add_book", "change_book", "delete_book"),
+            *("view_member", "add_member", "change_member", "delete_member"),
         },
     }
 

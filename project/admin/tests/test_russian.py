@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django_celery_results.models import TaskResult
-from knox.models import AuthToken
 
 from library.files.tests.test_jobs import examined, worked_on
 from library.models import Book, BulkChange
@@ -17,6 +16,7 @@ from members.mail.actions import ACTIONS
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from project.admin.site import MENU
+from project.api.authentication import AuthToken
 from project.jobs.tasks import work
 
 pytestmark = pytest.mark.django_db
