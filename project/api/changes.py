@@ -72,7 +72,7 @@ class ChangesPagination(KeysetPagination):
         return rows
 
     def _newest(self, queryset: QuerySet) -> int | None:
-        return queryset.model.history.aggregate(newest=Max("history_id"))["newest"]  # type: ignore[attr-defined]
+        return queryset.model.history.aggregate(newest=Max("history_id"))["newest"]
 
     def get_paginated_response(self, data: Any) -> Response:
         url = replace_query_param(self.request.build_absolute_uri(), "cursor", self.cursor)
