@@ -368,6 +368,7 @@ REST_FRAMEWORK = {
         "anon": env.rate("THROTTLE_ANON", "600/min"),
         "account": env.rate("THROTTLE_ACCOUNT", "3000/min"),
         "register": env.rate("THROTTLE_REGISTER", "60/min"),
+        "duplicate": env.rate("THROTTLE_DUPLICATE", "10/hour"),
         "login": env.rate("THROTTLE_LOGIN", "20/min"),
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",

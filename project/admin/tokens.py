@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -135,7 +135,7 @@ class TokenAdmin(BaseAdmin):
         self.message_user(request, text, messages.WARNING)
 
     def response_add(
-        self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None
+        self, request: HttpRequest, obj: Model, post_url_continue: str | None = None
     ) -> HttpResponse:
         # Without Django's own message, which shows the token's hash as if it were the token.
         return self.response_post_save_add(request, obj)

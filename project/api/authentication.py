@@ -26,7 +26,7 @@ LAST_USE_PRECISION = timedelta(minutes=1)
 
 class AuthTokenManager(KnoxManager):
     @transaction.atomic
-    def create(self, user: User, **kwargs: Any) -> tuple["AuthToken", str]:  # type: ignore[override]
+    def create(self, user: User, **kwargs: Any) -> tuple["AuthToken", str]:
         """A new token and its text; the account's expired and longest unused ones make room."""
         get_user_model()._default_manager.select_for_update().get(pk=user.pk)
         own = self.filter(user=user)

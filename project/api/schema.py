@@ -35,6 +35,10 @@ PROBLEM = {
                 },
             },
         },
+        "request_id": {
+            "type": "string",
+            "description": "As in the header `X-Request-ID` and the logs; quote it to the operator.",
+        },
         "existing": {
             "type": "string",
             "format": "uri",

@@ -60,6 +60,8 @@ class TokenSerializer(serializers.Serializer):
 class TokenView(StrictMixin, APIView):
     """A token acts with the permissions of its account."""
 
+    private = True
+
     def get_authenticators(self) -> list[Any]:
         authenticators = super().get_authenticators()
         if self.request is not None and self.request.method == "POST":
@@ -139,6 +141,7 @@ class TokenListSerializer(serializers.ModelSerializer):
 )
 @extend_schema(tags=["auth"])
 class TokenViewSet(StrictMixin, mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet):
+    private = True
     queryset = AuthToken.objects.order_by("-created", "-pk")
     serializer_class = TokenListSerializer
     permission_classes = [IsAuthenticated]

@@ -30,6 +30,7 @@ class StrictMixin:
     """Common to every view: strict parameters, UTC, and rate limit headers."""
 
     flags: set[str] = set()  # parameters that need no value
+    private = False  # whether no cache may keep its responses
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with timezone.override(UTC):  # programs read and write UTC; TIME_ZONE is for the pages
@@ -73,6 +74,8 @@ class StrictMixin:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         for name, value in rate_limit_headers(self.request).items():  # type: ignore[attr-defined]
             response[name] = value
+        if self.private:
+            response["Cache-Control"] = "no-store"
         return response
 
 
