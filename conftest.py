@@ -2,7 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Generator, Iterator
+import sqlite3
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
@@ -29,6 +32,33 @@ def nothing_left_over() -> None:
     translation.deactivate()  # of the request before
     for each in (breaker.broker, breaker.cache, breaker.health):
         each.reset()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker, tmp_path_factory) -> Path | None:
+    """The test database, and its copy in a file before any test has written to it."""
+    if connection.vendor != "sqlite":
+        return None
+    path = tmp_path_factory.mktemp("migrated") / "db.sqlite3"
+    with django_db_blocker.unblock(), closing(sqlite3.connect(path)) as file:
+        connection.ensure_connection()
+        connection.connection.backup(file)
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated(django_db_setup) -> Callable[[Path], Path]:
+    """migrated(folder) spares a process with this DATA_DIR the migrations, a second of work.
+
+    Not where the tests run on MySQL: there it migrates.
+    """
+
+    def copy(folder: Path) -> Path:
+        if django_db_setup:
+            shutil.copy(django_db_setup, folder)
+        return folder
+
+    return copy
 
 
 @pytest.fixture
@@ -74,6 +104,12 @@ SLOW_TIMEOUT_SECONDS = 300  # seconds
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "a test that cannot run fails; leave out by name: -m 'not browser'"
     parser.addoption("--no-skips", action="store_true", help=text)
+
+
+@pytest.hookimpl(optionalhook=True)  # mutmut leaves xdist out
+def pytest_xdist_auto_num_workers() -> int:
+    """-n auto: one more than cores, for a third of a run is waiting."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,18 +10,18 @@ class ChaosConfig(AppConfig):
     name = "chaos"
 
     def ready(self) -> None:
-        from library import jobs
-        from library import tasks as job_tasks
         from members import registration
-        from members.mail import batch, reasons, tasks
+        from members.mail import reasons, tasks
         from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
         from project.base import breaker
+        from project.jobs import models as jobs
+        from project.jobs import tasks as job_tasks
 
         WelcomeEmail.RETRY_WAITS = [timedelta(seconds=s) for s in (1, 1, 2, 2, *[3] * 24)]
         rows = WelcomeEmailQuerySet
         rows.CLAIM_TIMEOUT = timedelta(seconds=20)
         rows.ENQUEUE_TIMEOUT = timedelta(seconds=6)
-        batch.MAX_BATCH_SECONDS = 5
+        tasks.MAX_BATCH_SECONDS = 5
         reasons.ConfigurationError.pause = timedelta(seconds=3)
         tasks.HEARTBEAT_SECONDS = 1
         jobs.HEARTBEAT_TIMEOUT = timedelta(seconds=8)

@@ -19,8 +19,8 @@ def examined(number: int) -> "Import":
     from django.core.files.base import ContentFile
 
     from library.files.models import Import
-    from library.jobs import State
-    from library.tasks import enqueue
+    from project.jobs.models import State
+    from project.jobs.tasks import enqueue
 
     name = f"fault-{number}"
     rows = ["title,author,year,isbn"]
@@ -40,15 +40,15 @@ def examined(number: int) -> "Import":
 
 
 def begin(job: "Import") -> None:
-    from library.files import jobs
-    from library.tasks import enqueue
+    from project.imports import engine
+    from project.jobs.tasks import enqueue
 
-    assert jobs.begin(job)
+    assert engine.begin(job)
     enqueue(job)
 
 
 def is_over(job: "Import") -> bool:
-    from library.jobs import WORKING
+    from project.jobs.models import WORKING
 
     job.refresh_from_db()
     return job.state not in WORKING

@@ -9,8 +9,8 @@ from django.utils.translation import ngettext
 
 from project.admin.charts import Bar, BarChart, month_chart, remembered_chart
 from project.admin.display import bounded
+from project.jobs.models import State
 
-from .jobs import State
 from .models import Book, Import, latest_year
 
 LAST_IMPORTS = 5
@@ -65,7 +65,9 @@ def _decades() -> BarChart:
     numbers = dict.fromkeys(range(first - 10, last + 1, 10), 0)
     by_year = Book.objects.order_by().values_list("publication_year").annotate(Count("pk"))
     for year, number in by_year:
-        numbers[max(year // 10 * 10, first - 10)] += number
+        decade = max(year // 10 * 10, first - 10)
+        if decade in numbers:  # the column takes later years than forms do
+            numbers[decade] += number
     bars: list[Bar] = []
     for decade, number in numbers.items():
         if not (number or bars):

@@ -7,6 +7,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
 from project.api import idempotency
+from project.api.changes import ChangesMixin
 from project.api.permissions import ModelPermissions, PublicCatalogue
 from project.api.views import RecordMixin
 
@@ -43,7 +44,7 @@ EXAMPLES = [OpenApiExample("A book", value=BOOK, request_only=True)]
     destroy=extend_schema(summary="Remove a book"),
 )
 @extend_schema(tags=["books"])
-class BookViewSet(RecordMixin, ModelViewSet):
+class BookViewSet(ChangesMixin, RecordMixin, ModelViewSet):
     queryset = Book.objects.all()
     serializer_class = BookSerializer
     permission_classes = [PublicCatalogue | ModelPermissions]

@@ -13,15 +13,16 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.activity import ActivityAdmin
 from project.admin.conflicts import VersionedForm
-from project.admin.display import moment
+from project.admin.display import link, moment
 from project.admin.filters import ChoiceFilter, SinceFilter
 from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
-from .mail import task_results  # noqa: F401  # registers its page
-from .mail.actions import PERMISSION, SEND_AGAIN, ask_or_do
-from .mail.admin import link, sending, state_badge
+from .files import admin as _files_admin  # noqa: F401  # the pages of imports
+from .mail import task_results as _task_results  # noqa: F401  # registers its page
+from .mail.actions import SEND_AGAIN, Resend, ask_or_do
+from .mail.admin import sending, state_badge
 from .models import Member, WelcomeEmail
 from .registration import register_member
 
@@ -39,13 +40,6 @@ class WelcomeStateFilter(ChoiceFilter):
 
     def chosen(self, members: QuerySet[Member], value: str) -> QuerySet[Member]:
         return members.filter(welcome_email__state=value)
-
-
-class Resend:
-    """The permission to send e-mails again, hold, release and cancel them."""
-
-    def has_resend_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(PERMISSION)
 
 
 class MemberForm(VersionedForm):
@@ -101,13 +95,9 @@ class MemberAdmin(Resend, RecordedAdmin):
 
     def find(self, request: HttpRequest, text: str) -> list[Hit]:
         """By the beginning of username or e-mail, each by its index."""
-        found: dict[int, Member] = {}
-        for begins in ("username__istartswith", "email__istartswith"):
-            rows = Member.objects.filter(**{begins: text}).order_by(begins.partition("__")[0])
-            found |= {member.pk: member for member in rows[:MAX_HITS]}
         return [
             Hit(m.username, m.email, reverse("admin:members_member_change", args=[m.pk]))
-            for m in list(found.values())[:MAX_HITS]
+            for m in Member.objects.beginning_with(text, MAX_HITS)[:MAX_HITS]
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
@@ -135,7 +125,7 @@ class MemberAdmin(Resend, RecordedAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if welcome := getattr(kwargs.get("obj"), "welcome_email", None):
-            context |= sending(request, welcome)
+            context |= sending(welcome)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def details(self, row: Member) -> str:
@@ -151,6 +141,9 @@ class MemberAdmin(Resend, RecordedAdmin):
         welcomes = WelcomeEmail.objects.filter(member__in=ids)
         return ask_or_do(self, request, SEND_AGAIN, welcomes, request.get_full_path())
 
+    def _may_restore(self, request: HttpRequest, record: Member | None) -> bool:
+        return record is not None and super()._may_restore(request, record)
+
     def save_model(self, request: HttpRequest, obj: Member, form: ModelForm, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
@@ -160,6 +153,6 @@ class MemberAdmin(Resend, RecordedAdmin):
 
 @admin.register(Member.history.model)
 class MemberActivityAdmin(ActivityAdmin):
-    keeps_deleted = False  # deleting a member erases its history
+    keeps_deleted = False  # of an erased member nothing can be restored
     search_fields = ["username", "email"]
     search_help_text = gettext_lazy("Username or e-mail (newest 10,000 changes)")

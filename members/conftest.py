@@ -27,6 +27,24 @@ def redis_database() -> Iterator[str]:
         redis.flushdb()
 
 
+@contextmanager
+def mysql_database() -> Iterator[str]:
+    """The URL of an empty database on the MySQL of DATABASE_URL, for processes of their own."""
+    import MySQLdb
+
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    name = f"test_worker_{os.getpid()}"
+    server = MySQLdb.connect(
+        host=parts.hostname, port=parts.port or 3306, user=parts.username, password=parts.password
+    )
+    server.query(f"CREATE DATABASE {name}")
+    try:
+        yield parts._replace(path=f"/{name}").geturl()
+    finally:
+        server.query(f"DROP DATABASE {name}")
+        server.close()
+
+
 @pytest.fixture(autouse=True)
 def first_heartbeat():
     """Each test starts like a new process, without a heartbeat yet."""

@@ -1,13 +1,16 @@
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from project.api import idempotency
+from project.api.changes import ChangesMixin
+from project.api.errors import ConflictError
 from project.api.permissions import ModelPermissions, PublicRegistration
-from project.api.throttling import RegisterThrottle
+from project.api.throttling import DuplicateThrottle, RegisterThrottle
 from project.api.views import RecordMixin
 
 from .filters import MemberFilterSet
@@ -38,6 +41,7 @@ EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
 )
 @extend_schema(tags=["members"])
 class MemberViewSet(
+    ChangesMixin,
     RecordMixin,
     mixins.RetrieveModelMixin,
     mixins.UpdateModelMixin,
@@ -45,6 +49,7 @@ class MemberViewSet(
     mixins.ListModelMixin,
     GenericViewSet,
 ):
+    private = True
     queryset = Member.objects.select_related("welcome_email")
     serializer_class = MemberSerializer
     filterset_class = MemberFilterSet
@@ -71,5 +76,14 @@ class MemberViewSet(
     def register(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        self.perform_create(serializer)
+        duplicates = DuplicateThrottle()
+        is_public = not request.user.is_authenticated
+        if is_public and not duplicates.count(request, 0):
+            raise Throttled(duplicates.wait())
+        try:
+            self.perform_create(serializer)
+        except ConflictError:
+            if is_public:
+                duplicates.count(request, 1)
+            raise
         return Response(serializer.data, status=status.HTTP_201_CREATED)

@@ -25,8 +25,8 @@ class DashboardSite(LibraryAdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        from library.job_admin import state_badge  # these two register pages with this site
         from members.mail.dashboard import overview
+        from project.jobs.admin import state_badge  # these two register pages with this site
 
         context = {
             "cards": cards(request),

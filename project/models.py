@@ -1,3 +1,4 @@
+from .api.authentication import AuthToken
 from .api.idempotency import IdempotencyKey
 
-__all__ = ["IdempotencyKey"]
+__all__ = ["AuthToken", "IdempotencyKey"]

@@ -22,12 +22,12 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED = not env.text("DATABASE_URL", "")
 
 
-def make_folder(path: Path) -> Path:
+def make_folder(path: Path, setting: str = "DATA_DIR") -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise env.SettingError(
-            "DATA_DIR", f"cannot be written: {error.strerror}: {error.filename}"
+            setting, f"cannot be written: {error.strerror}: {error.filename}"
         ) from None
     return path
 
@@ -128,6 +128,9 @@ SECURE_REDIRECT_EXEMPT = [r"^health/"]
 # Without a proxy anybody could write this header.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
+# The page that asks before a deletion sends the id of each row, of as many as a list counts
+# (project.admin.lists.CappedPaginator).
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_100
 # Browser features that no page uses. Copying (Swagger UI) stays.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
@@ -156,7 +159,7 @@ CONTENT_SECURITY_POLICY = {
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     if not DATABASES["default"]["NAME"].startswith(":"):
-        make_folder(Path(DATABASES["default"]["NAME"]).parent)
+        make_folder(Path(DATABASES["default"]["NAME"]).parent, "DATABASE_URL")
     DATABASES["default"]["OPTIONS"] = {
         # Readers never wait for a writer; writers queue at BEGIN instead of failing at COMMIT.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
@@ -201,6 +204,10 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")  # jazzmin's login page sends no "next"
 REST_KNOX = {"TOKEN_TTL": timedelta(days=30)}
+KNOX_TOKEN_MODEL = "project.AuthToken"
+MIGRATION_MODULES = {"knox": None}  # they make the package's own table
+# One more, and the one that has been unused for longest is revoked.
+TOKENS_PER_ACCOUNT = env.number("TOKENS_PER_ACCOUNT", 20, 1, 1000)
 
 # --- I18n ---
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
@@ -225,7 +232,9 @@ STORAGES = {
 WHITENOISE_MANIFEST_STRICT = False
 
 # --- Uploaded files: read by workers, never served ---
-MEDIA_ROOT = make_folder(Path(env.text("MEDIA_ROOT", str(DATA_DIR / "media"))).absolute())
+MEDIA_ROOT = make_folder(
+    Path(env.text("MEDIA_ROOT", str(DATA_DIR / "media"))).absolute(), "MEDIA_ROOT"
+)
 FILE_UPLOAD_TEMP_DIR = MEDIA_ROOT  # large ones, until they are stored: not in /tmp's memory
 # REQUIRE_ISBN=0 where the catalogue holds books without one, as most before 1970 are.
 REQUIRE_ISBN = env.flag("REQUIRE_ISBN", default=True)
@@ -279,6 +288,11 @@ CELERY_BEAT_SCHEDULE = {
     "celery.backend_cleanup": {
         "task": "project.tasks.purge_results",
         "schedule": crontab(minute="17"),
+        "options": {"expires": 3600},
+    },
+    "clear-sessions": {
+        "task": "project.tasks.clear_sessions",
+        "schedule": crontab(minute="7"),
         "options": {"expires": 3600},
     },
     "purge-idempotency-keys": {
@@ -354,6 +368,7 @@ REST_FRAMEWORK = {
         "anon": env.rate("THROTTLE_ANON", "600/min"),
         "account": env.rate("THROTTLE_ACCOUNT", "3000/min"),
         "register": env.rate("THROTTLE_REGISTER", "60/min"),
+        "duplicate": env.rate("THROTTLE_DUPLICATE", "10/hour"),
         "login": env.rate("THROTTLE_LOGIN", "20/min"),
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",

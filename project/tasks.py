@@ -6,11 +6,14 @@ from pathlib import Path
 
 from celery import shared_task
 from django.conf import settings
+from django.core.management import call_command
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
 
 from project.admin.passwords import mail_password_links  # noqa: F401  # a task too
 from project.api import idempotency
+from project.imports.tasks import purge_imports  # noqa: F401  # tasks too
+from project.jobs.tasks import sweep_jobs, work  # noqa: F401
 
 PURGE_BATCH_SIZE = 2000
 MAX_PURGE_SECONDS = 60  # the rest waits for the next run
@@ -49,6 +52,12 @@ def purge_results() -> str:
                 break
             time.sleep(0.05)  # let others use the table
     return f"{deleted} results deleted."
+
+
+@shared_task(ignore_result=True)
+def clear_sessions() -> None:
+    """Delete the sessions that have ended, which nothing else does."""
+    call_command("clearsessions")
 
 
 @shared_task(ignore_result=True)

@@ -8,11 +8,12 @@ from members.views import MemberViewSet
 
 from .api.docs import RedocView, SchemaView, SwaggerView
 from .api.health import LiveView, ReadyView
-from .api.tokens import TokenView
+from .api.tokens import TokenView, TokenViewSet
 
 router = SimpleRouter()
 router.register("books", BookViewSet)
 router.register("members", MemberViewSet)
+router.register("auth/tokens", TokenViewSet, "auth-tokens")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

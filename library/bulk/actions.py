@@ -15,11 +15,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from library.isbn import hyphenated
-from library.jobs import State
 from library.models import Book
-from library.tasks import enqueue, work_now
 from project.admin.base import BaseAdmin
 from project.admin.phrases import counted
+from project.jobs.models import State
+from project.jobs.tasks import enqueue, work_now
 
 from .changes import FIELDS, ChangedMeanwhileError, differing, merge
 from .models import BulkChange, Kind

@@ -8,9 +8,9 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from library.job_admin import JobAdmin
-from library.jobs import State
 from project.admin.display import moment
+from project.jobs.admin import JobAdmin
+from project.jobs.models import State
 
 from .models import BulkChange, Kind
 
@@ -18,12 +18,19 @@ from .models import BulkChange, Kind
 @admin.register(BulkChange)
 class BulkChangeAdmin(JobAdmin):
     permissions = ["library.change_book"]
+    record_page = "library_book_change"
+    undo_question = gettext_lazy(
+        "Take back what was done here? Books that somebody changed afterwards are left alone."
+    )
     list_display = ["what", "state_badge", "total", "changed", "user", "when"]
     sortable_by = ["when"]
     where_from = gettext_lazy("Select books in their list and choose an action.")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("packed_ids")
+
+    def undo_permissions(self, job: BulkChange) -> list[str]:
+        return ["library.add_book"] if job.kind in (Kind.DELETE, Kind.MERGE) else []
 
     @admin.display(description=gettext_lazy("change"))
     def what(self, job: BulkChange) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.utils import timezone
 
-from library.files.importing import persistent_transaction
-from library.jobs import NotFinishedError, State
 from library.models import Book
+from project.base.database import persistent_transaction
 from project.base.history import Door, recorded_as
+from project.jobs.models import NotFinishedError, State
 
 from .models import BulkChange, Kind
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from library.jobs import Job
+from project.jobs.models import Job
 
 
 class Kind(models.TextChoices):
@@ -48,6 +48,11 @@ class BulkChange(Job):
     @property
     def written_count(self) -> int:
         return self.changed
+
+    def run(self) -> None:
+        from . import changes  # which reads this module
+
+        changes.run(self)
 
     @property
     def new_value(self) -> str | int:

@@ -2,8 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -12,9 +11,48 @@ from django.utils.translation import gettext_noop
 
 from library.isbn import normalise
 from library.models import Book
-from project.base.files.rows import Problem, Row
+from project.imports.records import Column, Entry, RefusedError, refuse_invalid
 
-FIELDS = ("title", "author", "publication_year", "isbn")
+COLUMNS = (
+    Column(
+        "title",
+        (
+            *("title", "book title", "original title", "name"),
+            *("название", "заглавие", "название книги", "наименование", "заголовок"),
+            *("titel", "buchtitel", "haupttitel", "titel des buches"),
+        ),
+        gettext_noop("No column looks like the title."),
+    ),
+    Column(
+        "author",
+        (
+            *("author", "authors", "author name", "writer", "creator", "creators"),
+            *("автор", "авторы", "автор(ы)", "автор книги"),
+            *("autor", "autoren", "autorin", "autor/in", "autor(en)", "verfasser", "verfasserin"),
+        ),
+        gettext_noop("No column looks like the author."),
+    ),
+    Column(
+        "publication_year",
+        (
+            *("publication year", "year", "original publication year", "year of publication"),
+            *("published", "pub year", "publish year", "year published"),
+            *("год", "год издания", "год публикации", "год выпуска"),
+            *("jahr", "erscheinungsjahr", "veröffentlichungsjahr", "publikationsjahr"),
+        ),
+        gettext_noop("No column looks like the publication year."),
+    ),
+    Column(
+        "isbn",
+        (
+            *("isbn", "isbn13", "isbn 13", "isbn10", "isbn 10"),
+            *("isbn nr", "isbn nr.", "isbn nummer", "номер isbn"),
+        ),
+        gettext_noop("No column looks like the ISBN."),
+        several=True,
+    ),
+)
+FIELDS = tuple(column.name for column in COLUMNS)
 
 YEAR = re.compile(r"([+-]?[0-9]+)([.,]0*)?")
 # As catalogues write a year that they have inferred, guessed or abbreviated.
@@ -47,35 +85,6 @@ ZEROS_RESTORED = gettext_noop("ISBN: leading zeros restored")
 WRONG_ISBN_IGNORED = gettext_noop("wrong ISBN in another column ignored")
 
 
-class RefusedError(Exception):
-    def __init__(self, *reasons: str) -> None:
-        self.reasons = list(reasons)
-
-
-@dataclass
-class Entry:
-    """One row of a file: the texts as given; there may be several ISBN columns."""
-
-    row: int
-    original: list[str]
-    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    problem: Problem | None = None
-    raw: str = ""  # the line itself, if it could not be parsed
-
-
-def entries_of(rows: Iterable[Row], columns: Mapping[str, Sequence[int]]) -> Iterator[Entry]:
-    for row in rows:
-        yield entry_of(row, columns)
-
-
-def entry_of(row: Row, columns: Mapping[str, Sequence[int]]) -> Entry:
-    cells = row.cells
-    if row.problem or not cells:
-        return Entry(row.number, cells, problem=row.problem, raw=row.raw)
-    texts = {name: [cells[index] for index in indexes] for name, indexes in columns.items()}
-    return Entry(row.number, cells, texts)
-
-
 def book_of(entry: Entry, repairs: Counter[str]) -> Book:
     """The entry as an unsaved book; adds what had to be repaired to repairs.
 
@@ -95,18 +104,8 @@ def book_of(entry: Entry, repairs: Counter[str]) -> Book:
         reasons.insert(0, _("no author"))
     if not book.title:
         reasons.insert(0, _("no title"))
-    try:
-        book.clean_fields(
-            exclude={"isbn", *(name for name in FIELDS if getattr(book, name) in (None, ""))}
-        )
-    except ValidationError as error:
-        reasons += [
-            f"{label(name)}: {message}"
-            for name, messages in error.message_dict.items()
-            for message in messages
-        ]
-    if reasons:
-        raise RefusedError(*reasons)
+    blank = (name for name in FIELDS if getattr(book, name) in (None, ""))
+    refuse_invalid(book, reasons, exclude={"isbn", *blank})
     repairs.update(made)
     return book
 
@@ -184,7 +183,3 @@ def _isbn_of(text: str, repairs: list[str]) -> str:
         ) from None
     repairs.append(ZEROS_RESTORED)
     return number
-
-
-def label(name: str) -> str:
-    return str(Book._meta.get_field(name).verbose_name)  # type: ignore[union-attr]

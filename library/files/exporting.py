@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.http import (
     FileResponse,
@@ -45,7 +46,7 @@ def rows_of(batches: Iterable[list[Book]]) -> Batches:
 def for_spreadsheets(row: Row) -> Row:
     """No cell is a formula, and with its hyphens no ISBN is rounded."""
     title, author, year, isbn = row
-    return [guarded(title), guarded(author), year, hyphenated(isbn)]
+    return [guarded(title), guarded(author), year, isbn and hyphenated(isbn)]
 
 
 def write_csv(
@@ -86,7 +87,11 @@ class ExportingAdmin(admin.ModelAdmin):
             raise Http404
         query.pop("p", None)
         request.GET = query  # type: ignore[assignment]  # the list knows no parameters of ours
-        books: BookQuerySet = self.get_changelist_instance(request).queryset
+        changelist = f"{reverse('admin:library_book_changelist')}?{query.urlencode()}"
+        try:
+            books: BookQuerySet = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(changelist)
         # Eight bytes each: what is listed now, in its order, however long the download takes.
         ids = array("Q", books.values_list("pk", flat=True).iterator(chunk_size=10_000))
         if kind == "xlsx" and len(ids) > MAX_XLSX_ROWS:
@@ -96,8 +101,7 @@ class ExportingAdmin(admin.ModelAdmin):
             )
             most = number_format(MAX_XLSX_ROWS, force_grouping=True)
             messages.warning(request, text % {"most": most})
-            url = reverse("admin:library_book_changelist")
-            return HttpResponseRedirect(f"{url}?{query.urlencode()}")
+            return HttpResponseRedirect(changelist)
         name = f"books-{timezone.localdate():%Y-%m-%d}.{kind}"
         if kind == "xlsx":
             return xlsx_response(in_this_order(ids), name)

@@ -1,106 +1,18 @@
-"""An uploaded catalogue file, from the upload to the last page of its result."""
-
-import json
-import zlib
-from pathlib import PurePath
-from typing import Any
-from uuid import uuid4
-
 from django.db import models
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
-from library.jobs import Job, State
-from project.base.history import Door
-
-PAGE_SIZE = 50  # rows
+from project.imports import models as imports
+from project.imports.records import Records
 
 
-def upload_path(job: "Import", name: str) -> str:
-    """A name that says nothing and cannot be guessed."""
-    return f"imports/{uuid4().hex}{PurePath(name).suffix.lower()[:10]}"
-
-
-class Import(Job):
-    """A catalogue file that somebody uploaded, and what became of it.
-
-    A worker first examines it: the rows are sorted into pages of new, changed, same and refused
-    books, which people look through. Once confirmed, the books are written from these pages.
-    """
-
-    file = models.FileField(_("file"), upload_to=upload_path, blank=True)
-    name = models.CharField(_("file"), max_length=255)
-    size = models.PositiveBigIntegerField(_("size"), default=0)
-    kind = models.CharField(_("format"), max_length=10)
-    door = models.CharField(_("door"), max_length=10, choices=Door.choices, default=Door.ADMIN)
-    uploaded_at = models.DateTimeField(_("uploaded"), auto_now_add=True)
-    confirmed_at = models.DateTimeField(_("confirmed"), null=True)
-
-    # How it is read: empty if that is to be found out.
-    encoding = models.CharField(_("encoding"), max_length=40, blank=True)
-    delimiter = models.CharField(_("delimiter"), max_length=1, blank=True)
-    sheet = models.CharField(_("sheet"), max_length=255, blank=True)
-    columns = models.JSONField(default=dict)  # {"title": [0], …}
-    # What was found: encoding, delimiter, sheet, sheets, columns, header and the first rows.
-    reading = models.JSONField(default=dict)
-
-    state = models.CharField(
-        _("state"), max_length=10, choices=State.choices, default=State.UPLOADED, db_index=True
-    )
-    found = models.JSONField(default=dict)  # counts of the examination
-    written = models.JSONField(default=dict)  # counts of what was written
-    repairs = models.JSONField(default=dict)  # {sentence: count}
-    # `position` is the last page that was written, `done` and `total` are bytes or rows.
-
-    class Meta:
-        verbose_name = _("import")
-        verbose_name_plural = _("imports")
-        ordering = ["-pk"]
-        default_permissions = ()  # who may add and change books may import them
-
-    def __str__(self) -> str:
-        return self.name
+class Import(imports.Import):
+    """A catalogue file."""
 
     @property
-    def written_count(self) -> int:
-        return self.written.get("new", 0) + self.written.get("changed", 0)
+    def records(self) -> Records:
+        from .importing import BOOKS  # which reads the model of books
+
+        return BOOKS
 
 
-class PageKind(models.TextChoices):
-    NEW = "new", pgettext_lazy("books", "New")
-    CHANGED = "changed", pgettext_lazy("books", "Changed")
-    SAME = "same", pgettext_lazy("books", "Same")
-    REFUSED = "refused", pgettext_lazy("books", "Refused")
-
-
-class ImportPage(models.Model):
-    """Up to PAGE_SIZE rows of one kind, packed.
-
-    A new or same book is [row, title, author, year, ISBN], a changed one also has its old title,
-    author and year; a refused row is [row, cells, raw, problem that only the whole file shows].
-    """
-
+class ImportPage(imports.ImportPage):
     job = models.ForeignKey(Import, models.CASCADE, related_name="pages")
-    kind = models.CharField(max_length=10, choices=PageKind.choices)
-    number = models.PositiveIntegerField()
-    packed = models.BinaryField()
-
-    class Meta:
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(
-                fields=["job", "kind", "number"], name="library_importpage_number"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.job_id} {self.kind} {self.number}"
-
-    @property
-    def rows(self) -> list[list[Any]]:
-        return json.loads(zlib.decompress(self.packed))
-
-    @staticmethod
-    def pack(rows: list[list[Any]]) -> bytes:
-        # A bad byte is a lone surrogate, which JSON escapes.
-        return zlib.compress(json.dumps(rows).encode(), 1)

@@ -1,5 +1,6 @@
 """Adding book after book in the admin."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -40,6 +41,13 @@ def test_nothing_is_kept_unless_asked_for(cataloguer, pressed):
     answer = cataloguer.post(ADD, BOOK | pressed)
     assert Book.objects.get().author == "Frank & Herbert"
     assert "author" not in parse_qs(urlsplit(answer["Location"]).query)
+
+
+@pytest.mark.parametrize(("language", "quoted"), [("en", "“([^”]+)”"), ("ru", "«([^»]+)»")])
+def test_what_is_kept_names_the_button_as_the_page_does(cataloguer, language, quoted):
+    html = cataloguer.get(ADD, headers={"accept-language": language}).content.decode()
+    [button] = re.findall(f"form-text[^<]*{quoted}", html)
+    assert re.search(f"<button[^>]*_addanother[^>]*>{button}<", html)
 
 
 def test_only_a_new_book_is_asked_what_the_next_one_keeps(cataloguer):

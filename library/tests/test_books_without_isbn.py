@@ -7,8 +7,9 @@ from django.core.management import call_command
 from django.db import IntegrityError
 from django.urls import reverse
 
-from library.files.columns import MissingColumnError, choose_columns
+from library.files.importing import Books
 from library.models import Book
+from project.imports.columns import MissingColumnError, choose_columns
 
 from .books import BOOKS, THE_BOOK, add, index_is_right
 
@@ -42,7 +43,7 @@ def test_by_default_each_book_has_one(desk, staff_api, tmp_path):
     import_file(tmp_path, "title,author,year,isbn", "Walden,Henry Thoreau,1854,")
     assert "no ISBN" in (tmp_path / "refused.csv").read_text()
     with pytest.raises(MissingColumnError):
-        choose_columns(["title", "author", "year"])
+        choose_columns(Books(), ["title", "author", "year"])
     assert not Book.objects.exists()
 
 
@@ -115,13 +116,21 @@ def test_a_wrong_isbn_is_refused_and_not_left_out(optional, tmp_path):
 
 def test_they_are_exported_and_imported_again(optional, tmp_path):
     add(**OLD, isbn=None)
-    for ending in ("csv", "jsonl"):
+    for ending in ("csv", "xlsx", "jsonl"):
         file = tmp_path / f"out.{ending}"
         call_command("export_books", str(file))
-        assert "None" not in file.read_text()
+        assert b"None" not in file.read_bytes()
         call_command("import_books", str(file), refused=tmp_path / "refused.csv")
     assert json.loads(file.read_text())["isbn"] in (None, "")
     assert Book.objects.count() == 1
+
+
+@pytest.mark.parametrize("query", ["format=csv", "format=csv&verbatim=1", "format=xlsx"])
+def test_their_list_is_exported(optional, desk, query):
+    add(**OLD, isbn=None)
+    answer = desk.get(f"{reverse('admin:library_book_export')}?{query}")
+    assert answer.status_code == 200
+    assert b"None" not in answer.getvalue()
 
 
 @pytest.mark.parametrize(("choice", "found"), [("no", "Walden"), ("yes", "Emma")])

@@ -1,10 +1,8 @@
 """The welcome e-mail, from row to SMTP.
 
-models     the row: outbox, state and journal; claim and record
-dispatch   whether mails go out now, and when each part was last seen
-tasks      enqueue, send, sweep
-batch      claimed mails on their way
+models     the row: outbox, state and journal; whether mails go out now
+tasks      enqueue, send a batch, sweep
 delivery   write a mail and hand it over
-reasons    what a mail server's answer means, in words
-admin, actions, filters, timeline, task_results, dashboard   the operators' pages
+reasons    what a mail server's answer means, and what tasks report, in words
+admin, actions, filters, task_results, dashboard   the operators' pages
 """

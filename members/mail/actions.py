@@ -1,7 +1,7 @@
 """What operators may do with welcome e-mails, and the page that asks them first."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import messages
@@ -15,13 +15,17 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from .models import WelcomeEmail, WelcomeEmailQuerySet
+from .models import State, WelcomeEmail
 from .tasks import enqueue
 
-State = WelcomeEmail.State
-
-PERMISSION = "members.change_welcomeemail"
 MAX_NAMED = 10  # of those that are left out
+
+
+class Resend:
+    """The permission to send e-mails again, hold, release and cancel them."""
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("members.change_welcomeemail")
 
 
 WHY_NOT = {
@@ -29,96 +33,67 @@ WHY_NOT = {
     State.SENDING: _("It is being sent right now."),
     State.SENT: _("It has been sent."),
     State.FAILED: _("It failed. Send it again instead."),
-    State.HELD: _("It is on hold."),
+    State.HELD: _("It is on hold. Release it instead."),
     State.CANCELLED: _("It is cancelled."),
 }
 
 
 @dataclass(frozen=True)
 class Action:
-    name: str
+    name: str  # of the query set's method
+    states: list[State]
     label: Any
     icon: str
     effect: Any  # what happens, for the page that asks
     done: Any
     entry: Any  # in the history
-    states: list[State]
-    run: Callable[[Any], list[int]]
-    why_not: dict[State, Any] = field(default_factory=dict)
 
     @property
     def sends(self) -> bool:
-        return self.name in ("send_again", "retry", "release")
+        return self.name in ("send_again", "release")
 
     def refusal(self, state: str) -> str:
         """Why it cannot be done in this state; empty where it can."""
-        state = State(state)
-        return "" if state in self.states else str(self.why_not.get(state) or WHY_NOT[state])
+        return "" if state in self.states else str(WHY_NOT[State(state)])
 
 
 SEND_AGAIN = Action(
     "send_again",
+    WelcomeEmail.ACTION_STATES["send_again"],
     _("Send again"),
     "fa-paper-plane",
     _("Sent immediately; retried like a new e-mail if that fails."),
     ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
     _("Sent again."),
-    WelcomeEmail.ACTION_STATES["send_again"],
-    WelcomeEmailQuerySet.send_again,
-    {State.HELD: _("It is on hold. Release it instead.")},
 )
 # The same from a failed task, which may be an old story: the mail may have been sent since.
-RETRY = replace(
-    SEND_AGAIN,
-    name="retry",
-    states=[State.FAILED],
-    why_not={
-        State.QUEUED: _("It is already waiting and will be retried automatically."),
-        State.SENT: _("It has since been sent."),
-        **SEND_AGAIN.why_not,
-    },
-)
+RETRY = replace(SEND_AGAIN, states=[State.FAILED])
 HOLD = Action(
     "hold",
+    WelcomeEmail.ACTION_STATES["hold"],
     _("Hold"),
     "fa-pause",
     _("Each stays on hold until somebody releases it."),
     ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
     _("Put on hold."),
-    WelcomeEmail.ACTION_STATES["hold"],
-    WelcomeEmailQuerySet.hold,
-    {
-        State.FAILED: _("It failed and is no longer waiting."),
-        State.HELD: _("It is already on hold."),
-    },
 )
 RELEASE = Action(
     "release",
+    WelcomeEmail.ACTION_STATES["release"],
     _("Release"),
     "fa-play",
     _("Each continues on its retry schedule; what is due is sent immediately."),
     ngettext_lazy("%d e-mail released.", "%d e-mails released."),
     _("Released."),
-    WelcomeEmail.ACTION_STATES["release"],
-    WelcomeEmailQuerySet.release,
-    {
-        State.QUEUED: _("It is not on hold."),
-        State.FAILED: _("It failed and is not on hold. Send it again instead."),
-    },
 )
 CANCEL = Action(
     "cancel",
+    WelcomeEmail.ACTION_STATES["cancel"],
     _("Cancel sending"),
     "fa-ban",
     _("None of these will be sent. To undo this, send them again."),
     ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
     _("Cancelled."),
-    WelcomeEmail.ACTION_STATES["cancel"],
-    WelcomeEmailQuerySet.cancel,
-    {
-        State.FAILED: _("It failed and is no longer waiting."),
-        State.CANCELLED: _("It is already cancelled."),
-    },
 )
 ACTIONS = {action.name: action for action in (SEND_AGAIN, HOLD, RELEASE, CANCEL)}
 
@@ -157,7 +132,7 @@ def ask_or_do(
 
 def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
     with transaction.atomic():
-        ids = action.run(welcomes.filter(state__in=action.states))
+        ids = getattr(welcomes.filter(state__in=action.states), action.name)()
         note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
     if action.sends:
         enqueue(*ids)
@@ -166,35 +141,32 @@ def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -
 
 def note(request: HttpRequest, rows: Iterable[Model], text: str) -> None:
     """An entry in the history of each row."""
-    account = request.user.pk
-    assert account is not None  # the admin asks for a login
     LogEntry.objects.log_actions(
-        user_id=account, queryset=rows, action_flag=CHANGE, change_message=text
+        user_id=request.user.pk,  # type: ignore[arg-type]  # the admin asks for a login
+        queryset=rows,
+        action_flag=CHANGE,
+        change_message=text,
     )
 
 
 def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]:
     """To how many of these it would happen, and why not to the others."""
-    chosen = WelcomeEmail.objects.filter(
-        pk__in=list(welcomes.order_by().values_list("pk", flat=True))
-    )
-    counts = dict(chosen.order_by().values_list("state").annotate(Count("pk")))
-    left_out = [
-        {
-            "state": State(state).label,
-            "count": count,
-            "why": action.refusal(state),
-            "some": chosen.select_related("member").filter(state=state)[:MAX_NAMED],
-            "more": max(count - MAX_NAMED, 0),
-        }
-        for state, count in sorted(counts.items())
-        if state not in action.states
-    ]
+    ids = list(welcomes.order_by().values_list("pk", flat=True))
+    chosen = WelcomeEmail.objects.filter(pk__in=ids)
+    counts = dict(chosen.values_list("state").annotate(Count("pk")).order_by("state"))
+    moved = {state: counts.pop(state) for state in action.states if state in counts}
     return {
-        "count": sum(count for state, count in counts.items() if state in action.states),
-        "by_state": [
-            (State(state).label, counts[state]) for state in action.states if state in counts
+        "count": sum(moved.values()),
+        "by_state": [(state.label, count) for state, count in moved.items()],
+        "sent_already": moved.get(State.SENT, 0),
+        "left_out": [
+            {
+                "state": State(state).label,
+                "count": count,
+                "why": action.refusal(state),
+                "some": chosen.select_related("member").filter(state=state)[:MAX_NAMED],
+                "more": max(count - MAX_NAMED, 0),
+            }
+            for state, count in counts.items()
         ],
-        "sent_already": counts.get(State.SENT, 0) if State.SENT in action.states else 0,
-        "left_out": left_out,
     }

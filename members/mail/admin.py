@@ -1,10 +1,14 @@
 """The pages from which operators keep welcome e-mails going."""
 
-from typing import Any
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, Q, QuerySet, Value
+from django.db.models import Exists, QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -14,19 +18,19 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
+from django_celery_results.models import TaskResult
 
 from members.models import Member
 from project.admin.base import ReadOnlyAdmin
-from project.admin.display import age, badge, bounded, moment
+from project.admin.display import age, badge, bounded, link, moment
 
-from .actions import ACTIONS, PERMISSION, Action, ask_or_do, note
+from .actions import ACTIONS, Action, Resend, ask_or_do, note
 from .delivery import render
 from .filters import AgeFilter, ReasonFilter, SentFilter, StateFilter
-from .models import Dispatch, WelcomeEmail
+from .models import Dispatch, State, WelcomeEmail
+from .reasons import in_words
 from .tasks import enqueue_due
-from .timeline import timeline
 
-State = WelcomeEmail.State
 COLOURS = {
     State.QUEUED: "info",
     State.SENDING: "info",
@@ -35,8 +39,10 @@ COLOURS = {
     State.HELD: "warning",
     State.CANCELLED: "secondary",
 }
+MAX_ENTRIES = 50  # of operators, on one page
 
 
+@admin.display(description=gettext_lazy("state"), ordering="state")
 def state_badge(welcome: WelcomeEmail | None) -> SafeString:
     if welcome is None:
         return badge(_("none"), "secondary")
@@ -45,8 +51,51 @@ def state_badge(welcome: WelcomeEmail | None) -> SafeString:
     return badge(welcome.get_state_display(), COLOURS[State(welcome.state)])
 
 
-def link(name: str, pk: Any, text: str) -> SafeString:
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
+def sending(welcome: WelcomeEmail) -> dict[str, Any]:
+    """For the pages of a mail and of its member."""
+    return {
+        "welcome": welcome,
+        "state": state_badge(welcome),
+        "events": timeline(welcome),
+        "pausing": Dispatch.objects.pausing().first() if welcome.state == State.QUEUED else None,
+        "choices": [
+            {
+                "action": action,
+                "why_not": action.refusal(welcome.state),
+                "url": reverse(f"admin:members_welcomeemail_{action.name}", args=[welcome.pk]),
+            }
+            for action in ACTIONS.values()
+        ],
+    }
+
+
+def timeline(welcome: WelcomeEmail) -> list[dict[str, Any]]:
+    """Attempts and what operators did, the latest first: at any size two look-ups by an index."""
+    entries = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(welcome), object_id=str(welcome.pk)
+    )
+    events: list[dict[str, Any]] = [
+        {"at": entry.action_time, "text": entry.get_change_message(), "by": entry.user}
+        for entry in entries.select_related("user").order_by("-action_time")[:MAX_ENTRIES]
+    ]
+    tasks = [attempt["task"] for attempt in welcome.journal if attempt["task"]]
+    results = TaskResult.objects.only("task_id").in_bulk(tasks, field_name="task_id")
+    for number, attempt in enumerate(welcome.journal, 1):
+        state = State(attempt["state"])
+        label = _("not sent") if state == State.QUEUED else str(state.label)
+        started, ended = (datetime.fromisoformat(attempt[name]) for name in ("started", "ended"))
+        events.append(
+            {
+                "number": number,
+                "at": started,
+                "seconds": (ended - started).total_seconds(),
+                "badge": badge(label, "warning" if state == State.QUEUED else COLOURS[state]),
+                "text": in_words(attempt["reason"]),
+                "task": attempt["task"],
+                "result": results.get(attempt["task"]),
+            }
+        )
+    return sorted(events, key=itemgetter("at"), reverse=True)
 
 
 def as_admin_action(action: Action) -> Any:
@@ -59,13 +108,13 @@ def as_admin_action(action: Action) -> Any:
 
 
 @admin.register(WelcomeEmail)
-class WelcomeEmailAdmin(ReadOnlyAdmin):
+class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
     grant_words = {
         "change_welcomeemail": gettext_lazy("send again, hold, release and cancel"),
         "change_dispatch": gettext_lazy("pause and resume all sending"),
     }
-    list_display = ["state_badge", "member_link", "attempts", "when", "age", "reason"]
-    list_display_links = ["state_badge"]
+    list_display = [state_badge, "member_link", "attempts", "when", "age", "reason"]
+    list_display_links: Any = [state_badge]
     list_select_related = ["member"]
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
@@ -73,20 +122,11 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     counted_text = ngettext_lazy("%(number)s welcome e-mail", "%(number)s welcome e-mails", "count")
     where_from = gettext_lazy("Every new member gets a welcome e-mail.")
     actions = [as_admin_action(action) for action in ACTIONS.values()]
-    fieldsets = [
-        (
-            None,
-            {
-                "fields": [
-                    *("state_badge", "member_link", "reason", "attempts"),
-                    *("next_attempt", "age", "sent"),
-                ]
-            },
-        ),
-        (
-            gettext_lazy("Technical details"),
-            {"fields": ["message_id", "last_error_code", "task_link", "claimed_at", "enqueued_at"]},
-        ),
+    main_fields = ["member_link", "reason", "attempts", "next_attempt", "age", "sent_at"]
+    technical_fields = ["message_id", "last_error_code", "task_link", "claimed_at", "enqueued_at"]
+    fieldsets: ClassVar[Any] = [
+        (None, {"fields": [state_badge, *main_fields]}),
+        (gettext_lazy("Technical details"), {"fields": technical_fields}),
     ]
     MAX_MEMBERS = 1000  # that a search finds: ten times as many take MySQL seconds to join
     sortable_by = ["age"]  # of the others none has an index that would give a page
@@ -115,20 +155,11 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
             return welcomes, False
         if WelcomeEmail.objects.filter(task_id=term).exists():
             return welcomes.filter(task_id=term), False
-        most = self.MAX_MEMBERS
-        found: set[int] = set()
-        for begins in (Q(username__istartswith=term), Q(email__istartswith=term)):
-            found.update(
-                Member.objects.filter(begins).order_by().values_list("pk", flat=True)[:most]
-            )
-        if len(found) >= most:
+        found = Member.objects.beginning_with(term, self.MAX_MEMBERS)
+        if len(found) >= self.MAX_MEMBERS:
             text = _("Too many members match, so not all are shown. Type more letters.")
             messages.warning(request, text)
         return welcomes.filter(member__in=found), False
-
-    @admin.display(description=gettext_lazy("state"), ordering="state")
-    def state_badge(self, welcome: WelcomeEmail) -> SafeString:
-        return state_badge(welcome)
 
     @admin.display(description=gettext_lazy("member"))
     def member_link(self, welcome: WelcomeEmail) -> SafeString:
@@ -136,18 +167,14 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("next attempt, or sent"))
     def when(self, welcome: WelcomeEmail) -> str:
-        if welcome.state == State.SENT:
-            return moment(welcome.sent_at)
-        return self.next_attempt(welcome)
+        is_sent = welcome.state == State.SENT
+        return moment(welcome.sent_at) if is_sent else self.next_attempt(welcome)
 
     @admin.display(description=gettext_lazy("age"), ordering="queued_at")
     def age(self, welcome: WelcomeEmail) -> SafeString:
-        return format_html(
-            '<time datetime="{}" title="{}">{}</time>',
-            welcome.queued_at.isoformat(),
-            moment(welcome.queued_at),
-            age(welcome.queued_at),
-        )
+        at = welcome.queued_at
+        html = '<time datetime="{}" title="{}">{}</time>'
+        return format_html(html, at.isoformat(), moment(at), age(at))
 
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, welcome: WelcomeEmail) -> str:
@@ -159,21 +186,11 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     def next_attempt(self, welcome: WelcomeEmail) -> str:
         if welcome.state != State.QUEUED:
             return "–"
-        if welcome.next_attempt_at <= timezone.now():
-            if welcome.paused:  # type: ignore[attr-defined]  # by get_queryset()
-                return _("when sending resumes")
-            return _("as soon as a worker is free")
-        return moment(welcome.next_attempt_at)
-
-    @admin.display(description=gettext_lazy("sent"))
-    def sent(self, welcome: WelcomeEmail) -> str | SafeString:
-        if welcome.sent_at is None:
-            return "–"
-        return format_html(
-            '{}<div class="small text-body-secondary">{}</div>',
-            moment(welcome.sent_at),
-            _("The mail server accepted it, which doesn’t prove that it reached the member."),
-        )
+        if welcome.next_attempt_at > timezone.now():
+            return moment(welcome.next_attempt_at)
+        if welcome.paused:  # type: ignore[attr-defined]  # by get_queryset()
+            return _("when sending resumes")
+        return _("as soon as a worker is free")
 
     @admin.display(description=gettext_lazy("last task"))
     def task_link(self, welcome: WelcomeEmail) -> str | SafeString:
@@ -185,31 +202,26 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        welcome = kwargs["obj"]
-        return super().render_change_form(
-            request, context | one_mail(request, welcome), *args, **kwargs
-        )
+        context |= sending(kwargs["obj"])
+        try:
+            context["mail"] = render(kwargs["obj"])
+        except Exception as error:  # a template of ours is broken: the page says so, not breaks
+            context["fault"] = type(error).__name__
+        return super().render_change_form(request, context, *args, **kwargs)
 
     # --- Actions ---
-
-    def has_resend_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(PERMISSION)
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
         switch, act = view(self.switch_view), view(self.action_view)
+        one_mail = [
+            path(f"<int:pk>/{name}/", act, {"action": action}, f"members_welcomeemail_{name}")
+            for name, action in ACTIONS.items()
+        ]
         return [
-            path("pause/", switch, {"pauses": True}, name="members_dispatch_pause"),
-            path("resume/", switch, {"pauses": False}, name="members_dispatch_resume"),
-            *(
-                path(
-                    f"<int:pk>/{name}/",
-                    act,
-                    {"action": action},
-                    name=f"members_welcomeemail_{name}",
-                )
-                for name, action in ACTIONS.items()
-            ),
+            path("pause/", switch, {"pauses": True}, "members_dispatch_pause"),
+            path("resume/", switch, {"pauses": False}, "members_dispatch_resume"),
+            *one_mail,
             *super().get_urls(),
         ]
 
@@ -258,39 +270,3 @@ class WelcomeEmailAdmin(ReadOnlyAdmin):
 
 # The parameter "o" of its list.
 OLDEST_FIRST = WelcomeEmailAdmin.list_display.index("age") + 1
-
-
-def one_mail(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
-    """What stands on the page of a mail beside its fields."""
-    try:
-        mail = render(welcome)
-        html = next((content for content, kind in mail.alternatives), "")
-        fault = ""
-    except Exception as error:  # a template of ours is broken: this page must say so, not break
-        mail, html, fault = None, "", type(error).__name__
-    return {**sending(request, welcome), "mail": mail, "html": html, "fault": fault}
-
-
-def sending(request: HttpRequest, welcome: WelcomeEmail) -> dict[str, Any]:
-    """How a mail stands, what happened to it, and what the account may do with it."""
-    return {
-        "welcome": welcome,
-        "state": state_badge(welcome),
-        "events": [
-            (event, badge(str(State(event.state).label), COLOURS[State(event.state)]))
-            if event.state and event.state != State.QUEUED
-            else (event, badge(_("not sent"), "warning") if event.number else "")
-            for event in timeline(welcome)
-        ],
-        "pausing": Dispatch.objects.pausing().first() if welcome.state == State.QUEUED else None,
-        "choices": [
-            {
-                "action": action,
-                "why_not": action.refusal(welcome.state),
-                "url": reverse(f"admin:members_welcomeemail_{action.name}", args=[welcome.pk]),
-            }
-            for action in ACTIONS.values()
-        ]
-        if request.user.has_perm(PERMISSION)
-        else [],
-    }

@@ -1,12 +1,14 @@
 """The dashboard's block about welcome e-mails: is mail going out, and if not, why."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import reverse_lazy
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import get_language
@@ -19,10 +21,10 @@ from project.base.broker import queue_length
 from project.base.cache import remembered
 
 from .admin import OLDEST_FIRST
-from .filters import retrying, sent_since
-from .models import Dispatch, WelcomeEmail
+from .filters import retrying
+from .models import Dispatch, State, WelcomeEmail
 
-State = WelcomeEmail.State
+LIST = reverse_lazy("admin:members_welcomeemail_changelist")
 
 MAX_SILENCE = timedelta(minutes=2)  # of beat or the workers, before it is an alarm
 MAX_WAIT = timedelta(minutes=5)  # for a mail that waits and has not been tried
@@ -33,9 +35,9 @@ CHART_DAYS = 30
 class Number:
     title: str
     value: str
-    note: str = ""
-    url: str = ""
+    note: str
     colour: str = ""
+    url: str = ""
 
 
 def overview(request: HttpRequest) -> dict[str, Any] | None:
@@ -45,96 +47,91 @@ def overview(request: HttpRequest) -> dict[str, Any] | None:
     dispatch = Dispatch.objects.current()
     waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
     oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
-    # Counted anew where it is empty: that is quick, and the first mail shows at once.
-    chart = remembered(f"sending:chart:{get_language()}", 60, _chart) or _chart()
+    silent = {
+        part: _is_silent(at or oldest)  # what was never seen may be about to start
+        for part, at in (("beat", dispatch.beat_at), ("worker", dispatch.worker_at))
+    }
     return {
         "dispatch": dispatch,
         "may_switch": request.user.has_perm("members.change_dispatch"),
-        "numbers": _numbers(dispatch, oldest),
-        "alarms": _alarms(dispatch, oldest),
-        "chart": chart,
+        "numbers": [
+            *_counts(oldest),
+            _seen(_("Last success"), dispatch.success_at),
+            _seen(_("Worker last seen"), dispatch.worker_at, silent["worker"]),
+            _seen(_("Scheduler last seen"), dispatch.beat_at, silent["beat"]),
+            _queue(),
+        ],
+        "alarms": list(_alarms(dispatch, silent)),
+        # Counted anew where it is empty: that is quick, and the first mail shows at once.
+        "chart": remembered(f"sending:chart:{get_language()}", 60, _chart) or _chart(),
     }
 
 
-def _numbers(dispatch: Dispatch, oldest: datetime | None) -> list[Number]:
-    page = reverse("admin:members_welcomeemail_changelist")
+def _is_silent(since: datetime | None) -> bool:
+    return since is not None and timezone.now() - since > MAX_SILENCE
+
+
+def _counts(oldest: datetime | None) -> list[Number]:
     mails = WelcomeEmail.objects.all()
-    now = timezone.now()
-    queued, failed, held = (
-        bounded(mails.filter(state=state)) for state in (State.QUEUED, State.FAILED, State.HELD)
+    queued, held, failed, sent = (
+        mails.filter(state=state) for state in (State.QUEUED, State.HELD, State.FAILED, State.SENT)
     )
-    again = bounded(retrying(mails))
-    sent = bounded(sent_since(mails, now - timedelta(days=1)))
-    oldest_page = f"{page}?state=queued&o={OLDEST_FIRST}"
-    length = remembered("sending:queue", 5, queue_length)
-    queue = _("unknown") if length is None else grouped(length)
-    late = "warning" if oldest and now - oldest > MAX_WAIT else ""
-    waits = (
-        (age(oldest), moment(oldest), oldest_page) if oldest else ("–", _("nothing waiting"), "")
-    )
-    warn_again = "warning" if again != "0" else ""
-    warn_failed = "danger" if failed != "0" else ""
+    today = sent.filter(sent_at__gte=timezone.now() - timedelta(days=1))
     return [
-        Number(_("Failed"), failed, _("see why, send again"), f"{page}?state=failed", warn_failed),
-        Number(
-            _("Trying again"),
-            again,
-            _("at least one attempt failed"),
-            f"{page}?state=retrying",
-            warn_again,
+        _count(failed, _("Failed"), _("see why, send again"), "state=failed", "danger"),
+        _count(
+            retrying(mails),
+            *(_("Trying again"), _("at least one attempt failed"), "state=retrying", "warning"),
         ),
-        Number(_("Waiting"), queued, _("for their turn or a free worker"), f"{page}?state=queued"),
-        Number(_("Oldest waiting"), *waits, late),
-        Number(_("On hold"), held, _("until somebody releases them"), f"{page}?state=held"),
-        Number(
-            _("Sent in 24 hours"), sent, _("handed to the mail server"), f"{page}?state=sent&sent=1"
-        ),
-        _seen(_("Last success"), dispatch.success_at),
-        _seen(_("Worker last seen"), dispatch.worker_at, _is_silent(dispatch.worker_at, oldest)),
-        _seen(_("Scheduler last seen"), dispatch.beat_at, _is_silent(dispatch.beat_at, oldest)),
-        Number(
-            _("Queue"),
-            queue,
-            _("messages for the workers"),
-            colour="warning" if length is None else "",
-        ),
+        _count(queued, _("Waiting"), _("for their turn or a free worker"), "state=queued"),
+        _oldest(oldest),
+        _count(held, _("On hold"), _("until somebody releases them"), "state=held"),
+        _count(today, _("Sent in 24 hours"), _("handed to the mail server"), "state=sent&sent=1"),
     ]
+
+
+def _count(
+    mails: QuerySet[WelcomeEmail], title: str, note: str, query: str, colour: str = ""
+) -> Number:
+    """A number that links to its list, coloured unless it is zero."""
+    number = bounded(mails)
+    return Number(title, number, note, colour if number != "0" else "", f"{LIST}?{query}")
+
+
+def _oldest(queued_at: datetime | None) -> Number:
+    title = _("Oldest waiting")
+    if queued_at is None:
+        return Number(title, "–", _("nothing waiting"))
+    colour = "warning" if timezone.now() - queued_at > MAX_WAIT else ""
+    page = f"{LIST}?state=queued&o={OLDEST_FIRST}"
+    return Number(title, age(queued_at), moment(queued_at), colour, page)
 
 
 def _seen(title: str, at: datetime | None, silent: bool = False) -> Number:
     colour = "danger" if silent else ""
-    if at is None:
-        return Number(title, _("never"), colour=colour)
-    return Number(title, naturaltime(at), moment(at), colour=colour)
+    return Number(title, naturaltime(at) if at else _("never"), moment(at) if at else "", colour)
 
 
-def _is_silent(at: datetime | None, oldest: datetime | None) -> bool:
-    """What has never been seen may be about to start, unless a mail waits for it already."""
-    since = at or oldest
-    return since is not None and timezone.now() - since > MAX_SILENCE
+def _queue() -> Number:
+    length = remembered("sending:queue", 5, queue_length)
+    value, colour = (_("unknown"), "warning") if length is None else (grouped(length), "")
+    return Number(_("Queue"), value, _("messages for the workers"), colour)
 
 
-def _alarms(dispatch: Dispatch, oldest: datetime | None) -> list[str]:
-    found = []
+def _alarms(dispatch: Dispatch, silent: dict[str, bool]) -> Iterator[str]:
     words = {"time": moment(dispatch.paused_at), "reason": dispatch.reason}
-    if dispatch.paused_at and dispatch.pause_code != Dispatch.OPERATOR:
-        found.append(_("Sending stopped: the mail settings are wrong. %(reason)s") % words)
-        if dispatch.resume_at:
-            again = moment(dispatch.resume_at)
-            found[-1] += " " + _("Next try at %(time)s.") % {"time": again}
+    if dispatch.resume_at:  # of a fault's pause
+        stopped = _("Sending stopped: the mail settings are wrong. %(reason)s") % words
+        again = _("Next try at %(time)s.") % {"time": moment(dispatch.resume_at)}
+        yield f"{stopped} {again}"
     elif dispatch.paused_at:
-        found.append(_("Sending has been paused since %(time)s: %(reason)s") % words)
-    if _is_silent(dispatch.beat_at, oldest):
-        found.append(
-            _(
-                "The scheduler (beat) isn’t responding, so nothing is retried. Is the beat process running?"
-            )
+        yield _("Sending has been paused since %(time)s: %(reason)s") % words
+    if silent["beat"]:
+        yield _(
+            "The scheduler (beat) isn’t responding, so nothing is retried. Is the beat process running?"
         )
-    if _is_silent(dispatch.worker_at, oldest):
-        found.append(
-            _("No worker is responding, so nothing is sent. Is the worker process running?")
-        )
-    return found
+    if silent["worker"]:
+        yield _("No worker is responding, so nothing is sent. Is the worker process running?")
 
 
 def _chart() -> BarChart:
@@ -144,13 +141,8 @@ def _chart() -> BarChart:
     sent = count_by_day(mails.filter(state=State.SENT), "sent_at", days)
     failed = count_by_day(mails.filter(state=State.FAILED), "claimed_at", days)
     bars = [
-        Bar(
-            date_format(day),
-            [sent[day], failed[day]],
-            "" if number % 7 else date_format(day, "j M"),
-        )
-        for number, day in enumerate(reversed(sent))
+        Bar(date_format(day), [sent[day], failed[day]], "" if back % 7 else date_format(day, "j M"))
+        for back, day in zip(range(CHART_DAYS - 1, -1, -1), sent, strict=True)
     ]
-    return BarChart(
-        _("E-mails of the last 30 days"), _("Day"), [_("sent"), _("failed")], bars[::-1]
-    )
+    title, series = _("E-mails of the last 30 days"), [_("sent"), _("failed")]
+    return BarChart(title, _("Day"), series, bars)

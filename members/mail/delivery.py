@@ -51,15 +51,15 @@ def deliver(welcome: WelcomeEmail) -> None:
         logger.error("Welcome e-mail %d could not be written: %s", welcome.pk, name)
         sentence = gettext_noop("The welcome e-mail could not be written")
         raise RenderingError(f"{sentence} ({name}).", "rendering") from None
-    member = welcome.member
-    # What a mail server may call the member by.
-    names = [member.email, member.email.rpartition("@")[0], member.username]
     try:
         if settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend":
             connection.send(mail)
         else:
             mail.send()
     except Exception as error:
+        member = welcome.member
+        # What a mail server may call the member by.
+        names = [member.email, member.email.rpartition("@")[0], member.username]
         raise classify(error, *names) from None
 
 
@@ -67,6 +67,12 @@ class PersistentConnection(threading.local):
     backend: EmailBackend | None = None
     mails = 0
     used_at = 0.0
+
+    @property
+    def smtp(self) -> Any:
+        """While it is connected."""
+        smtp: Any = self.backend and self.backend.connection
+        return smtp if smtp and smtp.sock else None
 
     def send(self, mail: EmailMultiAlternatives) -> None:
         if not self.is_usable():
@@ -87,20 +93,18 @@ class PersistentConnection(threading.local):
 
     def is_usable(self) -> bool:
         """Whether it still stands; after a rest it is asked by NOOP, within EMAIL_TIMEOUT."""
-        smtp: Any = self.backend and self.backend.connection
-        if not (smtp and smtp.sock) or self.mails >= MAX_MAILS_PER_CONNECTION:
+        if not self.smtp or self.mails >= MAX_MAILS_PER_CONNECTION:
             return False
         if time.monotonic() - self.used_at < NOOP_AFTER_SECONDS:
             return True
         with suppress(OSError):  # SMTPException among them
-            return smtp.noop()[0] == 250
+            return self.smtp.noop()[0] == 250
         return False
 
-    def close(self) -> None:
+    def close(self, **signal: Any) -> None:
         """Say QUIT to the server, if it listens."""
-        smtp: Any = self.backend and self.backend.connection
-        self.backend = None
-        if smtp and smtp.sock:
+        smtp, self.backend = self.smtp, None
+        if smtp:
             with suppress(OSError):
                 smtp.sock.settimeout(QUIT_TIMEOUT_SECONDS)
                 smtp.quit()
@@ -108,8 +112,4 @@ class PersistentConnection(threading.local):
 
 
 connection = PersistentConnection()
-
-
-@signals.worker_process_shutdown.connect
-def close_connection(**kwargs: Any) -> None:
-    connection.close()
+signals.worker_process_shutdown.connect(connection.close)

@@ -1,6 +1,7 @@
 """By what operators choose among welcome e-mails; each filter is answered by an index."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -8,19 +9,13 @@ from django.utils.translation import gettext_lazy as _
 
 from project.admin.filters import ChoiceFilter
 
-from .models import WelcomeEmail
-
-State = WelcomeEmail.State
+from .models import State, WelcomeEmail
 
 
 class StateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
-    choices_of = {
-        State.QUEUED.value: State.QUEUED.label,
-        "retrying": _("trying again"),
-        **{state.value: state.label for state in State if state != State.QUEUED},
-    }
+    choices_of = dict([State.choices[0], ("retrying", _("trying again")), *State.choices[1:]])
 
     def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
         return retrying(welcomes) if value == "retrying" else welcomes.filter(state=value)
@@ -54,18 +49,11 @@ class AgeFilter(ChoiceFilter):
 class SentFilter(ChoiceFilter):
     title = _("sent")
     parameter_name = "sent"
-    choices_of = {
-        "1": _("last 24 hours"),
-        "7": _("last 7 days"),
-        "30": _("last 30 days"),
-    }
+    choices_of = {"1": _("last 24 hours"), "7": _("last 7 days"), "30": _("last 30 days")}
 
     def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
-        return sent_since(welcomes, timezone.now() - timedelta(days=int(value)))
-
-
-def sent_since(welcomes: QuerySet[WelcomeEmail], moment: datetime) -> QuerySet[WelcomeEmail]:
-    return welcomes.filter(state=State.SENT, sent_at__gte=moment)
+        border = timezone.now() - timedelta(days=int(value))
+        return welcomes.filter(state=State.SENT, sent_at__gte=border)
 
 
 class ReasonFilter(ChoiceFilter):
@@ -73,31 +61,24 @@ class ReasonFilter(ChoiceFilter):
 
     title = _("reason")
     parameter_name = "reason"
-    choices_of = {
-        "address": _("address refused"),
-        "full": _("mailbox full"),
-        "busy": _("server asked us to wait"),
-        "unreachable": _("server not reached"),
-        "settings": _("our login or settings"),
-        "ours": _("our template or worker"),
-        "other": _("any other"),
+    codes: ClassVar[dict[str, tuple[Any, str]]] = {
+        "address": (_("address refused"), "501 550 551 553 556"),
+        "full": (_("mailbox full"), "452 552"),
+        "busy": (_("server asked us to wait"), "421 431 450 451"),
+        "unreachable": (_("server not reached"), "disconnected timeout unreachable"),
+        "settings": (
+            _("our login or settings"),
+            "530 534 535 538 connection not-supported policy sender settings tls",
+        ),
+        "ours": (_("our template or worker"), "rendering worker-lost"),
+        "known": (_("imported as already known"), "known"),
     }
-    codes = {
-        "address": ["501", "550", "551", "553", "556"],
-        "full": ["452", "552"],
-        "busy": ["421", "431", "450", "451"],
-        "unreachable": ["disconnected", "timeout", "unreachable"],
-        "settings": [
-            *("530", "534", "535", "538", "connection"),
-            *("not-supported", "policy", "sender", "settings", "tls"),
-        ],
-        "ours": ["rendering", "worker-lost"],
-    }
+    choices_of = {name: text for name, (text, _codes) in codes.items()} | {"other": _("any other")}
 
     def chosen(self, welcomes: QuerySet[WelcomeEmail], value: str) -> QuerySet[WelcomeEmail]:
         # The states are named for the index, which begins with them; what is sent has no reason.
         welcomes = welcomes.filter(state__in=[state for state in State if state != State.SENT])
-        if value == "other":
-            known = [code for codes in self.codes.values() for code in codes]
-            return welcomes.filter(last_error_code__gt="").exclude(last_error_code__in=known)
-        return welcomes.filter(last_error_code__in=self.codes[value])
+        if value in self.codes:
+            return welcomes.filter(last_error_code__in=self.codes[value][1].split())
+        known = " ".join(codes for _text, codes in self.codes.values()).split()
+        return welcomes.filter(last_error_code__gt="").exclude(last_error_code__in=known)

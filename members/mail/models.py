@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from email.utils import parseaddr
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
@@ -16,14 +17,93 @@ from django.utils.translation import gettext_noop
 
 from project.base.database import persistently
 
-from .dispatch import Dispatch
 from .reasons import ConfigurationError, in_words
+
+
+class DispatchQuerySet(models.QuerySet["Dispatch"]):
+    def current(self) -> "Dispatch":
+        return self.get_or_create(pk=1)[0]
+
+    def pausing(self) -> "DispatchQuerySet":
+        """The row, while nothing may be sent."""
+        over = Q(paused_at=None) | Q(resume_at__lte=timezone.now())
+        return self.filter(pk=1).exclude(over)
+
+    def pause(self, reason: str, code: str, lasts: timedelta | None = None) -> None:
+        """Send nothing for so long (a fault), or until somebody resumes (OPERATOR).
+
+        A fault does not end an operator's pause.
+        """
+        self.current()
+        row = self.filter(pk=1)
+        if code != Dispatch.OPERATOR:
+            row = row.exclude(pause_code=Dispatch.OPERATOR)
+        now = timezone.now()
+        times = {"paused_at": now, "resume_at": now + lasts if lasts else None}
+        row.update(pause_reason=reason[:500], pause_code=code, **times)
+
+    def resume(self) -> None:
+        self.filter(pk=1).update(paused_at=None, resume_at=None, pause_reason="", pause_code="")
+
+    def recover(self) -> None:
+        """Mails come through again: a pause that has run out is over, and no alarm any more."""
+        self.filter(pk=1, paused_at__isnull=False, resume_at__lte=timezone.now()).resume()
+
+    def heartbeat(self, *parts: str) -> None:
+        """`parts` ("beat", "worker", "sweep", "success") are alive."""
+        now = dict.fromkeys((f"{part}_at" for part in parts), timezone.now())
+        if not self.filter(pk=1).update(**now):
+            self.current()
+            self.filter(pk=1).update(**now)
+
+
+class Dispatch(models.Model):
+    """Whether welcome e-mails go out now, and when each part was last seen: one row.
+
+    A pause of an operator lasts until somebody resumes; one that a fault of our settings caused
+    ends by itself at resume_at, so that the next mails show whether the fault is cured.
+    """
+
+    OPERATOR = "operator"
+
+    paused_at = models.DateTimeField(_("paused"), null=True)
+    resume_at = models.DateTimeField(_("resumes"), null=True)
+    pause_reason = models.CharField(_("reason"), max_length=500, blank=True)
+    pause_code = models.CharField(_("code"), max_length=40, blank=True)
+    beat_at = models.DateTimeField(_("clock seen"), null=True)
+    worker_at = models.DateTimeField(_("worker seen"), null=True)
+    sweep_at = models.DateTimeField(_("last sweep"), null=True)
+    success_at = models.DateTimeField(_("last success"), null=True)
+
+    objects = DispatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("dispatch")
+        verbose_name_plural = _("dispatch")
+
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is sent: as an operator wrote it, or a fault in the reader's language."""
+        own = self.pause_code == self.OPERATOR
+        return self.pause_reason if own else in_words(self.pause_reason)
 
 
 def new_message_id() -> str:
     """A Message-ID (RFC 5322, 3.6.4) under the sender's domain."""
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
     return f"<welcome.{uuid.uuid4().hex}@{domain}>"
+
+
+class State(models.TextChoices):
+    QUEUED = "queued", _("waiting")
+    SENDING = "sending", _("being sent")
+    SENT = "sent", _("sent")
+    FAILED = "failed", _("failed")
+    HELD = "held", _("on hold")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
@@ -41,28 +121,24 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         In the order of sending. `at` marks the claim: who asks again with the same one gets the
         same rows.
         """
-        due = self.filter(
-            ~Exists(Dispatch.objects.pausing()),
-            pk__in=ids,
-            state=WelcomeEmail.State.QUEUED,
-            next_attempt_at__lte=at,
-        )
-        due.update(
-            state=WelcomeEmail.State.SENDING,
-            attempts=F("attempts") + 1,
-            claimed_at=at,
-            task_id=task_id,
-        )
+        columns = {"claimed_at": at, "task_id": task_id}
+        due = self.due(at).filter(pk__in=ids)
+        due.update(state=State.SENDING, attempts=F("attempts") + 1, **columns)
         claimed = self.claimed(task_id, at).filter(pk__in=ids).select_related("member")
         welcomes = list(claimed.in_order_of_sending())
         if len(welcomes) < len(ids):
             # Their message is used up: the sweeper need not take it for one on its way.
-            self.filter(pk__in=ids, state=WelcomeEmail.State.QUEUED).update(enqueued_at=None)
+            self.filter(pk__in=ids, state=State.QUEUED).update(enqueued_at=None)
         return welcomes
+
+    def due(self, at: datetime) -> "WelcomeEmailQuerySet":
+        """What may be sent at that time: nothing while sending is paused."""
+        is_paused = Exists(Dispatch.objects.pausing())
+        return self.filter(~is_paused, state=State.QUEUED, next_attempt_at__lte=at)
 
     def claimed(self, task_id: str | None, at: datetime | None) -> "WelcomeEmailQuerySet":
         """Those of this claim that have not ended."""
-        return self.filter(state=WelcomeEmail.State.SENDING, task_id=task_id, claimed_at=at)
+        return self.filter(state=State.SENDING, task_id=task_id, claimed_at=at)
 
     def in_order_of_sending(self) -> "WelcomeEmailQuerySet":
         """A mail that met a fault of our settings is behind all others (WelcomeEmail.not_tried)."""
@@ -70,13 +146,9 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
 
     def give_back(self, at: datetime | None = None, enqueued_at: datetime | None = None) -> int:
         """Their attempt did not begin: their turn comes at that time, or as soon as may be."""
-        columns = {"next_attempt_at": at} if at else {}
-        return self.update(
-            state=WelcomeEmail.State.QUEUED,
-            attempts=F("attempts") - 1,
-            enqueued_at=enqueued_at,
-            **columns,
-        )
+        columns: dict[str, Any] = {"next_attempt_at": at} if at else {}
+        columns |= {"state": State.QUEUED, "attempts": F("attempts") - 1}
+        return self.update(enqueued_at=enqueued_at, **columns)
 
     def free_stuck(self, max_claims: int = 100) -> int:
         """End the claims of workers that died.
@@ -87,11 +159,10 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         frees the rest after us finds the same one.
         """
         freed = 0
-        stuck = self.filter(
-            state=WelcomeEmail.State.SENDING, claimed_at__lte=timezone.now() - self.CLAIM_TIMEOUT
-        )
+        limit = timezone.now() - self.CLAIM_TIMEOUT
+        stuck = self.filter(state=State.SENDING, claimed_at__lte=limit).order_by("claimed_at")
         for _claim in range(max_claims):
-            if (oldest := stuck.order_by("claimed_at").first()) is None:
+            if (oldest := stuck.first()) is None:
                 break
             claim = self.claimed(oldest.task_id, oldest.claimed_at)
             # Or a worker that lives after all has just recorded the last of it.
@@ -103,13 +174,9 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     def take_due(self, limit: int) -> list[int]:
         """Ids of due rows of which no message is on its way, marked as enqueued."""
         now = timezone.now()
-        due = self.filter(
-            Q(enqueued_at=None) | Q(enqueued_at__lte=now - self.ENQUEUE_TIMEOUT),
-            ~Exists(Dispatch.objects.pausing()),
-            state=WelcomeEmail.State.QUEUED,
-            next_attempt_at__lte=now,
-        )
-        ids = list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+        is_lost = Q(enqueued_at=None) | Q(enqueued_at__lte=now - self.ENQUEUE_TIMEOUT)
+        due = self.due(now).filter(is_lost).order_by("next_attempt_at")
+        ids = list(due.values_list("pk", flat=True)[:limit])
         self.filter(pk__in=ids).update(enqueued_at=now)
         return ids
 
@@ -117,27 +184,19 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
 
     def send_again(self) -> list[int]:
         """Put these back at the beginning of their timetable."""
-        now = timezone.now()
-        return self._move(
-            "send_again",
-            state=WelcomeEmail.State.QUEUED,
-            attempts=0,
-            queued_at=now,
-            next_attempt_at=now,
-            enqueued_at=now,
-            last_error="",
-            last_error_code="",
-        )
+        times = dict.fromkeys(["queued_at", "next_attempt_at", "enqueued_at"], timezone.now())
+        fresh = {"state": State.QUEUED, "attempts": 0, "last_error": "", "last_error_code": ""}
+        return self._move("send_again", **times, **fresh)
 
     def hold(self) -> list[int]:
-        return self._move("hold", state=WelcomeEmail.State.HELD)
+        return self._move("hold", state=State.HELD)
 
     def release(self) -> list[int]:
         """Let these go on in their timetable where they stood."""
-        return self._move("release", state=WelcomeEmail.State.QUEUED, enqueued_at=timezone.now())
+        return self._move("release", state=State.QUEUED, enqueued_at=timezone.now())
 
     def cancel(self) -> list[int]:
-        return self._move("cancel", state=WelcomeEmail.State.CANCELLED)
+        return self._move("cancel", state=State.CANCELLED)
 
     @transaction.atomic
     def _move(self, action: str, **columns: object) -> list[int]:
@@ -146,9 +205,9 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         Locked in between: a worker either claims a row before this or no longer can.
         """
         chosen = list(self.order_by().values_list("pk", flat=True))
-        states = WelcomeEmail.ACTION_STATES[action]
-        rows = WelcomeEmail.objects.filter(pk__in=chosen, state__in=states)
-        ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+        rows = WelcomeEmail.objects.select_for_update().filter(pk__in=chosen).order_by("pk")
+        rows = rows.filter(state__in=WelcomeEmail.ACTION_STATES[action])
+        ids = list(rows.values_list("pk", flat=True))
         WelcomeEmail.objects.filter(pk__in=ids).update(**columns)
         return ids
 
@@ -159,14 +218,7 @@ class WelcomeEmail(models.Model):
     The row is the truth; a message in the broker only asks to look at it.
     """
 
-    class State(models.TextChoices):
-        QUEUED = "queued", _("waiting")
-        SENDING = "sending", _("being sent")
-        SENT = "sent", _("sent")
-        FAILED = "failed", _("failed")
-        HELD = "held", _("on hold")
-        CANCELLED = "cancelled", _("cancelled")
-
+    State = State
     # What operators may do, and in which states.
     ACTION_STATES = {
         "send_again": [State.QUEUED, State.SENT, State.FAILED, State.CANCELLED],
@@ -239,11 +291,10 @@ class WelcomeEmail(models.Model):
     # How an attempt ends: each writes the row at once, unless another attempt owns it by now.
 
     def sent(self) -> bool:
-        now = timezone.now()
-        return self._end(state=self.State.SENT, sent_at=now, last_error="", last_error_code="")
+        return self._end(State.SENT, sent_at=timezone.now())
 
     def fail(self, reason: str, code: str) -> bool:
-        return self._end(state=self.State.FAILED, last_error=reason[:500], last_error_code=code)
+        return self._end(State.FAILED, reason, code)
 
     def retry(self, reason: str, code: str) -> datetime | None:
         """Wait for the next place in the timetable; None where there is none and it has failed."""
@@ -251,7 +302,7 @@ class WelcomeEmail(models.Model):
             self.fail(reason, code)
             return None
         at = timezone.now() + self.RETRY_WAITS[self.attempts - 1]
-        self._requeue(at, reason, code)
+        self._end(State.QUEUED, reason, code, next_attempt_at=at, enqueued_at=None)
         return at
 
     def lost(self) -> None:
@@ -262,32 +313,24 @@ class WelcomeEmail(models.Model):
 
         It is due at once, behind all others that are: if it alone is refused, they still go out.
         """
-        self._requeue(timezone.now(), reason, code, attempts=self.attempts - 1)
+        columns = {"next_attempt_at": timezone.now(), "enqueued_at": None}
+        self._end(State.QUEUED, reason, code, attempts=self.attempts - 1, **columns)
 
-    def _requeue(self, at: datetime, reason: str, code: str, **columns: object) -> None:
-        self._end(
-            state=self.State.QUEUED,
-            next_attempt_at=at,
-            enqueued_at=None,
-            last_error=reason[:500],
-            last_error_code=code,
-            **columns,
-        )
-
-    def _end(self, **columns: object) -> bool:
+    def _end(self, state: str, reason: str = "", code: str = "", **columns: object) -> bool:
+        reason = reason[:500]
         attempt = {
             "task": self.task_id,
             "started": self.began or self.claimed_at,
             "ended": timezone.now(),
-            "state": columns["state"],
-            "reason": columns["last_error"],
-            "code": columns["last_error_code"],
+            "state": state,
+            "reason": reason,
+            "code": code,
         }
+        columns |= {"state": state, "last_error": reason, "last_error_code": code}
         columns["journal"] = [*self.journal, attempt][-self.MAX_JOURNAL :]
         mine = WelcomeEmail.objects.filter(
             pk=self.pk, task_id=self.task_id, claimed_at=self.claimed_at
         )
-        if columns["state"] != self.State.SENT:  # what the mail server took is sent in any case
-            mine = mine.filter(state=self.State.SENDING)
-        update = partial(mine.update, **columns)
-        return bool(persistently(update, self.RECORD_RETRY_SECONDS))
+        if state != State.SENT:  # what the mail server took is sent in any case
+            mine = mine.filter(state=State.SENDING)
+        return bool(persistently(partial(mine.update, **columns), self.RECORD_RETRY_SECONDS))

@@ -1,17 +1,24 @@
-"""Why a mail was not sent: what to do next, and the words for it.
+"""Why a mail was not sent, what to do next, and what tasks report.
 
-Reasons are kept in English and read in the reader's language.
+All of it is kept in English and read in the reader's language.
 """
 
 import re
 import smtplib
 import ssl
 from datetime import timedelta
+from enum import StrEnum
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
+
+# Of a mail that is cancelled from the beginning.
+KNOWN_ALREADY = {
+    "last_error": _("Imported as already known, so no welcome e-mail is sent."),
+    "last_error_code": "known",
+}
 
 
 class DeliveryError(Exception):
@@ -58,22 +65,19 @@ def classify(error: Exception, *names: str) -> DeliveryError:
     in a task result.
     """
     match error:
+        case (
+            TimeoutError()
+            | SoftTimeLimitExceeded()
+            | smtplib.SMTPServerDisconnected(__context__=TimeoutError())
+        ):
+            return TemporaryError(_("The mail server did not answer in time."), "timeout")
         case smtplib.SMTPRecipientsRefused():
             return _by_reply(*next(iter(error.recipients.values())), *names)
-        case smtplib.SMTPSenderRefused() if _is_final(error.smtp_code) and error.smtp_code != 552:
-            return _sender_refused(error.smtp_code, _redact(_text(error.smtp_error), *names))
-        case smtplib.SMTPSenderRefused() | smtplib.SMTPDataError():
+        case smtplib.SMTPDataError() | smtplib.SMTPSenderRefused(smtp_code=552):  # too large
             return _by_reply(error.smtp_code, error.smtp_error, *names)
-        case smtplib.SMTPAuthenticationError() if _is_final(error.smtp_code):
-            return _login_refused(error.smtp_code)
-        # The greeting, EHLO or STARTTLS: nothing of the mail has been said yet.
-        case smtplib.SMTPResponseException() if _is_final(error.smtp_code):
-            reason = _("The mail server refuses us")
-            return ConfigurationError(f"{reason} ({error.smtp_code}).", "connection")
         case smtplib.SMTPResponseException():
-            return _by_reply(error.smtp_code, error.smtp_error, *names)
-        case smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
-            return _too_slow()
+            about = ABOUT.get(type(error), "connection")
+            return _by_reply(error.smtp_code, error.smtp_error, *names, about=about)
         case smtplib.SMTPServerDisconnected():
             return TemporaryError(_("The mail server hung up."), "disconnected")
         case smtplib.SMTPException():  # no such extension, no login that both sides know
@@ -81,17 +85,19 @@ def classify(error: Exception, *names: str) -> DeliveryError:
             return ConfigurationError(reason, "not-supported")
         case ssl.SSLCertVerificationError():
             return ConfigurationError(_("The mail server's certificate is not valid."), "tls")
-        case TimeoutError() | SoftTimeLimitExceeded():
-            return _too_slow()
         case OSError():
             return TemporaryError(_("The mail server cannot be reached."), "unreachable")
         case ImproperlyConfigured():
             return ConfigurationError(_("EMAIL_URL names a place that cannot be used."), "settings")
         case _:
-            sentence = _("Sending broke off")
-            return TemporaryError(f"{sentence} ({type(error).__name__}).", "unknown")
+            return TemporaryError(_told(_("Sending broke off"), type(error).__name__), "unknown")
 
 
+# What a reply is about, where it is not about the mail; else the greeting, EHLO or STARTTLS.
+ABOUT: dict[type, str] = {
+    smtplib.SMTPSenderRefused: "sender",
+    smtplib.SMTPAuthenticationError: "login",
+}
 LOGIN_WANTED = {530, 534, 535, 538}
 ENHANCED_CODE = re.compile(r"5\.(\d+\.\d+)\b")  # RFC 3463
 SENDER_REFUSED = {"1.7", "1.8"}
@@ -108,55 +114,36 @@ OUR_FAULT = re.compile(
 )
 
 
-def _by_reply(code: int, answer: bytes | str, *names: str) -> DeliveryError:
-    answer = _text(answer)
-    said = _redact(answer, *names)
-    words = f"({code} {said})."
-    # Outside of the f-strings, where xgettext sees no string to translate.
-    if not _is_final(code):
-        reason = _("The mail server asks us to wait")
-        return TemporaryError(f"{reason} {words}", str(code))
-    if code in LOGIN_WANTED:
-        return _login_refused(code)
+def _by_reply(code: int, answer: bytes | str, *names: str, about: str = "") -> DeliveryError:
+    if isinstance(answer, bytes):
+        answer = answer.decode("utf-8", "replace")
+    answer = " ".join(answer.split())
+    said = f"{code} {_redact(answer, *names)}"
+    if not 500 <= code < 600:
+        return TemporaryError(_told(_("The mail server asks us to wait"), said), str(code))
+    if about == "connection":
+        return ConfigurationError(_told(_("The mail server refuses us"), code), about)
+    if about == "login" or code in LOGIN_WANTED:
+        return ConfigurationError(_told(_("The mail server refuses our login"), code), str(code))
     enhanced = ENHANCED_CODE.match(answer)
     detail = enhanced[1] if enhanced else ""
-    if detail in SENDER_REFUSED:
-        return _sender_refused(code, said)
+    if about == "sender" or detail in SENDER_REFUSED:
+        return ConfigurationError(
+            _told(_("The mail server refuses our sender address"), said), "sender"
+        )
     is_policy = detail.startswith("7.") and detail not in RECIPIENT_POLICIES
     if is_policy or (not enhanced and OUR_FAULT.search(said)):
-        reason = _("The mail server does not take our mail")
-        return PolicyError(f"{reason} {words}", "policy")
-    reason = _("The mail server refuses the mail")
-    return RefusedError(f"{reason} {words}", str(code))
+        return PolicyError(_told(_("The mail server does not take our mail"), said), "policy")
+    return RefusedError(_told(_("The mail server refuses the mail"), said), str(code))
 
 
-def _login_refused(code: int) -> ConfigurationError:
-    reason = _("The mail server refuses our login")
-    return ConfigurationError(f"{reason} ({code}).", str(code))
-
-
-def _sender_refused(code: int, said: str) -> ConfigurationError:
-    if code in LOGIN_WANTED:
-        return _login_refused(code)
-    reason = _("The mail server refuses our sender address")
-    return ConfigurationError(f"{reason} ({code} {said}).", "sender")
-
-
-def _too_slow() -> TemporaryError:
-    return TemporaryError(_("The mail server did not answer in time."), "timeout")
-
-
-def _is_final(code: int) -> bool:
-    return 500 <= code < 600
+def _told(sentence: str, said: str | int) -> str:
+    """As in_words() expects it."""
+    return f"{sentence} ({said})."
 
 
 ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+")
 MAX_ANSWER = 300  # characters of what the server said
-
-
-def _text(answer: bytes | str) -> str:
-    said = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
-    return " ".join(said.split())
 
 
 def _redact(said: str, *names: str) -> str:
@@ -164,3 +151,49 @@ def _redact(said: str, *names: str) -> str:
     for name in names:
         said = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "…", said, flags=re.IGNORECASE)
     return said[:MAX_ANSWER]
+
+
+# --- What a task reports ---
+
+
+class Sentence(StrEnum):
+    SENT_ONE = _("Sent welcome e-mail %(id)s to member %(member)s.")
+    SENT = _("Welcome e-mails sent: %(count)s.")
+    ABOUT = _("Welcome e-mail %(id)s:")
+    SKIPPED = _("Skipped (deleted, not due, already sent or being sent): %(count)s.")
+    SKIPPED_PAUSED = _("Skipped because sending is paused: %(count)s.")
+    LEFT = _("Left for the next task: %(count)s.")
+    PUT_OFF = _("Postponed to keep to MAIL_RATE: %(count)s.")
+    PAUSED = _("Returned to the queue because sending is paused: %(count)s.")
+    PAUSED_UNTIL = _("Sending is paused until %(time)s UTC.")
+    FINAL = _("It won’t be retried.")
+    FAILED = _("Attempt %(number)s failed.")
+    LAST = _("That was the last attempt.")
+    NEXT = _("Next attempt at %(time)s UTC.")
+
+
+PATTERNS = {
+    sentence: re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>[0-9:]+)", re.escape(sentence)))
+    for sentence in Sentence
+}
+_ANY = "|".join(re.sub(r"\?P<\w+>", "?:", pattern.pattern) for pattern in PATTERNS.values())
+SENTENCES = re.compile(f"({_ANY})")
+
+
+def in_readers_words(report: str) -> str:
+    """The sentences that a task has put together, and between them the reasons of failures."""
+    parts = SENTENCES.split(report)  # each second one is a sentence
+    parts[0::2] = [in_words(reason.strip()) for reason in parts[0::2]]
+    parts[1::2] = [_translated(sentence) for sentence in parts[1::2]]
+    return " ".join(filter(None, parts))
+
+
+def _translated(text: str) -> str:
+    found = {sentence: pattern.fullmatch(text) for sentence, pattern in PATTERNS.items()}
+    return next(gettext(sentence) % match.groupdict() for sentence, match in found.items() if match)
+
+
+def only_skipped(report: str) -> bool:
+    """The task had nothing to do."""
+    skips = (Sentence.SKIPPED, Sentence.SKIPPED_PAUSED)
+    return any(PATTERNS[sentence].fullmatch(report) for sentence in skips)

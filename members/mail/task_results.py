@@ -1,6 +1,5 @@
 """Task results with the welcome e-mails that they tried to send."""
 
-from collections import defaultdict
 from typing import Any
 
 from django.contrib import admin
@@ -16,13 +15,13 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_celery_results.models import TaskResult
 
 from project.admin.base import BaseChangeList
-from project.admin.display import badge
+from project.admin.display import badge, link
 from project.admin.task_results import Result, TaskResultAdmin
 
-from .actions import PERMISSION, RETRY, SEND_AGAIN, ask_or_do
-from .admin import link, state_badge
+from .actions import RETRY, SEND_AGAIN, Resend, ask_or_do
+from .admin import state_badge
 from .models import WelcomeEmail
-from .report import in_readers_words, only_skipped
+from .reasons import in_readers_words, only_skipped
 from .tasks import send_welcome_emails
 
 SEND = send_welcome_emails.name
@@ -32,13 +31,11 @@ NO_LONGER = gettext_lazy("A later task has since retried it, or the member was d
 class WelcomeTaskResultList(BaseChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        tasks = [result.task_id for result in self.result_list]
-        members: defaultdict[str | None, list[tuple[int, str]]] = defaultdict(list)
-        rows = WelcomeEmail.objects.order_by().filter(task_id__in=tasks)
-        for task, pk, username in rows.values_list("task_id", "member_id", "member__username"):
-            members[task].append((pk, username))
+        mails: dict[Any, list[WelcomeEmail]] = {row.task_id: [] for row in self.result_list}
+        for welcome in welcomes_of(*mails):
+            mails[welcome.task_id].append(welcome)
         for result in self.result_list:
-            result.members = members[result.task_id]
+            result.welcomes = mails[result.task_id]
 
 
 def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
@@ -48,7 +45,7 @@ def welcomes_of(*task_ids: str) -> QuerySet[WelcomeEmail]:
 
 
 @admin.register(TaskResult)
-class WelcomeTaskResultAdmin(TaskResultAdmin):
+class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
     task_names = TaskResultAdmin.task_names | {SEND: gettext_lazy("Send welcome e-mails")}
     list_display = ["state", "task", "about", "outcome", "created", "duration"]
     where_from = gettext_lazy(
@@ -75,10 +72,7 @@ class WelcomeTaskResultAdmin(TaskResultAdmin):
     def outcome(self, result: Result) -> str:
         return in_readers_words(super().outcome(result))
 
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(PERMISSION)
-
-    @admin.action(description=SEND_AGAIN.label, permissions=["retry"])
+    @admin.action(description=SEND_AGAIN.label, permissions=["resend"])
     def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
         """Of those that failed; what has become of their mails since decides."""
         failed = results.filter(status="FAILURE").order_by().values_list("task_id", flat=True)
@@ -90,33 +84,24 @@ class WelcomeTaskResultAdmin(TaskResultAdmin):
         return [path("<int:pk>/retry/", view, name=name), *super().get_urls()]
 
     def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not (self.has_retry_permission(request) and self.has_view_permission(request)):
+        if not (self.has_resend_permission(request) and self.has_view_permission(request)):
             raise PermissionDenied
         result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
         back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
         return ask_or_do(self, request, RETRY, welcomes_of(result.task_id), back)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context: dict[str, Any] = {}
-        result = self.get_object(request, object_id)
-        if result is not None and result.status == "FAILURE" and self.has_retry_permission(request):
+        result: Result = kwargs["obj"]
+        if result.status == "FAILURE" and self.has_resend_permission(request):
             why_not = {RETRY.refusal(welcome.state) for welcome in result.welcomes}
             if result.task_name == SEND and not why_not:
                 why_not = {str(NO_LONGER)}
             if why_not:
-                context = {
-                    "retry": RETRY,
-                    "why_not": "" if "" in why_not else " ".join(sorted(why_not)),
-                }
-        return super().change_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+                context["retry"] = RETRY
+                context["why_not"] = "" if "" in why_not else " ".join(sorted(why_not))
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, *args: Any, **kwargs: Any) -> Result | None:
         result = super().get_object(*args, **kwargs)
@@ -126,12 +111,13 @@ class WelcomeTaskResultAdmin(TaskResultAdmin):
 
     @admin.display(description=gettext_lazy("member"))
     def about(self, result: Result) -> str | SafeString:
-        if not result.members:
+        number = len(result.welcomes)
+        if number == 0:
             return "–"
-        if len(result.members) == 1:
-            return link("members_member", *result.members[0])
+        if number == 1:
+            member = result.welcomes[0].member
+            return link("members_member", member.pk, member.username)
         address = reverse("admin:members_welcomeemail_changelist")
-        number = len(result.members)
         text = ngettext("%d e-mail", "%d e-mails", number) % number
         return format_html('<a href="{}?q={}">{}</a>', address, result.task_id, text)
 

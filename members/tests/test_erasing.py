@@ -13,9 +13,14 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 
 from members import erasing
+from members.files.models import MemberImport
+from members.files.tests.test_jobs import examined, imported
 from members.mail.tasks import send_welcome_emails
 from members.mail.tests.mail_server import mail_server
 from members.models import Member, WelcomeEmail
+from project.imports import engine
+from project.imports.engine import begin
+from project.jobs.tasks import work
 from project.tests.forms import filled
 
 NAME, ADDRESS = "annabel.reader", "Annabel.Reads@Example.org"
@@ -149,7 +154,8 @@ def test_erasing_many_members_erases_them_all(staff, owed, monkeypatch):
         )
     Member.objects.all().delete()
     assert not LogEntry.objects.exclude(object_repr__startswith="#").exists()
-    assert not Member.history.exists()
+    left = set(Member.history.values_list("history_type", "username", "email"))
+    assert left == {("-", "", "")}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -158,7 +164,7 @@ def test_a_member_is_erased_whole_or_not_at_all(owed, rows):
     member = owed("ann").member
     erase = member.delete if rows == "one" else Member.objects.all().delete
     with (
-        patch("members.models.erase_from_history", side_effect=ZeroDivisionError),
+        patch("members.models.erase_traces", side_effect=ZeroDivisionError),
         pytest.raises(ZeroDivisionError),
     ):
         erase()
@@ -189,6 +195,148 @@ def test_a_mail_that_waits_is_not_sent_once_its_member_is_erased(owed):
     Member.objects.all().delete()
     assert send_welcome_emails.apply(args=[pk]).get().startswith("Skipped")
     assert mail.outbox == []
+
+
+# --- Member files ---
+
+
+@pytest.fixture
+def media(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    return tmp_path
+
+
+def names_in(job: MemberImport) -> bool:
+    job.refresh_from_db()
+    stored = [job.reading, job.error, job.undone, [page.rows for page in job.pages.all()]]
+    return any(trace.lower() in repr(stored).lower() for trace in TRACES)
+
+
+ROW, OTHER = f"{NAME},{ADDRESS}", "bob,bob@example.org"
+
+
+def changed_address(job: MemberImport) -> None:
+    """The old address stands in the import, and in no row of the member."""
+    Member.objects.filter(username=NAME).update(email="new@example.org")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [ROW, OTHER],
+        [OTHER, f"a b,<{ADDRESS.upper()}>"],
+        [OTHER, f"{NAME},{ADDRESS},too many"],
+        [f"somebody,{ADDRESS}", OTHER],  # refused: it is hers
+        [f"{NAME},{LATER}", OTHER],
+    ],
+)
+@pytest.mark.parametrize("change", [None, changed_address])
+def test_the_rows_of_an_import_go_with_the_member_whom_they_name(media, rows, change):
+    Member.objects.create(username=NAME, email=ADDRESS)
+    job = imported(*rows)
+    if change:
+        change(job)
+    assert names_in(job)
+    assert not list(media.glob("imports/*")), "the file is deleted once it is confirmed"
+    Member.objects.get(username=NAME).delete()
+    assert not names_in(job)
+    assert (job.state, job.is_kept, job.pages.count()) == ("done", False, 0)
+    assert job.written["new"] <= 2
+
+
+@pytest.mark.django_db
+def test_the_rows_that_name_others_stay(media):
+    """Whose name is the beginning, the end or a part of an erased one, or an address of hers."""
+    job = imported("annabel,annabel@example.org", "ann.lee,ann@example.org", "joann,j.ann@x.org")
+    Member.objects.create(username="ann", email="lee@example.org").delete()
+    job.refresh_from_db()
+    assert job.pages.exists() and job.is_kept
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("mailto:Ann@Über.org", "Ann <ann@über.org>", "x;ann@über.org", "“ann@über.org”"),
+        *("'ann@über.org'", "ann@über.org.", "C:\\new\\ann@über.org", "[ann@über.org]"),
+        "her@x.org/ann@über.org",
+    ],
+)
+def test_an_address_is_found_in_whatever_stands_around_it(media, cell):
+    Member.objects.create(username="ann", email="Ann@über.org")
+    job = imported("bob,bob@example.org", f'nobody,"{cell}"')
+    Member.objects.filter(username="ann").delete()
+    job.refresh_from_db()
+    assert not job.is_kept
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", ["uploaded", "examined", "queued", "failed", "cancelled"])
+def test_a_file_that_waits_goes_with_any_member(media, staff, client, state):
+    """It may name her in a column or a sheet that nobody reads."""
+    member = Member.objects.create(username="ann", email="ann@example.org")
+    job = examined(OTHER)
+    MemberImport.objects.update(state=state)
+    member.delete()
+    job.refresh_from_db()
+    assert job.state == ("failed" if state == "failed" else "cancelled")
+    assert not job.is_kept and not list(media.glob("imports/*"))
+    if state != "cancelled":
+        assert "A member was erased meanwhile" in str(job.problem)
+        client.force_login(staff)
+        page = client.get(reverse("admin:members_memberimport_change", args=[job.pk]))
+        assert "A member was erased meanwhile" in page.content.decode()
+
+
+@pytest.mark.django_db
+def test_a_worker_stops_where_the_member_of_its_import_is_erased(media, monkeypatch):
+    monkeypatch.setattr(engine, "PAGE_SIZE", 1)
+    monkeypatch.setattr(engine, "PAGES_PER_BATCH", 1)
+    job = examined(OTHER, ROW)
+    begin(job)
+    next_pages = engine.next_pages
+
+    def erased_meanwhile(job):
+        found = next_pages(job)
+        Member.objects.filter(username="bob").delete()
+        return found
+
+    monkeypatch.setattr(engine, "next_pages", erased_meanwhile)
+    assert "was cancelled" in work("memberimport", job.pk)
+    job.refresh_from_db()
+    assert (job.state, Member.objects.count()) == ("cancelled", 0)
+
+
+@pytest.mark.django_db
+def test_an_undo_erases_all_that_it_registered(media):
+    job = imported(ROW, OTHER)
+    assert job.begin_undo(None)
+    work("memberimport", job.pk)
+    assert not names_in(job)
+    assert (job.state, job.undone["deleted"]) == ("undone", 2)
+    assert traces() == []
+
+
+@pytest.mark.django_db
+def test_what_an_undo_left_alone_is_not_named_once_it_is_erased(media):
+    job = imported(ROW)
+    member = Member.objects.get()
+    member.email = LATER
+    member.save()
+    job.begin_undo(None)
+    work("memberimport", job.pk)
+    member.delete()
+    assert job.undone is not None and not names_in(job)
+    assert traces() == []
+
+
+@pytest.mark.django_db
+def test_an_import_whose_first_member_is_erased_stays_one_line_of_all_activity(media):
+    job = imported(ROW, OTHER, "cleo,cleo@example.org")
+    Member.objects.get(username=NAME).delete()
+    listed = Member.history.filter(batch=job.batch, listed=True)
+    assert [version.username for version in listed] == ["bob"]
 
 
 @pytest.mark.mysql

@@ -26,7 +26,7 @@ def names(response) -> list[str]:
 def test_strangers_see_no_members(api):
     for response in (api.get(MEMBERS), api.get(f"{MEMBERS}1/"), api.delete(f"{MEMBERS}1/")):
         assert response.status_code == 401
-        assert response.headers["WWW-Authenticate"] == "Token"
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize(

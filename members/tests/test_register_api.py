@@ -105,7 +105,7 @@ def test_closed_registration_wants_the_add_permission(api, staff_api, settings):
     settings.PUBLIC_REGISTRATION = False
     response = post(api)
     assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"] == "Token"
+    assert response.headers["WWW-Authenticate"] == "Bearer"
     assert post(staff_api).status_code == 201
 
 

@@ -18,7 +18,7 @@ from project.base.history import Door, Kind, as_record
 from .base import BaseChangeList, CappedPaginator, ReadOnlyAdmin
 from .display import bounded, moment
 from .filters import ChoiceFilter
-from .history import RecordedAdmin, event, way, who
+from .history import RecordedAdmin, event, is_id, way, who
 
 MAX_PEOPLE = 100  # in the filter; a link on each name finds the others
 MAX_SEARCHED_ROWS = 10_000
@@ -39,10 +39,6 @@ class PersonFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = self.value() or ""
         return queryset.filter(history_user=int(value)) if is_id(value) else queryset
-
-
-def is_id(text: str) -> bool:
-    return text.isdecimal() and len(text) < 19  # of 64 bits
 
 
 class DoorFilter(ChoiceFilter):
@@ -66,7 +62,7 @@ class KindFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         choices = super().lookups(request, model_admin)
-        return choices if model_admin.keeps_deleted else choices[:2]
+        return choices if model_admin.keeps_deleted else choices[:-1]
 
     def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
         if value == "gone":
@@ -119,18 +115,19 @@ class ActivityChangeList(BaseChangeList):
         before = dict(pairs)
         versions = history.in_bulk([pk for pk in before.values() if pk])
         collapsed = is_collapsed(request)
+        records = self.model_admin.records  # type: ignore[attr-defined]  # ActivityAdmin's
         for row in rows:
             row.before = versions.get(before.get(row.pk))
-            row.number = batch_size(row) if collapsed else ""
+            row.number = batch_size(row, records.counted_text) if collapsed else ""
         self.result_list = rows
 
 
-def batch_size(row: Any) -> str:
-    """How many records changed together with this one, if not alone."""
+def batch_size(row: Any, sentence: Any) -> str:
+    """How many records changed together, such as "1,050 books"; empty for one that changed alone."""
     if not row.batch:
         return ""
     batch = type(row).objects.filter(batch=row.batch)
-    return bounded(batch) if batch[1:2] else ""
+    return bounded(batch, sentence) if batch[1:2] else ""
 
 
 class ActivityAdmin(ReadOnlyAdmin):
@@ -193,7 +190,7 @@ class ActivityAdmin(ReadOnlyAdmin):
         rows = self.model._default_manager.filter(listed=True).exclude(door="")
         shown = list(rows.prefetch_related("history_user")[:number])
         for row in shown:
-            row.number = batch_size(row)
+            row.number = batch_size(row, self.records.counted_text)
             row.link, row.event, row.who, row.way = (
                 self.name(row),
                 self.kind(row),
@@ -215,9 +212,7 @@ class ActivityAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("record"))
     def name(self, row: Any) -> SafeString:
         if row.number:
-            return self._link(
-                f"{row.number} {self.records.opts.verbose_name_plural}", batch=row.batch
-            )
+            return self._link(row.number, batch=row.batch)
         url = self.records._history_url(row.id)
         return format_html('<a href="{}">{}</a>', url, Truncator(as_record(row)).chars(80))
 

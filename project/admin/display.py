@@ -1,8 +1,10 @@
 """How the admin's pages format values."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,15 +15,21 @@ from .base import CappedPaginator
 from .phrases import grouped
 
 
-def bounded(queryset: QuerySet) -> str:
-    """The number of rows, counted as far as lists are."""
+def bounded(queryset: QuerySet, sentence: Any = "%(number)s") -> str:
+    """The number of rows, counted as far as lists are; in a sentence if given."""
     paginator = CappedPaginator(queryset, 1)
-    return grouped(paginator.count) + ("+" if paginator.capped else "")
+    number = grouped(paginator.count) + ("+" if paginator.capped else "")
+    return str(sentence % {"count": paginator.count, "number": number})
 
 
 def badge(text: str, colour: str) -> SafeString:
     """colour is one of Bootstrap's: success, danger, warning, info, secondary."""
     return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
+
+
+def link(name: str, pk: Any, text: str) -> SafeString:
+    """To the page of a row; `name` is "members_member", for example."""
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
 
 
 def age(since: datetime) -> str:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-from uuid import uuid4
 
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
 from django.db import models, transaction
@@ -27,6 +26,10 @@ class Change:
     label: str
     old: str
     new: str
+
+
+def is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19  # of 64 bits
 
 
 def who(version: Any) -> str:
@@ -62,7 +65,8 @@ class RecordedAdmin(VersionedAdmin):
         """Between two versions or records; without an old one, all of the new."""
         found = []
         for field in shown_fields(self.model):
-            values = [record and getattr(record, field.attname) for record in (old, new)]
+            # Nothing and "" are the same: an erased record has lost its values.
+            values = [record and getattr(record, field.attname) or None for record in (old, new)]
             if values[0] != values[1]:
                 label = capfirst(str(field.verbose_name))
                 texts = [
@@ -78,11 +82,6 @@ class RecordedAdmin(VersionedAdmin):
         gone = before is None or before.history_type == Kind.DELETED
         return self.differences(None if gone else before, version)
 
-    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
-        """One line in the list of all activity, to be undone as a whole."""
-        with recorded_as(Door.BULK, batch=f"bulk-{uuid4()}"):
-            super().delete_queryset(request, queryset)
-
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_restore"
         view = self.admin_site.admin_view(self.restore_view)
@@ -96,12 +95,12 @@ class RecordedAdmin(VersionedAdmin):
         if not self.has_view_or_change_permission(request, record):
             raise PermissionDenied
         before = request.GET.get("before", "")
-        pk = int(object_id) if object_id.isdecimal() else 0
+        pk = int(object_id) if is_id(object_id) else 0
         versions = self.model.history.filter(id=pk).select_related("history_user")
         newest = versions.first()
         if record is None and newest is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-        older = versions.filter(history_id__lt=int(before)) if before.isdecimal() else versions
+        older = versions.filter(history_id__lt=int(before)) if is_id(before) else versions
         page = list(older[: VERSIONS_PER_PAGE + 1])
         more = len(page) > VERSIONS_PER_PAGE
         shown = []

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Max, QuerySet
@@ -14,6 +13,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from project.base import keyset
+from project.base.cache import remembered
 from project.base.keyset import CursorError
 
 CURSOR, SIZE = "cursor", "size"  # parameters of the address
@@ -42,13 +42,12 @@ class CappedPaginator(Paginator):
 
 def count_of_table(rows: QuerySet) -> int:
     """The rows of a large table: those counted lately, and those added since."""
-    key = f"rows:{rows.model._meta.label}"
     table = rows.model._base_manager.order_by()
-    counted: tuple[int, int] | None = cache.get(key)
-    if counted is None:
-        counted = table.count(), table.aggregate(last=Max("pk"))["last"] or 0
-        cache.set(key, counted, COUNT_TIMEOUT)
-    number, last = counted
+
+    def count() -> tuple[int, int]:
+        return table.count(), table.aggregate(last=Max("pk"))["last"] or 0
+
+    number, last = remembered(f"rows:{rows.model._meta.label}", COUNT_TIMEOUT, count)
     return number + table.filter(pk__gt=last)[: CappedPaginator.MAX_ROWS].count()
 
 
@@ -131,8 +130,8 @@ class BaseChangeList(ChangeList):
     def _count(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
         self.result_count, self.capped = self.paginator.count, self.paginator.capped
-        whole = not (self.query or self.has_active_filters or self.root_queryset.query.where)
-        if self.capped and whole:
+        # An address may filter without a filter of the list, as the links of charts do.
+        if self.capped and not self.queryset.query.where:
             self.result_count, self.capped = count_of_table(self.queryset), False
         self.show_full_result_count, self.full_result_count = False, None
         self.show_admin_actions = True

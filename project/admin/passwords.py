@@ -64,7 +64,11 @@ def mail_password_links(user_ids: list[int], base: str, language: str) -> None:
 class ForgotPasswordForm(PasswordResetForm):
     """Mails the link in the background: the answer takes as long for an unknown address."""
 
-    email = forms.EmailField(label=gettext_lazy("e-mail address"), max_length=254)
+    email = forms.EmailField(
+        label=gettext_lazy("e-mail address"),
+        max_length=254,
+        widget=forms.EmailInput({"autocomplete": "email", "autofocus": True}),
+    )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         request = kwargs["request"]
@@ -99,6 +103,11 @@ class ForgotPasswordView(views.PasswordResetView):
 class ChoosePasswordView(views.PasswordResetConfirmView):
     success_url = reverse_lazy("admin:password_reset_complete")
     title = gettext_lazy("Choose a password")
+
+    def get_form(self, form_class: Any = None) -> Any:
+        form = super().get_form(form_class)
+        form.fields["new_password1"].widget.attrs["autofocus"] = True
+        return form
 
 
 URLS = [

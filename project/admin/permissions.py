@@ -50,7 +50,8 @@ def areas() -> list[tuple[str, list[Grant]]]:
             for codename, text in words.items()
             if (label, codename) in stored
         ]
-        found.append((str(capfirst(page.opts.verbose_name_plural)), grants))
+        if grants:  # else another area's permissions open the page
+            found.append((str(capfirst(page.opts.verbose_name_plural)), grants))
     return found
 
 
@@ -67,9 +68,10 @@ class PermissionMatrix(forms.CheckboxSelectMultiple):
     template_name = "admin/includes/permissions.html"
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        chosen = {int(pk) for pk in value or []}
+        chosen = {str(pk) for pk in value or []}
         rows = [
-            (area, [(grant, grant.id in chosen) for grant in grants]) for area, grants in areas()
+            (area, [(grant, str(grant.id) in chosen) for grant in grants])
+            for area, grants in areas()
         ]
         return {"name": name, "rows": rows, "id": (attrs or {}).get("id", name)}
 

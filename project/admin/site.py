@@ -21,7 +21,7 @@ MENU = {
         gettext_lazy("Catalogue"),
         ["Book", "Import", "BulkChange", "HistoricalBook"],
     ),
-    "membership": (gettext_lazy("Membership"), ["Member", "HistoricalMember"]),
+    "membership": (gettext_lazy("Membership"), ["Member", "MemberImport", "HistoricalMember"]),
     "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
     "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),
 }

@@ -27,7 +27,13 @@ admin.site.unregister([User, Group])
 User._meta.verbose_name = gettext_lazy("staff member")
 User._meta.verbose_name_plural = gettext_lazy("staff")
 # The names of the groups that ship (project/migrations) have translations.
-SHIPPED = [gettext_noop("Cataloguers"), gettext_noop("Membership desk"), gettext_noop("Operators")]
+SHIPPED = [
+    gettext_noop("Cataloguers"),
+    gettext_noop("Membership desk"),
+    gettext_noop("Operators"),
+    gettext_noop("Integrator, read"),
+    gettext_noop("Integrator, write"),
+]
 setattr(Group, "__str__", lambda group: _(group.name) if group.name else "")  # noqa: B010
 setattr(User, "__str__", lambda user: user.get_full_name() or user.get_username())  # noqa: B010
 

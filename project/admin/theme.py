@@ -26,6 +26,7 @@ JAZZMIN_SETTINGS: dict[str, Any] = {
         "catalogue.bulkchange": "fas fa-layer-group",
         "membership": "fas fa-users",
         "membership.member": "fas fa-id-card",
+        "membership.memberimport": "fas fa-file-import",
         "membership.historicalmember": "fas fa-history",
         "operations": "fas fa-heartbeat",
         "operations.welcomeemail": "fas fa-envelope",

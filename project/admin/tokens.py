@@ -6,25 +6,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
-from knox.models import AuthToken
-from knox.settings import CONSTANTS, knox_settings
+from knox.settings import knox_settings
+
+from project.api.authentication import AuthToken
 
 from .base import BaseAdmin
 from .display import moment
 from .phrases import Phrases
-
-admin.site.unregister(AuthToken)
-# Not a proxy model, which would need its own permissions, addresses and history.
-AuthToken._meta.verbose_name = gettext_lazy("API token")
-AuthToken._meta.verbose_name_plural = gettext_lazy("API tokens")
-# The package's own shows the digest, of 128 digits.
-setattr(AuthToken, "__str__", lambda token: f"{token.token_key}… · {token.user}")  # noqa: B010
 
 
 class TokenForm(forms.ModelForm):
@@ -36,7 +30,7 @@ class TokenForm(forms.ModelForm):
 
     class Meta:
         model = AuthToken
-        fields = ["user", "expiry"]
+        fields = ["user", "name", "expiry"]
         labels = {"user": gettext_lazy("account")}
 
     def clean_expiry(self) -> Any:
@@ -65,12 +59,12 @@ class TokenAdmin(BaseAdmin):
         consequence=gettext_lazy("Programs that use it will be refused. This cannot be undone."),
     )
     grants = ("view", "add", "delete")
-    list_display = ["beginning", "account", "made", "ends"]
+    list_display = ["beginning", "name", "account", "made", "ends", "used"]
     list_select_related = ["user"]
-    search_fields = ["=token_key", "=user__username"]
-    search_help_text = gettext_lazy("Start of the token, or a username")
+    search_fields = ["=token_key", "=user__username", "^name"]
+    search_help_text = gettext_lazy("Start of the token or its name, or a username")
     ordering = ["-created"]
-    readonly_fields = ["beginning", "account", "made", "ends"]
+    readonly_fields = ["beginning", "name", "account", "made", "ends", "used"]
 
     def get_form(
         self,
@@ -111,11 +105,15 @@ class TokenAdmin(BaseAdmin):
     def ends(self, token: AuthToken) -> str:
         return moment(token.expiry)
 
+    @admin.display(description=gettext_lazy("last used"), ordering="last_used_at")
+    def used(self, token: AuthToken) -> str:
+        return moment(token.last_used_at)
+
     def details(self, row: AuthToken) -> str:
         return moment(row.created)
 
     def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
-        return self.readonly_fields if obj else ["user", "expiry"]
+        return self.readonly_fields if obj else ["user", "name", "expiry"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
         tokens = super().get_queryset(request)
@@ -128,8 +126,8 @@ class TokenAdmin(BaseAdmin):
         self, request: HttpRequest, obj: AuthToken, form: forms.ModelForm, change: bool
     ) -> None:
         lifetime = obj.expiry - timezone.now()
-        token, secret = AuthToken.objects.create(obj.user, expiry=lifetime)
-        obj.digest, obj.token_key = token.digest, secret[: CONSTANTS.TOKEN_KEY_LENGTH]
+        token, secret = AuthToken.objects.create(obj.user, expiry=lifetime, name=obj.name)
+        obj.pk, obj.digest, obj.token_key = token.pk, token.digest, token.token_key
         obj.created = token.created
         text = format_html(
             "{} <code>{}</code>", _("Copy the token now; it won’t be shown again:"), secret
@@ -137,7 +135,7 @@ class TokenAdmin(BaseAdmin):
         self.message_user(request, text, messages.WARNING)
 
     def response_add(
-        self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None
+        self, request: HttpRequest, obj: Model, post_url_continue: str | None = None
     ) -> HttpResponse:
         # Without Django's own message, which shows the token's hash as if it were the token.
         return self.response_post_save_add(request, obj)

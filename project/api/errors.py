@@ -104,6 +104,7 @@ def problem(code: int, error: exceptions.APIException) -> dict[str, Any]:
         detail = str(error.detail)
         errors = [{"field": None, "code": error.get_codes(), "message": detail}]
     body |= {"detail": detail, "errors": errors}
+    body["request_id"] = request_id.current.get()
     if isinstance(error, ConflictError) and error.existing:
         body["existing"] = error.existing
     return body

@@ -1,18 +1,18 @@
 """Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a POST that is sent twice acts once.
 
 A key is stored in the transaction that creates the record, so a process that is killed leaves both
-or neither. Stored are digests and the record's id, no body. A request that was refused created
-nothing and is not remembered.
+or neither. Stored are keyed digests, from which nobody can guess an erased member's address, and
+the record's id. A request that was refused created nothing and is not remembered.
 """
 
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from hashlib import sha256
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import OpenApiParameter
@@ -66,8 +66,7 @@ def idempotent(create: Callable[..., Response]) -> Callable[..., Response]:
             return create(self, request, *args, **kwargs)
         key = _key(text)
         parts = "\n".join((AccountThrottle().client(request), request.path, key))
-        digest = sha256(parts.encode()).hexdigest()
-        body_digest = sha256(request._request.body).hexdigest()
+        digest, body_digest = _digest(parts), _digest(request._request.body)
         with transaction.atomic():
             earlier = _claim(digest, body_digest)
             if earlier is not None:
@@ -77,6 +76,10 @@ def idempotent(create: Callable[..., Response]) -> Callable[..., Response]:
         return response
 
     return view
+
+
+def _digest(value: str | bytes) -> str:
+    return salted_hmac(HEADER, value, algorithm="sha256").hexdigest()
 
 
 def _key(text: str) -> str:

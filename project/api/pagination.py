@@ -18,7 +18,7 @@ from project.base.keyset import CursorError
 class KeysetPagination(BasePagination):
     page_size = 50
     max_page_size = 200
-    parameters = ("cursor", "page_size", "count")
+    parameters: tuple[str, ...] = ("cursor", "page_size", "count")
 
     def paginate_queryset(  # type: ignore[override]
         self, queryset: QuerySet, request: Request, view: APIView | None = None

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from drf_spectacular import openapi
 from drf_spectacular.authentication import SessionScheme
-from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.permissions import OR
 
 from . import idempotency
@@ -35,6 +35,10 @@ PROBLEM = {
                 },
             },
         },
+        "request_id": {
+            "type": "string",
+            "description": "As in the header `X-Request-ID` and the logs; quote it to the operator.",
+        },
         "existing": {
             "type": "string",
             "format": "uri",
@@ -50,6 +54,7 @@ PROBLEMS = {
     "405": "The route knows no such method; `Allow` lists those that it knows.",
     "406": "The response is JSON; `Accept` excludes it.",
     "409": "A record with this value exists, or another change was being saved at the same time.",
+    "410": "The cursor is ahead of the feed: the database was restored. Make a new copy.",
     "412": "The record has changed since it was read: its ETag is different.",
     "413": "The body is larger than 2.5 MB.",
     "415": "The body must be `application/json`.",
@@ -59,14 +64,17 @@ PROBLEMS = {
 }
 
 
-class TokenScheme(KnoxTokenScheme):
+class TokenScheme(OpenApiAuthenticationExtension):
     target_class = "project.api.authentication.TokenAuthentication"
     name = "token"
     priority = 1
 
     def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, Any]:
-        return super().get_security_definition(auto_schema) | {
-            "description": "The word `Token`, a space, and the token."
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token from `auth/token/` or the admin. `Authorization: Token …` is "
+            "accepted too.",
         }
 
 
@@ -136,10 +144,12 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     statuses = ["400", "401", "403", "405", "406", "429", "503"]
     if "{id}" in path:
         statuses.append("404")
-        if method != "get":
+        if method != "get" and "/auth/" not in path:
             statuses += ["409", "412"]
     if "requestBody" in operation:
         statuses += ["413", "415"]
+    if path.endswith("/changes/"):
+        statuses.append("410")
     if method == "post" and "/auth/" not in path:
         statuses.append("409")
     if any(

@@ -29,6 +29,10 @@ class RateThrottle(BaseThrottle):
     reset: int  # seconds until the next window
 
     def allow_request(self, request: Request | HttpRequest, view: "APIView | None" = None) -> bool:
+        return self.count(request, 1)
+
+    def count(self, request: Request | HttpRequest, number: int) -> bool:
+        """Whether so many more are within the limit; 0 asks whether it has room left."""
         scope = self.scope(request)
         rate = api_settings.DEFAULT_THROTTLE_RATES[scope]
         if rate is None:
@@ -36,16 +40,18 @@ class RateThrottle(BaseThrottle):
         limit, period = str(rate).split("/")
         self.limit, self.window = int(limit), env.SECONDS_PER_PERIOD[period]
         now = time.time()
-        number = int(now // self.window)
-        self.reset = math.ceil((number + 1) * self.window - now)
-        key = f"throttle:{scope}:{self.client(request)}:{number}"
+        current = int(now // self.window)
+        self.reset = math.ceil((current + 1) * self.window - now)
+        key = f"throttle:{scope}:{self.client(request)}:{current}"
         try:
             with breaker.cache:
                 cache.add(key, 0, timeout=self.window + 1)
-                used = cache.incr(key)
+                used = cache.incr(key, number)
         except Exception as error:  # a cache may fail in as many ways as it has backends
             logger.warning("No limits are enforced, the cache fails: %r", error)
             return True
+        if not number:
+            return used < self.limit
         remember(request, scope, self.limit, self.window, max(self.limit - used, 0), self.reset)
         return used <= self.limit
 
@@ -87,6 +93,17 @@ class LoginThrottle(RateThrottle):
 class RegisterThrottle(RateThrottle):
     def scope(self, request: Request | HttpRequest) -> str:
         return "register"
+
+
+class DuplicateThrottle(RateThrottle):
+    """Of registrations that met a taken name or address: a 409 tells who is a member.
+
+    Once they are used up, the client registers nobody for the rest of the window: a 429 for taken
+    addresses alone would tell the same.
+    """
+
+    def scope(self, request: Request | HttpRequest) -> str:
+        return "duplicate"
 
 
 def normalized(text: str) -> str:

@@ -1,20 +1,27 @@
-"""Tokens for programs, by django-rest-knox, which stores hashes and lets tokens expire."""
+"""Getting, listing and revoking tokens."""
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.utils import timezone
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
-from knox.models import AuthToken
-from rest_framework import serializers, status
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework import mixins, serializers, status
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
 
+from .authentication import AuthToken
 from .serializers import ExactCharField, StrictSerializer
 from .throttling import LoginThrottle
 from .views import StrictMixin
@@ -38,6 +45,11 @@ class CredentialsSerializer(StrictSerializer):
     password = ExactCharField(
         max_length=1000, trim_whitespace=False, style={"input_type": "password"}
     )
+    name = ExactCharField(
+        max_length=100,
+        required=False,
+        help_text="What the token is for, as the list of tokens shows it.",
+    )
 
 
 class TokenSerializer(serializers.Serializer):
@@ -47,6 +59,8 @@ class TokenSerializer(serializers.Serializer):
 
 class TokenView(StrictMixin, APIView):
     """A token acts with the permissions of its account."""
+
+    private = True
 
     def get_authenticators(self) -> list[Any]:
         authenticators = super().get_authenticators()
@@ -68,7 +82,8 @@ class TokenView(StrictMixin, APIView):
     @extend_schema(
         operation_id="auth_token_create",
         summary="Get a token",
-        description="A token acts with the permissions of its account.",
+        description="A token acts with the permissions of its account. An account has "
+        f"{settings.TOKENS_PER_ACCOUNT} at most: one more revokes the one unused for longest.",
         request=CredentialsSerializer,
         responses={200: TokenSerializer},
         auth=[],
@@ -76,7 +91,7 @@ class TokenView(StrictMixin, APIView):
         examples=[
             OpenApiExample(
                 "An account",
-                {"username": "catalogue-sync", "password": "…"},  # nosec  # no real one
+                {"username": "catalogue-sync", "password": "…", "name": "nightly copy"},  # nosec  # no real one
                 request_only=True,
             )
         ],
@@ -84,11 +99,12 @@ class TokenView(StrictMixin, APIView):
     def post(self, request: Request) -> Response:
         serializer = CredentialsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        user = authenticate(request._request, **serializer.validated_data)
+        credentials = dict(serializer.validated_data)
+        name = credentials.pop("name", "")
+        user = authenticate(request._request, **credentials)
         if user is None:
             raise AuthenticationFailed(_("Username and password do not match."))
-        AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
-        token, secret = AuthToken.objects.create(user)
+        token, secret = AuthToken.objects.create(user, name=name)
         return Response({"token": secret, "expiry": token.expiry})
 
     @extend_schema(
@@ -103,3 +119,34 @@ class TokenView(StrictMixin, APIView):
             raise ValidationError(_("This request is authenticated by a session, not by a token."))
         request.auth.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class TokenListSerializer(serializers.ModelSerializer):
+    prefix = serializers.CharField(source="token_key", help_text="How the token begins.")
+
+    class Meta:
+        model = AuthToken
+        fields = ["id", "name", "prefix", "created", "expiry", "last_used_at"]
+
+
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="auth_tokens_list",
+        summary="List the account's own tokens",
+        description="`last_used_at` is right to the minute.",
+    ),
+    destroy=extend_schema(
+        operation_id="auth_tokens_revoke", summary="Revoke one of the account's own tokens"
+    ),
+)
+@extend_schema(tags=["auth"])
+class TokenViewSet(StrictMixin, mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet):
+    private = True
+    queryset = AuthToken.objects.order_by("-created", "-pk")
+    serializer_class = TokenListSerializer
+    permission_classes = [IsAuthenticated]
+    filter_backends = []
+    lookup_value_regex = "[0-9]+"
+
+    def get_queryset(self) -> QuerySet[AuthToken]:
+        return super().get_queryset().filter(user=self.request.user.pk)

@@ -30,6 +30,7 @@ class StrictMixin:
     """Common to every view: strict parameters, UTC, and rate limit headers."""
 
     flags: set[str] = set()  # parameters that need no value
+    private = False  # whether no cache may keep its responses
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with timezone.override(UTC):  # programs read and write UTC; TIME_ZONE is for the pages
@@ -60,10 +61,12 @@ class StrictMixin:
             raise ValidationError(errors)
 
     def known_parameters(self) -> set[str]:
-        if getattr(self, "action", None) != "list":
+        if getattr(self, "action", None) not in ("list", "changes"):
             return set()
-        filters = self.filterset_class.base_filters  # type: ignore[attr-defined]
-        return {*filters, "ordering", *self.pagination_class.parameters}  # type: ignore[attr-defined]
+        parameters = set(self.pagination_class.parameters)  # type: ignore[attr-defined]
+        if self.filter_backends:  # type: ignore[attr-defined]
+            parameters |= {*self.filterset_class.base_filters, "ordering"}  # type: ignore[attr-defined]
+        return parameters
 
     def finalize_response(
         self, request: HttpRequest, response: Response, *args: Any, **kwargs: Any
@@ -71,6 +74,8 @@ class StrictMixin:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         for name, value in rate_limit_headers(self.request).items():  # type: ignore[attr-defined]
             response[name] = value
+        if self.private:
+            response["Cache-Control"] = "no-store"
         return response
 
 

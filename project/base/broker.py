@@ -1,11 +1,12 @@
-"""What the broker says of itself, to health checks and the dashboard."""
+"""Telling the workers, and what the broker says of itself to health checks and the dashboard."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from celery import current_app
+from celery import Task, current_app
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -14,6 +15,17 @@ from redis.retry import Retry
 from . import breaker
 
 logger = logging.getLogger(__name__)
+
+
+def publish(task: Task, *args: Any) -> bool:
+    """Tell the workers; one that cannot be told is no failure, for the sweepers look too."""
+    try:
+        with breaker.broker:
+            task.delay(*args)
+    except Exception as error:  # kombu, redis and the operating system raise what they like
+        logger.warning("The broker takes no messages now, the sweeper will see to it: %r", error)
+        return False
+    return True
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection
-from django.db.utils import InterfaceError, OperationalError
+from django.db import connection, transaction
+from django.db.utils import IntegrityError, InterfaceError, OperationalError
 
 from . import env
 
@@ -87,7 +87,7 @@ def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
         yield
         return
     timeout = env.number("MIGRATE_WAIT", 600, 0, 86400)
-    lock = f"prepare {connection.settings_dict['NAME']}"[:64]  # locks belong to the whole server
+    lock = _lock_name("prepare")
     with connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK(%s, 0)", [lock])
         if cursor.fetchone() != (1,):
@@ -104,6 +104,28 @@ def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
             cursor.execute("SELECT RELEASE_LOCK(%s)", [lock])
 
 
+@contextmanager
+def named_lock(name: str, timeout: int) -> Iterator[None]:
+    """Among MySQL's connections, and for shorter than a transaction: SQLite has one writer."""
+    if connection.vendor != "mysql":
+        yield
+        return
+    lock = _lock_name(name)
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute("SELECT GET_LOCK(%s, %s)", [lock, timeout])
+            if cursor.fetchone() != (1,):
+                raise OperationalError(1205, f"Another connection holds the lock “{lock}”.")
+            yield
+        finally:
+            cursor.execute("DO RELEASE_LOCK(%s)", [lock])
+
+
+def _lock_name(name: str) -> str:
+    """Locks belong to the whole server."""
+    return f"{name} {connection.settings_dict['NAME']}"[:64]
+
+
 def is_lock_error(error: Exception) -> bool:
     """Whether this transaction lost to another one."""
     code = error.args[0] if error.args else None
@@ -111,6 +133,21 @@ def is_lock_error(error: Exception) -> bool:
 
 
 T = TypeVar("T")
+MAX_TRANSACTION_ATTEMPTS = 5
+
+
+def persistent_transaction(write: Callable[[], T]) -> T:
+    """Tried again if it loses to somebody else's."""
+    for attempt in range(1, MAX_TRANSACTION_ATTEMPTS + 1):
+        try:
+            with transaction.atomic():
+                return write()
+        except (OperationalError, IntegrityError) as error:
+            # Or somebody else has just added one of these records: next time it is found.
+            passing = isinstance(error, IntegrityError) or error.args[0] in LOCK_ERRORS
+            if attempt == MAX_TRANSACTION_ATTEMPTS or not passing:
+                raise
+    raise AssertionError
 
 
 def persistently(call: Callable[[], T], timeout: float = 60) -> T:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from django.apps import apps
@@ -20,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
-from .database import is_lock_error
+from .database import WEB_LOCK_WAIT_SECONDS, is_lock_error, named_lock
 
 BATCH_SIZE = 900  # below SQLite's old limit of 999 parameters
 TOKEN_KEY_LENGTH = 8  # of a token's beginning, which is no secret
@@ -181,9 +182,13 @@ def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     added = ", ".join(quote(column.column) for column in columns)
     key = quote("id")
     listed = f"{key} = %s" if context.batch else "1 = %s"
-    with connection.cursor() as cursor:
-        for start in range(0, len(ids), BATCH_SIZE):
-            some = ids[start : start + BATCH_SIZE]
+    for start in range(0, len(ids), BATCH_SIZE):
+        some = ids[start : start + BATCH_SIZE]
+        # In turn, so that no row appears below one that is there already: see final_rows().
+        with (
+            named_lock(history._meta.db_table, WEB_LOCK_WAIT_SECONDS),
+            connection.cursor() as cursor,
+        ):
             cursor.execute(  # names are quoted, values are parameters
                 f"INSERT INTO {quote(history._meta.db_table)} ({copied}, {added}, listed) "  # nosec
                 f"SELECT {copied}, {', '.join(['%s'] * len(given))}, {listed} "
@@ -202,6 +207,29 @@ def _first_of_batch(history: Any, context: Context, ids: Sequence[int]) -> int |
 
     transaction.on_commit(remember)  # a rollback takes the line back
     return None if history.objects.filter(batch=context.batch).exists() else ids[0]
+
+
+def final_rows(model: type[models.Model], after: int, size: int) -> list[Any]:
+    """The next rows of the history by id, none of which a later commit will precede.
+
+    Ids rise in the order of writing, but transactions end in another. MySQL's dirty read shows
+    the rows of open ones too: everything before the first of them is final. SQLite has one writer.
+    """
+    rows = (
+        model.history.filter(history_id__gt=after)  # type: ignore[attr-defined]
+        .order_by("history_id")
+        .values_list("history_id", "id", "history_type", "history_date", named=True)
+    )
+    if connection.vendor != "mysql" or connection.in_atomic_block:
+        return list(rows[:size])
+    with connection.cursor() as cursor:  # of the next statement alone
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    written = list(rows.values_list("history_id", flat=True)[:size])
+    committed = rows.filter(history_id__lte=written[-1]) if written else ()
+    pairs = takewhile(
+        lambda pair: pair[0] == pair[1].history_id, zip(written, committed, strict=False)
+    )
+    return [row for _, row in pairs]
 
 
 def as_record(version: Any) -> Any:

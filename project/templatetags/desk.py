@@ -30,9 +30,11 @@ def breadcrumbs(context: Context) -> dict[str, Any]:
             name = f"admin:{opts.app_label}_{opts.model_name}_change"
             url = reverse(name, args=[admin_urlquote(record.pk)])
             crumbs.append((url, Truncator(str(record)).chars(MAX_TITLE_LENGTH)))
-        path = context["request"].path
-        if crumbs[-1][0] == path:
-            title = crumbs.pop()[1]
+        # A list's address also shows what its actions ask, and the deleted records.
+        url, name = crumbs[-1]
+        if url == context["request"].path and (record or title == name):
+            crumbs.pop()
+            title = name
     elif "section" in context:
         title = str(context["section"]["name"])
     elif context["request"].path == crumbs[0][0]:

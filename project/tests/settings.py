@@ -5,6 +5,7 @@ run. Child processes inherit the environment that it leaves.
 """
 
 import os
+import sys
 import tempfile
 
 KEPT = {"DATABASE_URL", "REDIS_URL", "SWEEP", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
@@ -20,6 +21,9 @@ else:
     folder = tempfile.TemporaryDirectory(prefix="library-desk-tests-")  # gone with this process
     os.environ["DATA_DIR"] = folder.name
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"  # of child processes
+# Even where PYTHONDONTWRITEBYTECODE is set: else each process compiles all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 from project.settings import *  # noqa: E402, F403
 from project.settings import REST_FRAMEWORK, STORAGES  # noqa: E402

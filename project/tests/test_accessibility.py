@@ -7,14 +7,15 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
-from knox.models import AuthToken
 from playwright.sync_api import Browser, expect
 
 from library.files.tests.test_jobs import examined
 from library.models import Book, BulkChange
 from library.tests.books import THE_BOOK
+from members.files.tests.test_jobs import examined as member_file
 from members.models import Member
 from members.registration import register_member
+from project.api.authentication import AuthToken
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -47,15 +48,17 @@ def addresses(staff) -> list[str]:
         changed=1,
         total=1,
     )
+    readers = member_file("new,new@example.org", "bob,ann@example.org", "no name")
     rows = {
         "library_book": book.pk,
         "library_import": job.pk,
         "library_bulkchange": bulk.pk,
         "members_member": member.pk,
+        "members_memberimport": readers.pk,
         "members_welcomeemail": member.welcome_email.pk,
         "auth_user": staff.pk,
         "auth_group": group.pk,
-        "knox_authtoken": token.pk,
+        "project_authtoken": token.pk,
     }
     return [
         reverse("admin:index"),
@@ -74,8 +77,13 @@ def addresses(staff) -> list[str]:
         reverse("admin:library_book_restore", args=[book.pk, first]),
         reverse("admin:members_member_history", args=[member.pk]),
         reverse("admin:library_import_add"),
+        reverse("admin:members_memberimport_add"),
+        reverse("admin:members_memberimport_change", args=[readers.pk]) + "?show=refused",
         reverse("admin:library_import_change", args=[job.pk]) + "?show=refused",
-        *(reverse(f"admin:{name}_add") for name in ("library_book", "auth_user", "knox_authtoken")),
+        *(
+            reverse(f"admin:{name}_add")
+            for name in ("library_book", "auth_user", "project_authtoken")
+        ),
         reverse("admin:library_book_delete", args=[book.pk]),
         reverse("admin:auth_user_link", args=[staff.pk]),
         "/admin/nowhere/",

@@ -65,7 +65,7 @@ def test_a_worker_shows_itself_as_soon_as_it_is_ready(monkeypatch):
 @pytest.mark.parametrize("error", [OperationalError(2006), RuntimeError("any")])
 def test_a_database_that_fails_does_not_stop_beat(caplog, error):
     with (
-        patch("members.mail.dispatch.DispatchQuerySet.heartbeat", side_effect=error),
+        patch("members.mail.models.DispatchQuerySet.heartbeat", side_effect=error),
         patch("django.db.connection.close") as close,
     ):
         celery._record_heartbeat("beat")

@@ -10,13 +10,13 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django_celery_results.models import TaskResult
-from knox.models import AuthToken
 from playwright.sync_api import Browser, Page, expect
 
 from library.lookup import look_up_isbn
 from library.models import Book
 from members.models import Member
 from members.registration import register_member
+from project.api.authentication import AuthToken
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

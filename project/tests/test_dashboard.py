@@ -5,12 +5,12 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils.html import escape
 
-from library.jobs import State
 from library.models import Book, Import
 from library.tests.books import add, unsaved
 from members.models import Dispatch, Member
 from members.registration import register_member
 from project.base.history import Door, recorded_as
+from project.jobs.models import State
 
 INDEX = reverse("admin:index")
 IMPORTS = reverse("admin:library_import_changelist")
@@ -55,7 +55,7 @@ def test_a_batch_is_one_line_that_opens_its_records(client):
     with recorded_as(Door.IMPORT, detail="books.csv", batch="import-1"):
         Book.objects.bulk_create([unsaved() for _ in range(3)])
     [row] = client.get(INDEX).context["recent"]
-    assert row.number == "3"
+    assert row.number == "3 books"
     assert "batch=import-1" in row.link
 
 

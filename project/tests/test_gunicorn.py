@@ -4,6 +4,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from django.conf import settings
+from django.urls import reverse
 
 pytestmark = pytest.mark.worker
 
@@ -46,7 +49,7 @@ class Web:
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory) -> Iterator[Web]:
+def web(tmp_path_factory, migrated) -> Iterator[Web]:
     """The embedded web with its own database; its client uses the first account."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -54,7 +57,7 @@ def web(tmp_path_factory) -> Iterator[Web]:
     unset = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {
-        "DATA_DIR": str(tmp_path_factory.mktemp("web")),
+        "DATA_DIR": str(migrated(tmp_path_factory.mktemp("web"))),
         "PORT": str(port),
         "DJANGO_SUPERUSER_USERNAME": "admin",
         "DJANGO_SUPERUSER_PASSWORD": "secret",
@@ -134,3 +137,13 @@ def test_the_access_log_holds_no_link_that_sets_a_password():
     record = logging.makeLogRecord({"args": atoms})
     assert worth_a_line(record)
     assert "secret" not in record.args["r"]
+
+
+def test_nor_does_that_of_nginx():
+    compose = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())
+    config = compose["configs"]["nginx"]["content"]
+    secret = re.search(r'map \$\$request_uri \$\$logged \{[^}]*"~(\S+)" 0;', config)
+    assert secret
+    assert re.match(secret[1], reverse("admin:password_reset_confirm", args=["MQ", "secret"]))
+    logs = re.findall(r"access_log (.*);", config)
+    assert logs == ["off", "/var/log/nginx/access.log main if=$$logged"]

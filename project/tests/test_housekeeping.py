@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 from celery.beat import Scheduler
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django_celery_results.models import GroupResult, TaskResult
 
@@ -15,6 +16,14 @@ def results(count, age):
     TaskResult.objects.bulk_create(TaskResult(task_id=f"{age}-{n}") for n in range(count))
     rows = TaskResult.objects.filter(task_id__startswith=f"{age}-")
     rows.update(date_done=timezone.now() - timedelta(days=age))
+
+
+def test_sessions_that_have_ended_are_deleted_and_others_stay():
+    for key, seconds in (("ended", -1), ("lasting", 60)):
+        ends = timezone.now() + timedelta(seconds=seconds)
+        Session.objects.create(session_key=key, expire_date=ends)
+    tasks.clear_sessions()
+    assert Session.objects.get().session_key == "lasting"
 
 
 def test_results_are_kept_for_30_days():

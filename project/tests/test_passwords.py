@@ -5,7 +5,8 @@ from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.urls import reverse
-from knox.models import AuthToken
+
+from project.api.authentication import AuthToken
 
 GOOD = "seven-lamps-7"
 

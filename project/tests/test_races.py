@@ -73,12 +73,12 @@ class Person:
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory) -> Iterator[int]:
+def port(tmp_path_factory, migrated) -> Iterator[int]:
     if url := os.environ.get("DATABASE_URL"):
         with mysql_database(url) as database:
             yield from serve(tmp_path_factory.mktemp("races"), database)
     else:
-        yield from serve(tmp_path_factory.mktemp("races"), "")
+        yield from serve(migrated(tmp_path_factory.mktemp("races")), "")
 
 
 def serve(folder: Any, database: str) -> Iterator[int]:

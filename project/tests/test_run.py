@@ -73,8 +73,8 @@ class EmbeddedRun:
 
 
 @pytest.fixture
-def running(tmp_path):
-    running = EmbeddedRun(tmp_path)
+def running(tmp_path, migrated):
+    running = EmbeddedRun(migrated(tmp_path))
     try:
         assert wait_for(running.answers)
         yield running

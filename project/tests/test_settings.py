@@ -64,7 +64,7 @@ EMBEDDED = {
     "CSRF_COOKIE_SAMESITE": "Lax",
     "SESSION_COOKIE_AGE": 14 * 24 * 3600,
     "POLLING_INTERVAL": 0.1,  # a worker takes one message per poll
-    "DATA_UPLOAD_MAX_NUMBER_FIELDS": 1000,
+    "DATA_UPLOAD_MAX_NUMBER_FIELDS": 10_100,  # all rows that a list offers to select
     "DATA_UPLOAD_MAX_NUMBER_FILES": 100,
 }
 SERVERS = {

@@ -8,10 +8,10 @@ from django.urls import reverse
 
 from library.bulk import actions, changes
 from library.bulk.models import BulkChange, Kind
-from library.jobs import State
 from library.models import Book
-from library.tasks import enqueue, sweep_jobs, work
 from library.tests.books import add, index_is_right
+from project.jobs.models import State
+from project.jobs.tasks import enqueue, sweep_jobs, work
 
 LIST = reverse("admin:library_book_changelist")
 ACTIONS = {Kind.AUTHOR: "change_author", Kind.YEAR: "change_year", Kind.DELETE: "delete_selected"}
@@ -236,6 +236,19 @@ def test_a_change_is_undone_but_for_what_somebody_changed_afterwards(desk, queue
     assert not queued.may_be_undone
 
 
+def test_an_undo_that_broke_off_goes_on(desk):
+    book = add(author="Old")
+    ask(desk, Kind.AUTHOR, book, author="New", confirmed="1")
+    job = BulkChange.objects.get()
+    assert job.begin_undo(None)
+    BulkChange.objects.update(state=State.FAILED, error=["x", {}])
+    assert page(job, "undo") in desk.get(page(job)).content.decode()
+    desk.post(page(job, "undo"))
+    work("bulkchange", job.pk)
+    job.refresh_from_db()
+    assert (job.state, Book.objects.get().author) == (State.UNDONE, "Old")
+
+
 def test_deleted_books_come_back(desk):
     books = [add(title=f"Doomed {number}") for number in range(3)]
     ask(desk, Kind.DELETE, *books, confirmed="1")
@@ -340,6 +353,18 @@ def test_without_the_right_to_delete_nothing_is_merged_or_deleted(client):
     merge(client, first, second, keep=first.pk, **chosen(title=first, isbn=first))
     ask(client, Kind.DELETE, first, confirmed="1")
     assert Book.objects.count() == 2
+
+
+def test_without_the_right_to_add_no_deletion_is_undone(client, desk):
+    book = add()
+    ask(desk, Kind.DELETE, book, confirmed="1")
+    job = BulkChange.objects.latest("pk")
+    editor = User.objects.create_user("editor", is_staff=True)
+    editor.user_permissions.add(Permission.objects.get(codename="change_book"))
+    client.force_login(editor)
+    assert page(job, "undo") not in client.get(page(job, "change")).content.decode()
+    assert client.post(page(job, "undo")).status_code == 403
+    assert not Book.objects.filter(pk=book.pk).exists()
 
 
 @pytest.mark.parametrize("name", ["undo", "cancel"])

@@ -8,9 +8,10 @@ from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from library.files.models import Import, State
+from library.files.models import Import
 from library.models import Book
-from library.tasks import work
+from project.jobs.models import State
+from project.jobs.tasks import work
 
 from .test_jobs import lines, uploaded
 

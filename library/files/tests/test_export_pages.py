@@ -110,6 +110,11 @@ def test_xlsx_of_too_many_rows_is_refused_in_words(desk, monkeypatch):
     assert response.redirect_chain[0][0] == f"{LIST}?q=title"
 
 
+def test_a_filter_that_cannot_be_leads_to_the_list(desk):
+    response = desk.get(f"{EXPORT}?format=csv&publication_year=soon")
+    assert response.headers["Location"] == f"{LIST}?publication_year=soon"
+
+
 def test_a_format_that_does_not_exist_is_not_found(desk):
     assert desk.get(f"{EXPORT}?format=pdf").status_code == 404
 

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from library.files import importing
-from library.files.entries import Entry
 from library.management.commands import import_books
 from library.models import Book, BookQuerySet
 from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, isbn_number
 from project.base.history import undo
+from project.imports.batches import Result
+from project.imports.records import Entry
 
 pytestmark = pytest.mark.django_db
 
@@ -179,14 +180,14 @@ def test_many_changes_of_one_batch_cost_few_queries():
 def failing_save(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[Exception]:
     """Each save raises the next error; returns the errors still to be raised."""
     left = list(errors)
-    save = importing._save_books
+    save = importing.save
 
-    def failing(*args: Any) -> tuple[int, int]:
+    def failing(*args: Any) -> Any:
         if left:
             raise left.pop(0)
         return save(*args)
 
-    monkeypatch.setattr(importing, "_save_books", failing)
+    monkeypatch.setattr(importing, "save", failing)
     return left
 
 
@@ -215,15 +216,15 @@ def test_a_book_that_somebody_adds_meanwhile_is_updated(monkeypatch):
     def overtaken(books: BookQuerySet, *args: Any, **kwargs: Any) -> list[Book]:
         if not Book.objects.exists():
             # Its row is rolled back with ours, so it is new again next time.
-            monkeypatch.setattr(importing, "_save_books", with_the_other)
+            monkeypatch.setattr(importing, "save", with_the_other)
             add(isbn=THE_BOOK, title="The Other's")
         return create(books, *args, **kwargs)
 
-    def with_the_other(books: list[Book], dry_run: bool) -> tuple[int, int]:
+    def with_the_other(*args: Any) -> Any:
         add(isbn=THE_BOOK, title="The Other's")
-        return save(books, dry_run)
+        return save(*args)
 
-    save = importing._save_books
+    save = importing.save
     monkeypatch.setattr(BookQuerySet, "bulk_create", overtaken)
     assert counts(imported(HEADER, ROW))["changed"] == 1
     assert Book.objects.get().title == "Emma"
@@ -246,7 +247,7 @@ def test_a_batch_is_saved_whole_or_not_at_all(monkeypatch):
 
 def test_a_batch_has_at_most_a_thousand_rows():
     """However long a file is."""
-    result = importing.Result()
+    result = Result()
     blank = (Entry(row, []) for row in range(2, 5000))
     next(importing.import_entries(blank, print, result))
     assert (result.blank, result.last_row) == (1000, 1001)
@@ -263,14 +264,14 @@ def test_the_stored_books_of_a_batch_are_locked():
 
 def test_a_deadlock_is_tried_again(monkeypatch):
     failures = [OperationalError(1213, "Deadlock found"), OperationalError(1205, "Lock wait")]
-    save = importing._save_books
+    save = importing.save
 
-    def failing(*args: Any) -> tuple[int, int]:
+    def failing(*args: Any) -> Any:
         if failures:
             raise failures.pop()
         return save(*args)
 
-    monkeypatch.setattr(importing, "_save_books", failing)
+    monkeypatch.setattr(importing, "save", failing)
     assert counts(imported(HEADER, ROW))["new"] == 1
 
 

@@ -3,19 +3,21 @@
 import csv
 import io
 from unittest.mock import Mock
+from urllib.parse import unquote
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from library.files import admin as pages
-from library.files.jobs import begin
-from library.files.models import PAGE_SIZE, Import
-from library.jobs import WORKING, State
+from library.files.models import Import
 from library.models import Book
-from library.tasks import work
 from library.tests.books import add, isbn_number
+from project.imports import admin as pages
+from project.imports.engine import begin
+from project.imports.models import PAGE_SIZE
+from project.jobs.models import WORKING, State
+from project.jobs.tasks import work
 
 from .test_jobs import examined, lines, uploaded, worked_on
 
@@ -272,6 +274,14 @@ def test_a_second_confirmation_does_nothing(desk, enqueued):
     assert enqueued.call_count == 1
 
 
+def test_what_is_not_examined_yet_cannot_be_confirmed(desk, enqueued):
+    job = uploaded(*lines(1))
+    assert desk.post(url(job, "confirm")).headers["Location"] == url(job)
+    job.refresh_from_db()
+    assert (job.state, job.confirmed_at) == (State.UPLOADED, None)
+    enqueued.assert_not_called()
+
+
 @pytest.mark.parametrize("state", State)
 def test_what_is_not_over_can_be_cancelled(desk, state):
     job = examined(*lines(1))
@@ -311,6 +321,22 @@ def test_progress_is_told_as_numbers_and_words(desk):
 # --- Refused rows ---
 
 
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("books.csv", "books.refused.csv"),
+        ("Книги 1.csv", "книги-1.refused.csv"),
+        ("книги.refused.csv", "книги.refused.csv"),
+        ("….csv", "rows.refused.csv"),
+    ],
+)
+def test_refused_rows_are_named_after_their_file(desk, name, offered):
+    header = desk.get(url(examined(name=name), "refused")).headers["Content-Disposition"]
+    _kind, _, parameter = header.partition("; ")
+    encoded = parameter.removeprefix("filename*=utf-8''").removeprefix("filename=").strip('"')
+    assert unquote(encoded) == offered
+
+
 def test_refused_rows_are_corrected_and_uploaded_again(desk):
     content = f'title;author;year;isbn;note\nA;B;;{isbn_number(1)};"x;y"\nC;D;2000;;\n'.encode()
     job = examined(content=content)
@@ -335,11 +361,22 @@ def test_refused_rows_of_many_pages_are_all_there(desk):
     assert text.count("\ufeff") == 1
 
 
+@pytest.mark.parametrize("pk", ["999", "x", pytest.param("9" * 5000, id="huge")])
+def test_an_import_that_never_was_has_no_page(desk, pk):
+    assert desk.get(reverse("admin:library_import_change", args=[pk])).status_code in (302, 404)
+
+
 def test_the_uploaded_file_can_be_had_again(desk):
     job = uploaded(*lines(1))
     response = desk.get(url(job, "file"))
     assert b"".join(response) == job.file.open().read()
     assert "attachment" in response.headers["Content-Disposition"]
+
+
+def test_an_uploaded_file_that_is_gone_is_not_found(desk):
+    job = uploaded(*lines(1))
+    job.file.storage.delete(job.file.name)  # as after a restored backup, which holds no uploads
+    assert desk.get(url(job, "file")).status_code == 404
 
 
 def test_the_list_shows_state_and_counts(desk):
@@ -364,4 +401,4 @@ def test_its_tasks_have_a_name_among_the_results(desk):
 
     TaskResult.objects.create(task_id="1", task_name="library.tasks.work")
     page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
-    assert "Import or change books" in page.content.decode()
+    assert "Import or bulk change" in page.content.decode()

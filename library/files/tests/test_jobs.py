@@ -1,25 +1,29 @@
 """An import in the worker: examined, written, resumed, cancelled; never twice."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from unittest.mock import Mock, call
+from unittest.mock import Mock, call, patch
 
 import pytest
 from django.core.files.base import ContentFile
 from django.db import OperationalError
 from django.utils import timezone, translation
 
-from library import jobs as library_jobs
-from library import tasks
-from library.files import jobs, models
-from library.files.jobs import begin
+from library.files.importing import Books
 from library.files.models import Import
-from library.jobs import HEARTBEAT_TIMEOUT, State
 from library.models import Book
-from library.tasks import purge_imports, sweep_jobs, work
 from library.tests.books import THE_BOOK, add, index_is_right, isbn_number
+from project.base.files.sheet_rows import MAX_CPU_SECONDS
 from project.base.files.tests.test_reading import xlsx
 from project.base.history import Door
+from project.imports import engine
+from project.imports.engine import begin
+from project.imports.models import ImportPage
+from project.imports.tasks import purge_imports
+from project.jobs import tasks
+from project.jobs.models import HEARTBEAT_TIMEOUT, MAX_CLAIMS, NotFinishedError, State
+from project.jobs.tasks import sweep_jobs, work
 
 pytestmark = pytest.mark.django_db
 
@@ -83,7 +87,7 @@ def test_an_examination_sorts_the_rows_and_writes_no_book():
 
 
 def test_the_rows_are_kept_in_pages(monkeypatch):
-    monkeypatch.setattr(jobs, "PAGE_SIZE", 2)
+    monkeypatch.setattr(engine, "PAGE_SIZE", 2)
     job = examined(*lines(*range(5)))
     assert [(page.number, len(page.rows)) for page in job.pages.order_by("number")] == [
         (1, 2), (2, 2), (3, 1),
@@ -140,7 +144,7 @@ def test_bad_bytes_are_kept_in_the_refused_row():
 
 
 def test_more_rows_than_the_limit_fail(monkeypatch):
-    monkeypatch.setattr(jobs, "MAX_ROWS", 2)
+    monkeypatch.setattr(engine, "MAX_ROWS", 2)
     assert examined(*lines(1, 2)).state == State.EXAMINED
     job = examined(*lines(1, 2, 3))
     assert (job.state, str(job.problem)) == (
@@ -151,20 +155,36 @@ def test_more_rows_than_the_limit_fail(monkeypatch):
 
 def test_an_interrupted_examination_starts_over(monkeypatch):
     job = uploaded(*lines(*range(5)))
-    flush = jobs.Sorter.flush
+    flush = engine.Sorter.flush
 
-    def dying(sorter: jobs.Sorter, smallest: int = 1) -> None:
+    def dying(sorter: engine.Sorter, smallest: int = 1) -> None:
         flush(sorter, 1)
         raise MemoryError
 
-    monkeypatch.setattr(jobs.Sorter, "flush", dying)
+    monkeypatch.setattr(engine.Sorter, "flush", dying)
     with pytest.raises(MemoryError):
         work("import", job.pk)
     assert job.pages.count() == 1
-    monkeypatch.setattr(jobs.Sorter, "flush", flush)
+    monkeypatch.setattr(engine.Sorter, "flush", flush)
     worked_on(job)
     assert job.state == State.EXAMINED
     assert sum(len(page.rows) for page in job.pages.all()) == job.found["new"] == 5
+
+
+def test_a_spreadsheet_that_is_being_parsed_is_left_to_its_worker(monkeypatch):
+    opened, found = engine.opened, []
+
+    @contextmanager
+    def slowly(job):
+        later = timezone.now() + timedelta(seconds=MAX_CPU_SECONDS)
+        with patch.object(timezone, "now", return_value=later):
+            found.append(Import.objects.unattended().exists())
+        with opened(job) as table:
+            yield table
+
+    monkeypatch.setattr(engine, "opened", slowly)
+    assert examined(*lines(1)).state == State.EXAMINED
+    assert found == [False]
 
 
 def test_a_file_that_is_gone_is_said():
@@ -177,8 +197,8 @@ def test_a_file_that_is_gone_is_said():
 
 
 def test_a_confirmed_import_is_written_and_counted(monkeypatch, staff):
-    recorded = Mock(side_effect=jobs.recorded_as)
-    monkeypatch.setattr(jobs, "recorded_as", recorded)
+    recorded = Mock(side_effect=engine.recorded_as)
+    monkeypatch.setattr(engine, "recorded_as", recorded)
     add(isbn=isbn_number(2), title="Old", author="Author", publication_year=2000)
     job = examined(*lines(1, 2), "No ISBN,Author,2000,", user=staff)
     assert begin(job)
@@ -215,8 +235,8 @@ def test_an_import_is_begun_once():
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(jobs, "PAGE_SIZE", 2)
-    monkeypatch.setattr(jobs, "PAGES_PER_BATCH", 1)
+    monkeypatch.setattr(engine, "PAGE_SIZE", 2)
+    monkeypatch.setattr(engine, "PAGES_PER_BATCH", 1)
 
 
 class Killed(BaseException):
@@ -254,8 +274,21 @@ def test_a_killed_worker_costs_nothing_and_doubles_nothing(small_batches, monkey
     assert set(Book.objects.values_list("version", flat=True)) == {1}
 
 
+def test_a_cancelled_import_whose_turn_ends_is_no_failure(small_batches, monkeypatch):
+    def cancelled(job: Import) -> None:
+        assert Import.objects.move(job.pk, (State.QUEUED,), state=State.CANCELLED)
+        raise NotFinishedError
+
+    job = examined(*lines(1))
+    begin(job)
+    monkeypatch.setattr(Import, "work", cancelled)
+    assert "was cancelled" in work("import", job.pk)
+    job.refresh_from_db()
+    assert job.state == State.CANCELLED
+
+
 def test_other_tasks_have_their_turn(small_batches, monkeypatch):
-    monkeypatch.setattr(jobs, "SLICE_SECONDS", 0)
+    monkeypatch.setattr(engine, "SLICE_SECONDS", 0)
     enqueued = Mock()
     monkeypatch.setattr(tasks, "enqueue", enqueued)
     job = examined(*lines(*range(4)))
@@ -271,14 +304,14 @@ def test_other_tasks_have_their_turn(small_batches, monkeypatch):
 def test_a_cancelled_import_stops_and_keeps_what_was_written(small_batches, monkeypatch):
     job = examined(*lines(*range(6)))
     begin(job)
-    next_pages = jobs.next_pages
+    next_pages = engine.next_pages
 
-    def cancelled(job: Import) -> list[models.ImportPage]:
+    def cancelled(job: Import) -> list[ImportPage]:
         if Book.objects.exists():
             Import.objects.move(job.pk, (State.RUNNING,), state=State.CANCELLED)
         return next_pages(job)
 
-    monkeypatch.setattr(jobs, "next_pages", cancelled)
+    monkeypatch.setattr(engine, "next_pages", cancelled)
     assert "was cancelled" in work("import", job.pk)
     job.refresh_from_db()
     assert (job.state, job.written["new"], Book.objects.count()) == (State.CANCELLED, 2, 2)
@@ -287,14 +320,14 @@ def test_a_cancelled_import_stops_and_keeps_what_was_written(small_batches, monk
 def test_a_worker_that_was_taken_for_dead_writes_no_more(small_batches, monkeypatch):
     job = examined(*lines(*range(4)))
     begin(job)
-    save = jobs._save_books
+    write = Books.write
 
-    def overtaken(books, dry_run):
+    def overtaken(books, found):
         if Book.objects.exists():
             Import.objects.update(claim="another's")
-        return save(books, dry_run)
+        write(books, found)
 
-    monkeypatch.setattr(jobs, "_save_books", overtaken)
+    monkeypatch.setattr(Books, "write", overtaken)
     assert "taken over" in work("import", job.pk)
     assert Book.objects.count() == 2
 
@@ -319,8 +352,8 @@ def test_work_that_breaks_off_again_and_again_fails(monkeypatch):
     job = examined(*lines(1))
     begin(job)
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "_save_books", Mock(side_effect=OperationalError(1114, "full")))
-        for _ in range(library_jobs.MAX_CLAIMS):
+        patch.setattr(Books, "write", Mock(side_effect=OperationalError(1114, "full")))
+        for _ in range(MAX_CLAIMS):
             with pytest.raises(OperationalError):
                 work("import", job.pk)
     worked_on(job)

@@ -1,14 +1,15 @@
 """Undo of an import: what somebody changed afterwards is left and named."""
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
-from library.files import admin as pages
-from library.files.jobs import begin
 from library.files.models import Import
-from library.jobs import State
 from library.models import Book
 from library.tests.books import add, isbn_number
+from project.imports import admin as pages
+from project.imports.engine import begin
+from project.jobs.models import State
 
 from .test_jobs import examined, lines, worked_on
 
@@ -64,13 +65,29 @@ def test_an_undo_deletes_puts_back_and_names_what_it_left(desk):
     assert url(job, "undo") not in page
 
 
+@pytest.mark.parametrize(("row", "status"), [(3, 403), (2, 302)], ids=["added", "changed"])
+def test_who_may_not_delete_books_does_not_by_an_undo(client, row, status):
+    add(isbn=isbn_number(2))
+    job = imported(*lines(row))
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    names = ["view_book", "add_book", "change_book"]
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(clerk)
+    offered = url(job, "undo") in client.get(url(job, "change")).content.decode()
+    assert offered == (status == 302)
+    assert client.post(url(job, "undo")).status_code == status
+
+
 def test_an_undo_that_broke_off_goes_on(desk):
     job = imported(*lines(1, 2))
     assert job.begin_undo(None)
-    Import.objects.update(state=State.FAILED, error=["x", {}])
-    desk.post(url(job, "again"))
+    done = {"deleted": 5, "restored": 0, "left_count": 0, "left": []}  # by then
+    Import.objects.update(state=State.FAILED, error=["x", {}], undone=done)
+    page = desk.get(url(job, "change")).content.decode()
+    assert url(job, "undo") in page and url(job, "again") not in page
+    desk.post(url(job, "undo"))
     worked_on(job)
-    assert (job.state, job.undone["deleted"], Book.objects.count()) == (State.UNDONE, 2, 0)
+    assert (job.state, job.undone["deleted"], Book.objects.count()) == (State.UNDONE, 7, 0)
 
 
 @pytest.mark.parametrize("state", State)

@@ -4,9 +4,11 @@ from collections import Counter
 
 import pytest
 
-from library.files.columns import choose_columns
-from library.files.entries import Entry, RefusedError, book_of
+from library.files.entries import book_of
+from library.files.importing import Books
 from library.tests.books import THE_BOOK
+from project.imports.columns import choose_columns
+from project.imports.records import Entry, RefusedError
 
 
 def year(text: str) -> tuple[int, list[str]]:
@@ -66,6 +68,6 @@ def test_what_may_be_another_year_is_not_guessed_at(text):
     ],
 )
 def test_headers_of_three_languages_are_recognised(header):
-    assert choose_columns(header) == {
+    assert choose_columns(Books(), header) == {
         "title": [0], "author": [1], "publication_year": [2], "isbn": [3],
     }  # fmt: skip

@@ -13,13 +13,15 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from tqdm import tqdm
 
-from library.files.columns import MissingColumnError, choose_columns, known_headers, present
-from library.files.entries import FIELDS, Entry, entries_of, label
-from library.files.importing import Result, import_entries
+from library.files.entries import FIELDS
+from library.files.importing import BOOKS, import_entries
 from project.base.files.reading import format_of, open_table
 from project.base.files.refused import RefusedWriter
 from project.base.files.rows import Row, Table, UnreadableFileError, WrongEncodingError
 from project.base.history import Door, recorded_as
+from project.imports.batches import Result
+from project.imports.columns import MissingColumnError, choose_columns, known_headers, present
+from project.imports.records import Entry, entries_of
 
 
 class Command(BaseCommand):
@@ -74,7 +76,7 @@ class Command(BaseCommand):
                         os.fstat(source.fileno()).st_size,
                         encoding=encoding or "utf-8",
                         delimiter=delimiter,
-                        known_headers=known_headers(columns),
+                        known_headers=known_headers(BOOKS, columns),
                     )
                 )
                 chosen = self.choose_columns(table, columns)
@@ -110,10 +112,10 @@ class Command(BaseCommand):
 
     def choose_columns(self, table: Table, given: dict[str, list[str]]) -> dict[str, list[int]]:
         try:
-            columns = choose_columns(table.header, given)
+            columns = choose_columns(BOOKS, table.header, given)
         except MissingColumnError as error:
             raise CommandError(
-                f"No column looks like the {label(error.name)}: name it with --column "
+                f"No column looks like the {BOOKS.label(error.name)}: name it with --column "
                 f"{error.name}=COLUMN. The file has: {present(table.header)}."
             ) from None
         for name, indexes in columns.items():

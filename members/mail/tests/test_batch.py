@@ -9,10 +9,9 @@ from django.core import mail
 from django.db import OperationalError
 from django.utils import timezone
 
-from members.mail import batch
+from members.mail import tasks
 from members.mail.delivery import deliver
-from members.mail.dispatch import DispatchQuerySet
-from members.mail.models import WelcomeEmailQuerySet
+from members.mail.models import DispatchQuerySet, WelcomeEmailQuerySet
 from members.mail.reasons import ConfigurationError, RefusedError, TemporaryError
 from members.mail.tasks import BATCH_SIZE, AttemptFailedError, enqueue, send_welcome_emails
 from members.models import Dispatch, WelcomeEmail
@@ -36,7 +35,7 @@ def run(ids: list[int], before: dict[str, Callable] | None = None) -> str:
             act()
         deliver(welcome)
 
-    with patch("members.mail.batch.deliver", happen):
+    with patch("members.mail.tasks.deliver", happen):
         try:
             return send_welcome_emails(*ids)
         except AttemptFailedError as error:
@@ -145,9 +144,9 @@ class Clock:
     def __init__(self, monkeypatch) -> None:
         self.now = 1000.0
         self.slept: list[float] = []
-        monkeypatch.setattr(batch, "monotonic", lambda: self.now)
-        monkeypatch.setattr(batch, "sleep", self.sleep)
-        monkeypatch.setattr(batch, "_next_turn", 0.0)
+        monkeypatch.setattr(tasks, "monotonic", lambda: self.now)
+        monkeypatch.setattr(tasks, "sleep", self.sleep)
+        monkeypatch.setattr(tasks, "_next_turn", 0.0)
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -217,7 +216,7 @@ def test_what_is_given_back_is_not_taken_from_another(ids):
 
 
 def test_what_is_not_begun_in_time_is_left_to_the_next_task(ids, clock, delay):
-    words = run(ids, clock.lasting(batch.MAX_BATCH_SECONDS / 2))
+    words = run(ids, clock.lasting(tasks.MAX_BATCH_SECONDS / 2))
     assert words == "Welcome e-mails sent: 2. Left for the next task: 2."
     assert left()["cat"] == (State.QUEUED, 0)
     delay.assert_called_once_with(*ids[2:])
@@ -225,14 +224,14 @@ def test_what_is_not_begun_in_time_is_left_to_the_next_task(ids, clock, delay):
 
 
 def test_what_begins_just_in_time_is_sent(ids, clock, delay):
-    assert run(ids[:2], {"ann": lambda: clock.forward(batch.MAX_BATCH_SECONDS - 0.01)}) == (
+    assert run(ids[:2], {"ann": lambda: clock.forward(tasks.MAX_BATCH_SECONDS - 0.01)}) == (
         "Welcome e-mails sent: 2."
     )
     delay.assert_not_called()
 
 
 def test_a_batch_ends_well_before_its_claim(settings):
-    longest = batch.MAX_BATCH_SECONDS + settings.CELERY_TASK_SOFT_TIME_LIMIT
+    longest = tasks.MAX_BATCH_SECONDS + settings.CELERY_TASK_SOFT_TIME_LIMIT
     assert timedelta(seconds=longest) < WelcomeEmail.objects.all().CLAIM_TIMEOUT
 
 
@@ -267,7 +266,7 @@ def test_time_that_was_not_used_is_not_made_up_for(ids, clock, settings):
 
 
 def test_those_whose_turn_is_far_off_are_put_off(ids, clock, delay, settings):
-    settings.MAIL_INTERVAL = batch.MAX_BATCH_SECONDS
+    settings.MAIL_INTERVAL = tasks.MAX_BATCH_SECONDS
     words = run(ids)
     assert words.startswith(
         "Welcome e-mails sent: 1. Postponed to keep to MAIL_RATE: 3. Next attempt at"

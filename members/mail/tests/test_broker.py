@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -21,7 +22,9 @@ import json, time
 import django
 django.setup()
 from django.core.management import call_command
-call_command("migrate", verbosity=0)
+from django.db import connection
+if not connection.introspection.table_names():
+    call_command("migrate", verbosity=0)
 from django.test import Client
 from members.models import WelcomeEmail
 client = Client()
@@ -37,12 +40,12 @@ print(json.dumps([answers, left_to_the_sweeper]))
 """
 
 
-def register_three(redis_url: str, tmp_path) -> tuple[list[int], list[float], int]:
+def register_three(redis_url: str, folder: Path) -> tuple[list[int], list[float], int]:
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "project.settings",
-        "DATABASE_URL": "sqlite://:memory:",
+        "DATABASE_URL": "",
         "SECRET_KEY": "x",
-        "DATA_DIR": str(tmp_path),
+        "DATA_DIR": str(folder),
         "REDIS_URL": redis_url,
         "ALLOWED_HOSTS": "testserver",
         "THROTTLE_ANON": "",  # so that the first request does not find out about the cache
@@ -69,19 +72,19 @@ def connections(server: socket.socket) -> int:
     return count
 
 
-def test_a_refusing_broker_costs_next_to_nothing(tmp_path):
+def test_a_refusing_broker_costs_next_to_nothing(tmp_path, migrated):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    statuses, seconds, left = register_three(f"redis://127.0.0.1:{port}/0", tmp_path)
+    statuses, seconds, left = register_three(f"redis://127.0.0.1:{port}/0", migrated(tmp_path))
     assert statuses == [201] * 3
     assert left == 3
     assert max(seconds) < 3, "none waits; the first also imports the client"
 
 
-def test_a_silent_broker_costs_a_second_once(tmp_path):
+def test_a_silent_broker_costs_a_second_once(tmp_path, migrated):
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:  # accepts, never answers
         port = silent.getsockname()[1]
-        statuses, seconds, left = register_three(f"redis://127.0.0.1:{port}/0", tmp_path)
+        statuses, seconds, left = register_three(f"redis://127.0.0.1:{port}/0", migrated(tmp_path))
         asked = connections(silent)
     assert statuses == [201] * 3
     assert left == 3
@@ -90,9 +93,9 @@ def test_a_silent_broker_costs_a_second_once(tmp_path):
 
 
 @pytest.mark.redis
-def test_a_broker_that_answers_gets_the_messages(tmp_path):
+def test_a_broker_that_answers_gets_the_messages(tmp_path, migrated):
     with redis_database() as url, Redis.from_url(url) as redis:
-        statuses, seconds, left = register_three(url, tmp_path)
+        statuses, seconds, left = register_three(url, migrated(tmp_path))
         assert statuses == [201] * 3
         assert left == 0
         assert redis.llen("celery") == 3

@@ -15,9 +15,9 @@ from django.utils.safestring import mark_safe
 from django_celery_results.models import TaskResult
 
 from members.conftest import claim
+from members.mail.admin import timeline
 from members.mail.reasons import RefusedError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
-from members.mail.timeline import timeline
 from members.models import Dispatch, WelcomeEmail
 from project.admin.display import moment
 
@@ -136,6 +136,8 @@ def test_nothing_happens_before_it_is_confirmed(operator, owed):
 def test_who_got_the_mail_already_is_counted_before_it_goes_out_twice(operator, owed):
     asked = text(post(operator, "send_again", owed("ann", state=State.SENT), owed("bob")))
     assert "1 of them was already sent, so the member will get it twice." in asked
+    asked = text(post(operator, "send_again", WelcomeEmail.objects.get(state=State.SENT)))
+    assert "It was already sent, so the member will get it twice." in asked
 
 
 def test_all_pages_of_a_filtered_list_are_asked_about_and_done(operator, owed):
@@ -245,7 +247,7 @@ def test_each_attempt_is_told_with_its_task_result(operator, owed, monkeypatch):
     welcome = owed()
     result = result_of(welcome, "first")
     with monkeypatch.context() as patched, pytest.raises(AttemptFailedError):
-        patched.setattr("members.mail.batch.deliver", refuse)
+        patched.setattr("members.mail.tasks.deliver", refuse)
         send_welcome_emails.apply(args=[welcome.pk], task_id="first", throw=True)
     post(operator, "send_again", welcome, confirmed=1)
     send_welcome_emails.apply(args=[welcome.pk], task_id="second")
@@ -261,7 +263,7 @@ def test_an_attempt_is_told_with_the_seconds_that_it_took(owed):
     started = {"started": "2026-11-24T10:00:00+00:00", "ended": "2026-11-24T10:00:02.500000+00:00"}
     welcome = owed(journal=[started | {"state": "sent", "reason": "", "task": None}])
     (attempt,) = timeline(welcome)
-    assert (attempt.number, attempt.seconds) == (1, 2.5)
+    assert (attempt["number"], attempt["seconds"]) == (1, 2.5)
 
 
 def test_the_page_costs_the_same_for_many_attempts(operator, owed, django_assert_max_num_queries):
@@ -356,7 +358,7 @@ def test_an_old_failure_does_not_send_what_was_sent_since(operator, owed):
     welcome = owed(state=State.SENT)
     result = result_of(welcome)  # whose task ran twice, for its message came back
     page = reverse("admin:django_celery_results_taskresult_change", args=[result.pk])
-    assert "It has since been sent." in text(operator.get(page))
+    assert "It has been sent." in text(operator.get(page))
     retry = reverse("admin:django_celery_results_taskresult_retry", args=[result.pk])
     operator.post(retry, {"confirmed": 1})
     welcome.refresh_from_db()

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from django.utils import translation
 
-from members.mail.batch import next_attempt
-from members.mail.report import Sentence, in_readers_words, only_skipped
+from members.mail.reasons import Sentence, in_readers_words, only_skipped
+from members.mail.tasks import next_attempt
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import time
 from unittest.mock import patch
 
 import pytest
+from celery import signals
 
 from members.mail import delivery
 from members.mail.delivery import deliver
@@ -180,7 +181,7 @@ def test_a_worker_process_that_ends_takes_its_leave(owed, settings):
         deliver(owed("ann"))
         sock = delivery.connection.backend.connection.sock
         with patch("smtplib.SMTP.quit") as leave:
-            delivery.close_connection()
+            signals.worker_process_shutdown.send(sender=None)
         leave.assert_called_once_with()
         assert sock.fileno() == -1
         assert delivery.connection.backend is None

@@ -26,7 +26,7 @@ LATER = TemporaryError("The mail server asks us to wait (451 later).", "451")
 
 def attempt(welcome: WelcomeEmail, failure: Exception | None = None) -> str:
     """Run the task; the sentence that it leaves for the operator."""
-    with patch("members.mail.batch.deliver", side_effect=failure) as deliver:
+    with patch("members.mail.tasks.deliver", side_effect=failure) as deliver:
         try:
             sentence = send_welcome_emails.apply(args=[welcome.pk], throw=True).result
         except AttemptFailedError as error:

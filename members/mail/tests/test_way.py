@@ -148,9 +148,9 @@ def test_a_mail_that_kills_its_worker_is_given_up_and_the_others_get_theirs_once
         messages: list[tuple[int, ...]] = []
         run.side_effect = lambda *ids: messages.append(ids)
         sweep_welcome_emails()
-        killing = patch("members.mail.batch.deliver", kill_at_cat)
+        killing = patch("members.mail.tasks.deliver", kill_at_cat)
         for message in messages:
-            with killing, patch("members.mail.batch.Batch._give_back"), suppress(KilledError):
+            with killing, patch("members.mail.tasks.Batch._give_back"), suppress(KilledError):
                 send_welcome_emails.apply(args=message, task_id=os.urandom(8).hex())
 
     def time_passes() -> None:

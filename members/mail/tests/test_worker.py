@@ -12,31 +12,35 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from members.conftest import redis_database
+from members.conftest import mysql_database, redis_database
 
 from .mail_server import MailServer, mail_server
 
 pytestmark = pytest.mark.worker
 
+# The other process: it runs each line of code that it is sent, and answers by a line.
 PRELUDE = """
-import json, time
+import json, sys, time
 import django
 django.setup()
 from datetime import timedelta
 from unittest.mock import patch
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from members.mail.tasks import enqueue, sweep_welcome_emails
+
+if not connection.introspection.table_names():  # on MySQL
+    call_command("migrate", verbosity=0)
 
 def register(name):
     register_member(Member(username=name, email=f"{name}@example.org"))
@@ -51,35 +55,50 @@ def wait_until_sent():
     return list(WelcomeEmail.objects.order_by("pk").values("state", "attempts", "last_error_code"))
 
 def answer(value):
-    print(json.dumps(value, default=str))
+    answers.append(value)
 
+for line in sys.stdin:
+    answers = []
+    exec(json.loads(line))
+    print(json.dumps(answers, default=str), flush=True)
 """
 
 
 class Desk:
     """The tool on a machine of its own, as far as one can have that in a folder."""
 
-    def __init__(self, folder: Path, mail_port: int, **places: str) -> None:
+    def __init__(self, folder: Path, **places: str) -> None:
         self.log = folder / "worker.log"
         self.environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "project.settings",
             "DATA_DIR": str(folder),
             "SECRET_KEY": "x",
-            "EMAIL_URL": f"smtp://127.0.0.1:{mail_port}",
             **places,
         }
+        self.other: subprocess.Popen[str] | None = None
+
+    def mail_to(self, port: int) -> None:
+        self.environment["EMAIL_URL"] = f"smtp://127.0.0.1:{port}"
 
     def run(self, code: str) -> Any:
         """What CODE answers, in a process that is neither web nor worker."""
-        run = subprocess.run(
-            [sys.executable, "-c", PRELUDE + code],
+        self.other = self.other or subprocess.Popen(
+            [sys.executable, "-c", PRELUDE],
             env=self.environment,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
-            timeout=120,
         )
-        assert run.returncode == 0, run.stderr
-        return json.loads(run.stdout) if run.stdout else None
+        assert self.other.stdin and self.other.stdout
+        self.other.stdin.write(json.dumps(code) + "\n")
+        self.other.stdin.flush()
+        line = self.other.stdout.readline()
+        assert line, "the other process failed; its traceback is above"
+        return next(iter(json.loads(line)), None)
+
+    def end(self) -> None:
+        if self.other:
+            self.other.communicate(timeout=20)  # it ends with its input
 
     @contextmanager
     def worker(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -115,39 +134,24 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@contextmanager
-def mysql_database(url: str) -> Iterator[str]:
-    import MySQLdb
-
-    parts = urlsplit(url)
-    name = f"test_worker_{os.getpid()}"
-    server = MySQLdb.connect(
-        host=parts.hostname, port=parts.port or 3306, user=parts.username, password=parts.password
-    )
-    server.query(f"CREATE DATABASE {name}")
-    try:
-        yield parts._replace(path=f"/{name}").geturl()
-    finally:
-        server.query(f"DROP DATABASE {name}")
-        server.close()
-
-
 @pytest.fixture
-def places() -> Iterator[dict[str, str]]:
-    if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
-        with (
-            mysql_database(os.environ["DATABASE_URL"]) as database,
-            redis_database() as redis,
-        ):
-            yield {"DATABASE_URL": database, "REDIS_URL": redis}
-    else:
-        yield {"DATABASE_URL": "", "REDIS_URL": ""}
+def desk(migrated, tmp_path) -> Iterator[Desk]:
+    with ExitStack() as stack:
+        places = {"DATABASE_URL": "", "REDIS_URL": ""}
+        if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+            places["DATABASE_URL"] = stack.enter_context(mysql_database())
+            places["REDIS_URL"] = stack.enter_context(redis_database())
+        else:
+            migrated(tmp_path)
+        desk = Desk(tmp_path, **places)
+        stack.callback(desk.end)
+        yield desk
 
 
-def test_registered_while_the_worker_is_away_and_while_it_is_there(tmp_path, places):
+def test_registered_while_the_worker_is_away_and_while_it_is_there(desk):
     with mail_server() as server:
-        desk = Desk(tmp_path, server.port, **places)
-        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        desk.mail_to(server.port)
+        desk.run('register("ann")')
         assert server.taken == []
         with desk.worker():
             rows, results = desk.run(
@@ -167,10 +171,10 @@ def test_registered_while_the_worker_is_away_and_while_it_is_there(tmp_path, pla
     assert "example.org" not in json.dumps(results)
 
 
-def test_a_refused_address_is_explained_without_being_named(tmp_path, places):
+def test_a_refused_address_is_explained_without_being_named(desk):
     with mail_server(rcpt="550 5.1.1 <ann@example.org> has no mailbox here") as server:
-        desk = Desk(tmp_path, server.port, **places)
-        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        desk.mail_to(server.port)
+        desk.run('register("ann")')
         with desk.worker():
             [result] = desk.run(
                 "while not TaskResult.objects.filter(status='FAILURE'): time.sleep(0.1)\n"
@@ -195,12 +199,12 @@ class Hanging(MailServer):
         return "250 OK"
 
 
-def test_a_worker_killed_while_it_sends_loses_nothing(tmp_path, places):
+def test_a_worker_killed_while_it_sends_loses_nothing(desk):
     hanging = Hanging()
     hanging.start()
     try:
-        desk = Desk(tmp_path, hanging.port, **places)
-        desk.run('call_command("migrate", verbosity=0); register("ann")')
+        desk.mail_to(hanging.port)
+        desk.run('register("ann")')
         with desk.worker() as worker:
             assert hanging.reached.wait(20)
             kill(worker)
@@ -216,7 +220,7 @@ def test_a_worker_killed_while_it_sends_loses_nothing(tmp_path, places):
     )
     assert row == {"state": "queued", "attempts": 1, "last_error_code": "worker-lost"}
     with mail_server() as server:
-        desk.environment["EMAIL_URL"] = f"smtp://127.0.0.1:{server.port}"
+        desk.mail_to(server.port)
         with desk.worker():
             rows = desk.run("answer(wait_until_sent())")
     assert rows == [{"state": "sent", "attempts": 2, "last_error_code": ""}]
@@ -232,13 +236,12 @@ class Third(Hanging):
         return await MailServer.handle_DATA(self, server, session, envelope)
 
 
-def test_a_worker_killed_in_a_batch_has_none_sent_twice(tmp_path, places):
+def test_a_worker_killed_in_a_batch_has_none_sent_twice(desk):
     third = Third()
     third.start()
     try:
-        desk = Desk(tmp_path, third.port, **places)
+        desk.mail_to(third.port)
         desk.run(
-            'call_command("migrate", verbosity=0)\n'
             "with patch('members.registration.enqueue'):\n"
             "    for name in ('ann', 'bob', 'cat', 'dan'): register(name)\n"
             "enqueue(*WelcomeEmail.objects.values_list('pk', flat=True))\n"
@@ -261,12 +264,12 @@ def test_a_worker_killed_in_a_batch_has_none_sent_twice(tmp_path, places):
     assert dan == {"state": "queued", "attempts": 0, "last_error_code": ""}
 
 
-def test_a_sweep_that_waited_too_long_is_dropped(tmp_path, places):
+def test_a_sweep_that_waited_too_long_is_dropped(desk):
     with mail_server() as server:
-        desk = Desk(tmp_path, server.port, **places)
+        desk.mail_to(server.port)
         # The row's message is lost: only the sweep could bring it about.
         desk.run(
-            'call_command("migrate", verbosity=0); register("ann")\n'
+            'register("ann")\n'
             "from project.celery import app\n"
             "app.control.purge()\n"
             "WelcomeEmail.objects.update(enqueued_at=None)\n"

@@ -262,7 +262,7 @@ def test_the_menu_keeps_its_order(staffed):
     ]
     assert listed == [
         ("catalogue", ["Book", "Import", "BulkChange", "HistoricalBook"]),
-        ("membership", ["Member", "HistoricalMember"]),
+        ("membership", ["Member", "MemberImport", "HistoricalMember"]),
         ("operations", ["WelcomeEmail", "TaskResult"]),
         ("administration", ["User", "Group", "AuthToken"]),
     ]

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from library.dashboard import catalogue_charts
+from library.filters import MAX_YEAR
 from library.models import Book
 from library.tests.books import add
 from project.admin import charts
@@ -118,6 +119,13 @@ def test_decades_begin_with_the_first_book(settings):
     add(publication_year=2001)
     decades = catalogue_charts()[1]
     assert list(counts(decades).items())[:2] == [("1990 – 1999", 1), ("2000 – 2009", 1)]
+
+
+@pytest.mark.django_db
+def test_a_year_in_the_far_future_leaves_the_chart_alone():
+    add(publication_year=2001)
+    add(publication_year=MAX_YEAR)
+    assert sum(counts(catalogue_charts()[1]).values()) == 1
 
 
 @pytest.mark.django_db

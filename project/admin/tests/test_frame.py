@@ -9,13 +9,13 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils import translation
 from django_celery_results.models import TaskResult
-from knox.models import AuthToken
 
 from library.models import Book, BulkChange, Import
-from members.models import Member, WelcomeEmail
+from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
 from project.admin.phrases import counted, grouped
 from project.admin.site import MENU, group_of
+from project.api.authentication import AuthToken
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +53,22 @@ def crumbs(response) -> list[str]:
     return [html.unescape(crumb) for crumb in found]
 
 
+def test_a_list_is_headed_by_its_name_and_what_its_address_shows_else_by_that(desk, book):
+    books, activity = (
+        reverse(f"admin:library_{name}_changelist") for name in ("book", "historicalbook")
+    )
+    page = desk.get(books)
+    assert headings(page) == ["Books"]
+    assert crumbs(page) == ["Dashboard", "Catalogue", "Books"]
+    asked = desk.post(books, {"action": "change_year", "_selected_action": [book.pk]})
+    assert headings(asked) == ["Change the publication year"]
+    assert crumbs(asked) == ["Dashboard", "Catalogue", "Books", "Change the publication year"]
+    assert f'<a href="{books}">Books</a>' in asked.content.decode()
+    gone = desk.get(activity, {"kind": "gone"})
+    assert headings(gone) == ["Deleted books"]
+    assert crumbs(gone) == ["Dashboard", "Catalogue", "Changes to books", "Deleted books"]
+
+
 def test_a_change_page_is_headed_by_its_record_as_it_is_written(desk, book):
     page = desk.get(reverse("admin:library_book_change", args=[book.pk]))
     assert headings(page) == ["dune & co"]
@@ -65,6 +81,7 @@ def test_each_page_has_one_heading_and_its_way(desk, book, member, staff, model)
     TaskResult.objects.create(task_id="t", status="SUCCESS")
     Group.objects.get_or_create(name="Operators")
     Import.objects.create(name="books.csv", kind="csv")
+    MemberImport.objects.create(name="members.csv", kind="csv")
     BulkChange.objects.create(kind="delete", packed_ids=BulkChange.pack([1]), state="done")
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     row = model._default_manager.first()
@@ -158,9 +175,9 @@ def test_a_link_leads_only_where_the_account_may_go(client, member):
 def test_a_tokens_digest_stands_in_no_title(desk, staff):
     token, _ = AuthToken.objects.create(staff)
     for page in ("change", "delete"):
-        answer = desk.get(reverse("admin:knox_authtoken_" + page, args=[token.pk]))
+        answer = desk.get(reverse("admin:project_authtoken_" + page, args=[token.pk]))
         assert token.digest not in text(answer)
-    desk.post(reverse("admin:knox_authtoken_delete", args=[token.pk]), {"post": "yes"})
+    desk.post(reverse("admin:project_authtoken_delete", args=[token.pk]), {"post": "yes"})
     assert token.digest not in text(desk.get(reverse("admin:index")))
 
 

@@ -1,6 +1,7 @@
 """Every row of a list can be reached, at the same cost, and is counted."""
 
 import re
+from unittest.mock import patch
 from urllib.parse import parse_qs
 
 import pytest
@@ -9,7 +10,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.html import strip_tags
-from knox.models import AuthToken
 
 from library.models import Book
 from library.tests.books import add
@@ -17,11 +17,12 @@ from members.models import Member
 from members.registration import register_member
 from project.admin import lists
 from project.admin.lists import CappedPaginator
+from project.api.authentication import AuthToken
 
 pytestmark = pytest.mark.django_db
 BOOKS = reverse("admin:library_book_changelist")
 MEMBERS = reverse("admin:members_member_changelist")
-TOKENS = reverse("admin:knox_authtoken_changelist")
+TOKENS = reverse("admin:project_authtoken_changelist")
 
 
 @pytest.fixture
@@ -186,6 +187,21 @@ def test_all_rows_are_offered_to_actions_only_where_they_are_taken(
     assert Member.objects.exists() is not offered
 
 
+def test_as_many_rows_as_a_list_counts_are_deleted_after_the_question(staffed, settings):
+    assert settings.DATA_UPLOAD_MAX_NUMBER_FIELDS >= CappedPaginator.MAX_ROWS + 20
+    count = 1_001  # more than Django takes by default
+    Member.objects.bulk_create(
+        Member(username=f"ann{number}", email=f"ann{number}@example.org") for number in range(count)
+    )
+    form = {"action": "delete_selected", "select_across": "1", "_selected_action": ["1"]}
+    question = staffed.post(MEMBERS, form).content.decode()
+    asked = re.findall(r'name="_selected_action" value="(\d+)"', question)
+    assert len(asked) == count
+    form = {"action": "delete_selected", "post": "yes", "_selected_action": asked}
+    assert staffed.post(MEMBERS, form).status_code == 302
+    assert not Member.objects.exists()
+
+
 # Counting
 
 
@@ -203,6 +219,20 @@ def test_a_large_table_is_counted_exactly_and_seldom(staffed, monkeypatch):
     assert staffed.get(MEMBERS, {"q": "ann"}).context["cl"].counted == "3+ members"
     cache.clear()
     assert staffed.get(MEMBERS).context["cl"].counted == "5 members"
+
+
+def test_a_large_table_is_listed_without_the_cache(staffed, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 3)
+    members(5)
+    with patch.object(cache, "get", side_effect=ConnectionError):
+        assert staffed.get(MEMBERS).context["cl"].counted == "5 members"
+
+
+def test_what_the_address_alone_leaves_out_is_not_counted(staffed, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 2)
+    for year in (1999, 2000, 2001, 2002):
+        add(publication_year=year)
+    assert staffed.get(BOOKS, {"publication_year__gte": 2000}).context["cl"].counted == "2+ books"
 
 
 def test_tokens_of_others_are_not_counted(staffed, monkeypatch, django_user_model):

@@ -8,14 +8,16 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django_celery_results.models import TaskResult
-from knox.models import AuthToken
 
 from library.files.tests.test_jobs import examined, worked_on
 from library.models import Book, BulkChange
+from members.files.tests.test_jobs import examined as member_file
 from members.mail.actions import ACTIONS
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from project.admin.site import MENU
+from project.api.authentication import AuthToken
+from project.jobs.tasks import work
 
 pytestmark = pytest.mark.django_db
 
@@ -209,7 +211,7 @@ def test_numbers_take_their_case(desk, number, told):
 def test_the_groups_that_ship_have_russian_names(desk):
     for group in Group.objects.all():
         page = desk.get(reverse("admin:auth_group_change", args=[group.pk]))
-        assert re.search(r"<h1[^>]*>[А-Яа-я ]+</h1>", page.content.decode())
+        assert re.search(r"<h1[^>]*>[А-Яа-я: ]+</h1>", page.content.decode())
 
 
 @pytest.mark.parametrize("show", ["", "?show=refused", "?show=changed"])
@@ -229,6 +231,26 @@ def test_an_import_from_the_preview_to_its_undo(desk, rows, show):
         english(desk.post(reverse("admin:library_import_undo", args=[job.pk]), follow=True)) == []
     )
     worked_on(job)
+    assert english(desk.get(page)) == []
+
+
+@pytest.mark.parametrize("show", ["", "?show=refused", "?show=changed"])
+@pytest.mark.parametrize("welcome", ["known", "send"])
+def test_an_import_of_members_from_the_preview_to_its_undo(desk, rows, show, welcome):
+    lines = "task-7,a@example.org", "desk-ann,new@example.org", "Маша,нет", "task-8,desk-ann"
+    job = member_file(*lines, "task-7,b@example.org", header="Логин,Почта", name="книги.csv")
+    page = reverse("admin:members_memberimport_change", args=[job.pk])
+    assert english(desk.get(reverse("admin:members_memberimport_add"))) == []
+    assert english(desk.get(page + show)) == []
+    confirm = reverse("admin:members_memberimport_confirm", args=[job.pk])
+    assert english(desk.post(confirm, {"welcome": welcome}, follow=True)) == []
+    work("memberimport", job.pk)
+    assert english(desk.get(page + show)) == []
+    welcomes = reverse("admin:members_welcomeemail_changelist")
+    assert english(desk.get(welcomes)) == []
+    undo = reverse("admin:members_memberimport_undo", args=[job.pk])
+    assert english(desk.post(undo, follow=True)) == []
+    work("memberimport", job.pk)
     assert english(desk.get(page)) == []
 
 

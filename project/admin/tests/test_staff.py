@@ -305,6 +305,17 @@ def test_the_matrix_offers_each_permission_that_a_page_asks_for(desk):
     assert Permission.objects.get(codename="change_taskresult").pk not in offered
 
 
+def test_the_matrix_names_no_area_without_permissions_of_its_own(desk):
+    page = desk.get(reverse("admin:auth_group_add"))
+    assert not re.search(r"</legend><div>\s*</div>", page.content.decode())
+
+
+def test_permissions_that_do_not_exist_are_an_error_of_the_form(desk):
+    page = desk.post(reverse("admin:auth_group_add"), {"name": "Archive", "permissions": ["x"]})
+    assert page.context["adminform"].form.errors.keys() == {"permissions"}
+    assert not Group.objects.filter(name="Archive").exists()
+
+
 def test_groups_say_in_plain_words_what_their_members_may_do(desk):
     page = desk.get(ADD).content.decode()
     assert "Books: view, add, change, delete" in page

@@ -6,9 +6,10 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 from django.utils import timezone
-from knox.models import AuthToken
 
-ADD = reverse("admin:knox_authtoken_add")
+from project.api.authentication import AuthToken
+
+ADD = reverse("admin:project_authtoken_add")
 LATER = {"expiry": "2999-01-31T12:00"}
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +23,7 @@ def test_a_token_is_shown_once_and_works(client, staff, api):
     (told,) = map(str, issue(client, staff).context["messages"])
     secret = re.search(r"<code>(\w{64})</code>", told)[1]
     assert AuthToken.objects.get().digest not in told, "it looks like the token"
-    assert secret not in client.get(reverse("admin:knox_authtoken_changelist")).content.decode()
+    assert secret not in client.get(reverse("admin:project_authtoken_changelist")).content.decode()
     assert api.get("/api/v1/members/", HTTP_AUTHORIZATION=f"Token {secret}").status_code == 200
 
 
@@ -50,15 +51,15 @@ def test_others_tokens_are_not_seen(client, staff):
     clerk = User.objects.create_user("clerk", is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename="view_authtoken"))
     client.force_login(clerk)
-    rows = client.get(reverse("admin:knox_authtoken_changelist")).context["cl"].result_list
+    rows = client.get(reverse("admin:project_authtoken_changelist")).context["cl"].result_list
     assert list(rows) == []
 
 
-LIST = reverse("admin:knox_authtoken_changelist")
+LIST = reverse("admin:project_authtoken_changelist")
 
 
 def page_of(token: AuthToken) -> str:
-    return reverse("admin:knox_authtoken_change", args=[token.pk])
+    return reverse("admin:project_authtoken_change", args=[token.pk])
 
 
 @pytest.fixture
@@ -113,13 +114,13 @@ def test_others_tokens_are_not_reached_by_their_address(client, staff, page):
     names = ["view_authtoken", "delete_authtoken", "change_authtoken"]
     clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
     client.force_login(clerk)
-    address = reverse(f"admin:knox_authtoken_{page}", args=[token.pk])
+    address = reverse(f"admin:project_authtoken_{page}", args=[token.pk])
     assert client.get(address).status_code == 302
     client.post(address, {"post": "yes"})
     client.post(LIST, {"action": "delete_selected", "_selected_action": token.pk, "post": "yes"})
     assert AuthToken.objects.exists()
     own = AuthToken.objects.create(clerk)[0]
-    client.post(reverse("admin:knox_authtoken_delete", args=[own.pk]), {"post": "yes"})
+    client.post(reverse("admin:project_authtoken_delete", args=[own.pk]), {"post": "yes"})
     assert AuthToken.objects.get() == token
 
 

@@ -112,3 +112,11 @@ def test_a_form_of_the_admin_takes_a_chunked_body(staff):
     page = chunked(client, "POST", "/admin/library/book/add/", padded(LIMIT + 1), kind)
     assert page.status_code == 413
     assert page.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.django_db
+def test_a_key_that_is_given_twice_is_refused(staff_api):
+    body = '{"username": "ann", "username": "bob", "email": "ann@example.org"}'
+    answer = staff_api.generic("POST", "/api/v1/members/register/", body, "application/json")
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "The JSON gives the same key twice."

@@ -52,6 +52,18 @@ def test_a_repeated_registration_sends_one_welcome_email(api, django_capture_on_
     assert delay.call_count == WelcomeEmail.objects.count() == 1
 
 
+def test_who_knows_the_request_cannot_tell_whether_it_came(api, settings):
+    """Erasing a member leaves the digest for a day."""
+    post(api, REGISTER, ANN)
+    digests = IdempotencyKey.objects.values_list("digest", "body_digest").get()
+    Member.objects.all().delete()
+    IdempotencyKey.objects.all().delete()
+    settings.SECRET_KEY = "another desk's"
+    post(api, REGISTER, ANN)
+    others = IdempotencyKey.objects.values_list("digest", "body_digest").get()
+    assert set(digests).isdisjoint(others)
+
+
 def test_without_a_key_a_duplicate_is_a_conflict(staff_api):
     assert [post(staff_api, BOOKS, DUNE, None).status_code for _ in range(2)] == [201, 409]
     assert not IdempotencyKey.objects.exists()

@@ -9,6 +9,7 @@ from django.core.cache import cache
 from django.test import RequestFactory
 from rest_framework.test import APIClient
 
+from members.models import Member
 from project import settings as configured
 from project.api import throttling
 
@@ -205,7 +206,13 @@ def test_processes_share_the_limit(api, limit, redis_cache):
 
 def test_the_default_rates():
     """Of the settings, in an environment that sets none."""
-    unset = {"THROTTLE_ANON", "THROTTLE_ACCOUNT", "THROTTLE_REGISTER", "THROTTLE_LOGIN"}
+    unset = {
+        "THROTTLE_ANON",
+        "THROTTLE_ACCOUNT",
+        "THROTTLE_REGISTER",
+        "THROTTLE_LOGIN",
+        "THROTTLE_DUPLICATE",
+    }
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     code = (
         "from project.settings import REST_FRAMEWORK; import json;"
@@ -216,7 +223,13 @@ def test_the_default_rates():
     assert json.loads(output) == DEFAULTS
 
 
-DEFAULTS = {"anon": "600/m", "account": "3000/m", "register": "60/m", "login": "20/m"}
+DEFAULTS = {
+    "anon": "600/m",
+    "account": "3000/m",
+    "register": "60/m",
+    "duplicate": "10/h",
+    "login": "20/m",
+}
 GUESS = {"username": "staff", "password": "wrong"}
 
 
@@ -280,3 +293,30 @@ def test_a_window_lasts_as_long_as_its_rate_says(api, limit, monkeypatch, period
         answer = api.get(BOOKS)
         assert answer.status_code == status
         assert answer.headers["RateLimit-Policy"] == f'"anon";q=1;w={seconds}'
+
+
+def test_who_asks_for_taken_addresses_registers_nobody_for_a_while(api, staff_api, limit):
+    limit(duplicate="2/h")
+    Member.objects.create(username="ann", email="ann@example.org")
+
+    def register(client, name: str):
+        body = {"username": name, "email": f"{name}@example.org"}
+        return client.post("/api/v1/members/register/", body)
+
+    taken = [register(api, "ann") for _ in range(2)]
+    assert [answer.status_code for answer in taken] == [409, 409]
+    assert "existing" not in taken[0].json()
+    for name in ("ann", "bob"):  # the same for both, so it tells nothing
+        refused = register(api, name)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) > 0
+    assert not Member.objects.filter(username="bob").exists()
+    assert register(staff_api, "ann").status_code == 409
+    assert register(staff_api, "bob").status_code == 201
+
+
+def test_registrations_that_meet_nobody_do_not_count_as_duplicates(api, limit):
+    limit(duplicate="1/h")
+    for number in range(3):
+        body = {"username": f"ann{number}", "email": f"ann{number}@example.org"}
+        assert api.post("/api/v1/members/register/", body).status_code == 201

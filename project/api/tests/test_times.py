@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 from django.utils import timezone
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from library.models import Book
 from library.tests.books import BOOKS, add
 from members.models import Member, WelcomeEmail
+from project.api.authentication import AuthToken
 
 pytestmark = pytest.mark.django_db
 

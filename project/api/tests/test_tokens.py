@@ -3,8 +3,10 @@ from datetime import datetime, timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from knox.models import AuthToken
 from rest_framework.test import APIClient
+
+from library.models import Book
+from project.api.authentication import AuthToken
 
 TOKEN = "/api/v1/auth/token/"
 MEMBERS = "/api/v1/members/"
@@ -128,7 +130,7 @@ def test_the_token_of_an_inactive_account_is_refused(api, staff):
 def test_a_wrong_login_tells_nothing(api, staff, username, password):
     answer = ask(api, username, password)
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Token"
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert answer.json()["detail"] == "Username and password do not match."
 
 
@@ -168,7 +170,7 @@ def test_wrong_credentials_are_a_400(api, staff, body):
 def test_garbage_in_the_header_is_a_401(api, header):
     answer = api.get(MEMBERS, HTTP_AUTHORIZATION=header)
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Token"
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
@@ -192,8 +194,9 @@ def test_getting_a_token_needs_no_csrf_token(staff):
 def test_a_token_costs_one_query_however_many_there_are(staff, django_assert_num_queries):
     for _ in range(5):
         _, token = AuthToken.objects.create(staff)
-    with django_assert_num_queries(2):  # the token with its account, the books
-        assert bearing(token).get("/api/v1/books/").status_code == 200
+    for queries in (3, 2):  # the token with its account, the books; once a minute its last use
+        with django_assert_num_queries(queries):
+            assert bearing(token).get("/api/v1/books/").status_code == 200
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
@@ -236,3 +239,82 @@ def test_a_token_acts_with_no_more_than_its_account_may(api):
     token = ask(api, "plain", "secret").json()["token"]
     assert bearing(token).get(MEMBERS).status_code == 403
     assert bearing(token).get("/api/v1/books/").status_code == 200
+
+
+# --- Listing and revoking ---
+
+TOKENS = "/api/v1/auth/tokens/"
+
+
+def test_an_account_lists_its_own_tokens_and_no_secret(api, staff):
+    AuthToken.objects.create(User.objects.create_user("other"))
+    named = {"username": "staff", "password": "staff", "name": "nightly copy"}
+    secret = api.post(TOKEN, named).json()["token"]
+    answer = bearing(secret).get(TOKENS)
+    [token] = answer.json()["results"]
+    stored = AuthToken.objects.get(user=staff)
+    assert token == {
+        "id": stored.pk,
+        "name": "nightly copy",
+        "prefix": secret[:15],
+        "created": token["created"],
+        "expiry": token["expiry"],
+        "last_used_at": f"{stored.last_used_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+    }
+    assert secret not in answer.content.decode()
+    assert stored.digest not in answer.content.decode()
+
+
+def test_an_account_revokes_one_of_its_tokens_and_none_of_others(api, staff):
+    _, secret = AuthToken.objects.create(staff)
+    lost, _ = AuthToken.objects.create(staff)
+    others, _ = AuthToken.objects.create(User.objects.create_user("other"))
+    assert bearing(secret).delete(f"{TOKENS}{others.pk}/").status_code == 404
+    assert bearing(secret).delete(f"{TOKENS}{lost.pk}/").status_code == 204
+    assert not AuthToken.objects.filter(pk=lost.pk).exists()
+    assert AuthToken.objects.filter(pk=others.pk).exists()
+    assert bearing(secret).get(TOKENS).status_code == 200
+
+
+def test_one_token_too_many_revokes_the_one_unused_for_longest(api, staff, settings):
+    settings.TOKENS_PER_ACCOUNT = 2
+    old, fresh = (AuthToken.objects.create(staff)[0] for _ in range(2))
+    AuthToken.objects.filter(pk=old.pk).update(last_used_at=timezone.now() + timedelta(hours=1))
+    others, _ = AuthToken.objects.create(User.objects.create_user("other"))
+    ask(api)
+    left = set(AuthToken.objects.values_list("pk", flat=True))
+    assert {old.pk, others.pk} < left
+    assert fresh.pk not in left
+
+
+def test_the_last_use_is_written_once_a_minute(staff, monkeypatch):
+    stored, token = AuthToken.objects.create(staff)
+    start = timezone.now()
+    for seconds, written in [(0, 0), (59, 0), (60, 60)]:
+        moment = start + timedelta(seconds=seconds)
+        monkeypatch.setattr(timezone, "now", lambda moment=moment: moment)
+        bearing(token).get("/api/v1/books/")
+        stored.refresh_from_db()
+        assert stored.last_used_at == start + timedelta(seconds=written)
+
+
+@pytest.mark.parametrize("keyword", ["Bearer", "bearer", "Token", "TOKEN"])
+def test_both_keywords_are_accepted(api, staff, keyword):
+    _, token = AuthToken.objects.create(staff)
+    assert api.get(MEMBERS, HTTP_AUTHORIZATION=f"{keyword} {token}").status_code == 200
+
+
+def test_expired_is_told_from_wrong_for_a_token_that_existed_alone(staff):
+    _, token = AuthToken.objects.create(staff)
+    AuthToken.objects.update(expiry=timezone.now())
+    codes = [
+        bearing(text).get(MEMBERS).json()["errors"][0]["code"] for text in (token, token[::-1])
+    ]
+    assert codes == ["token_expired", "authentication_failed"]
+
+
+def test_a_change_is_recorded_by_the_name_of_its_token(staff):
+    _, token = AuthToken.objects.create(staff, name="nightly copy")
+    book = {"title": "Dune", "author": "Herbert", "publication_year": 1965, "isbn": "9780441013593"}
+    assert bearing(token).post("/api/v1/books/", book).status_code == 201
+    assert Book.history.get().detail == "nightly copy"

@@ -101,7 +101,10 @@ def _undecoded(cell: str) -> bool:
 
 def _fitness(line: str, delimiter: str, known: Set[str]) -> tuple[int, int]:
     """How well the delimiter fits the header: recognised columns, all columns."""
-    header = [plain(name) for name in next(csv.reader([line], delimiter=delimiter))]
+    try:
+        header = [plain(name) for name in next(csv.reader([line], delimiter=delimiter))]
+    except csv.Error:  # a field that is too long
+        return 0, 0
     return len(known & set(header)), len(header)
 
 

@@ -78,7 +78,8 @@ class SpreadsheetFile:
 
     def _next(self) -> Any:
         assert self.process and self.process.stdout
-        if line := self.process.stdout.readline():
+        line = self.process.stdout.readline()
+        if line.endswith("\n"):  # a process that is killed leaves half a line
             return json.loads(line)
         self.errors.seek(0)
         if self.process.wait() == 1 and b"MemoryError" not in self.errors.read():

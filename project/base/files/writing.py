@@ -49,6 +49,6 @@ def write_xlsx(file: BinaryIO, header: Sequence[str], batches: Iterable[Rows]) -
                 for column, value in enumerate(row):
                     if isinstance(value, str):
                         sheet.write_string(number, column, value)
-                    else:
+                    elif value is not None:
                         sheet.write_number(number, column, value)
             yield number - start

@@ -225,6 +225,15 @@ def test_with_servers_the_data_folder_is_made_too(settings_with, tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("name", ["DATA_DIR", "MEDIA_ROOT", "DATABASE_URL"])
+def test_a_folder_that_cannot_be_made_is_blamed_on_its_setting(settings_with, tmp_path, name):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "folder"
+    values = {name: f"sqlite:///{path}/db" if name == "DATABASE_URL" else str(path)}
+    with pytest.raises(env.SettingError, match=f": {name} cannot be written: Not a directory"):
+        settings_with(SECRET_KEY="x", REDIS_URL="redis://127.0.0.1", **values)
+
+
 def test_deployed_behind_tls_django_has_no_warning():
     run = manage("check", "--deploy", "--fail-level", "WARNING", **HTTPS)
     assert run.returncode == 0, run.stderr

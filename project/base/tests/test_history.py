@@ -9,12 +9,12 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from library.models import Book
 from library.tests.books import BOOKS, add, unsaved
 from members.models import Member
+from project.api.authentication import AuthToken
 from project.base.history import Door, recorded_as
 from project.tests.forms import filled
 

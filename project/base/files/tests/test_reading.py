@@ -232,6 +232,17 @@ def test_a_sheet_that_claims_cells_without_end_ends_its_reader_only():
     assert "too much memory or time" in unreadable(file.getvalue())
 
 
+def test_a_reader_that_is_killed_amid_a_row_is_said(monkeypatch, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal\n"
+        """print('{"sheets": ["Books"], "sheet": "Books", "rows": 9}\\n["Title"]\\n["Em', end="", flush=True)\n"""
+        "os.kill(os.getpid(), signal.SIGXCPU)\n"
+    )
+    monkeypatch.setattr(spreadsheet, "SCRIPT", script)
+    assert "too much memory or time" in unreadable(xlsx(["Title"]))
+
+
 @pytest.mark.parametrize("content", [b"", b"Title,Author\n", b"PK\x03\x04", xlsx(["Title"])[:200]])
 def test_what_is_no_spreadsheet_is_said(content):
     assert any(text in unreadable(content) for text in ("no XLSX file", "damaged"))
@@ -267,6 +278,10 @@ def test_more_columns_than_the_limit_are_refused(monkeypatch, kind):
     monkeypatch.setattr(rows, "MAX_COLUMNS", 2)
     contents = {"csv": b"a,b,c", "xlsx": xlsx(["a", "b", "c"]), "jsonl": b'{"a":1,"b":1,"c":1}'}
     assert "3 columns; at most 2" in unreadable(contents[kind], kind)
+
+
+def test_a_header_that_csv_cannot_parse_is_said():
+    assert "no CSV header" in unreadable(b"x" * 200_000 + b",title\n1,2\n", "csv")
 
 
 def test_a_long_cell_costs_its_row(monkeypatch):

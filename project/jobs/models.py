@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
 from project.base.files.rows import Problem, storable
-from project.base.history import Undone, undo
+from project.base.history import Left, Undone, undo
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=60)  # after which a silent worker is taken for dead
 MAX_CLAIMS = 5  # that end without progress, before the job fails
@@ -31,6 +31,7 @@ class State(models.TextChoices):
 
 
 WORKING = (State.UPLOADED, State.QUEUED, State.RUNNING, State.UNDOING)
+CANCELLABLE = (State.UPLOADED, State.EXAMINED, State.QUEUED, State.RUNNING)
 UNDOABLE = (State.DONE, State.CANCELLED, State.FAILED)
 
 
@@ -92,6 +93,8 @@ class Job(models.Model):
 
     objects = JobQuerySet.as_manager()
 
+    holds_addresses = False  # of people: then no error may tell what it was about
+
     class Meta:
         abstract = True
 
@@ -126,23 +129,38 @@ class Job(models.Model):
         ended = {"state": state, "claim": "", "heartbeat_at": None, "finished_at": timezone.now()}
         self.record(**ended | changes)
 
+    def work(self) -> None:
+        """Do what its state waits for."""
+        if self.state == State.UNDOING:
+            self.take_back()
+        else:
+            self.run()
+
+    def run(self) -> None:
+        """Go on with the work itself."""
+        raise NotImplementedError
+
     # --- Undo ---
 
     @property
     def may_be_undone(self) -> bool:
-        return self.state in UNDOABLE and not self.undone and bool(self.written_count)
+        begun = self.undone and self.state != State.FAILED  # a failed undo goes on
+        return self.state in UNDOABLE and not begun and bool(self.written_count)
 
     def begin_undo(self, user_id: int | None) -> bool:
         return self.may_be_undone and type(self).objects.move(
             self.pk,
             UNDOABLE,
             state=State.UNDOING,
-            undone={"deleted": 0, "restored": 0, "left_count": 0, "left": []},
+            undone=self.undone or {"deleted": 0, "restored": 0, "left_count": 0, "left": []},
             undone_by=user_id,
             done=0,
             total=self.written_count,
             error=[],
         )
+
+    def name_of(self, left: Left) -> str:
+        return storable(left.name)
 
     def take_back(self) -> None:
         """Undo what it wrote; a second run goes on where the first ended, and adds to its counts."""
@@ -150,7 +168,7 @@ class Job(models.Model):
 
         def so_far(undone: Undone) -> dict[str, Any]:
             with translation.override(None):  # stored in English, and translated when read
-                left = [[each.pk, storable(each.name), str(each.reason)] for each in undone.left]
+                left = [[each.pk, self.name_of(each), str(each.reason)] for each in undone.left]
             return {
                 "deleted": before["deleted"] + undone.deleted,
                 "restored": before["restored"] + undone.restored + undone.undeleted,

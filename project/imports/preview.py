@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from library.isbn import hyphenated
 from project.base.files.delimited import DELIMITERS
 from project.base.files.rows import Problem, Row
 
-from .entries import FIELDS, RefusedError, book_of, entry_of, label
-from .importing import COMPARED
+from .engine import columns_of
 from .models import PAGE_SIZE, Import, PageKind
+from .records import RefusedError, entry_of
 
 MAX_CELL_SHOWN = 300  # characters
 ENCODINGS = {
@@ -64,11 +63,12 @@ class ReadingForm(forms.Form):
             str(index): name or _("column %(number)d") % {"number": index + 1}
             for index, name in enumerate(reading["header"])
         }
-        for name in FIELDS:
+        for column in job.records.columns:
+            name, label = column.name, capfirst(job.records.label(column.name))
             chosen = [str(index) for index in reading["columns"].get(name, [])]
-            if name == "isbn":
+            if column.several:
                 self.fields[name] = forms.MultipleChoiceField(
-                    label=label(name),
+                    label=label,
                     choices=list(headers.items()),
                     initial=chosen,
                     required=False,
@@ -76,19 +76,15 @@ class ReadingForm(forms.Form):
                 )
             else:
                 choices = {"": "–"} | headers
-                self.fields[name] = select(
-                    label(name).capitalize(), choices, chosen[0] if chosen else ""
-                )
+                self.fields[name] = select(label, choices, chosen[0] if chosen else "")
                 self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if not self.settings_changed:
-            for name in FIELDS:
-                if name == "isbn" and not settings.REQUIRE_ISBN:
-                    continue
-                if name not in self.errors and not data.get(name):
-                    self.add_error(name, ValidationError(_("Choose a column.")))
+            for column in filter(self.job.records.requires, self.job.records.columns):
+                if column.name not in self.errors and not data.get(column.name):
+                    self.add_error(column.name, ValidationError(_("Choose a column.")))
         return data
 
     @property
@@ -105,10 +101,10 @@ class ReadingForm(forms.Form):
         }
         columns: dict[str, list[int]] = {}
         if not self.settings_changed:
-            columns = {
-                name: [int(index) for index in ([data[name]] if name != "isbn" else data[name])]
-                for name in FIELDS
-            }
+            for column in self.job.records.columns:
+                chosen = data[column.name]
+                indexes = chosen if column.several else [chosen]
+                columns[column.name] = [int(index) for index in indexes]
         return given | {"columns": columns}
 
 
@@ -147,33 +143,34 @@ def preview(job: Import, query: Mapping[str, str]) -> dict[str, Any]:
     return {
         "kind": shown,
         "tabs": [(kind, job.found.get(kind, 0)) for kind in PageKind],
-        "books": [] if shown == PageKind.REFUSED else [shown_book(row) for row in rows],
+        "labels": [capfirst(job.records.label(name)) for name in job.records.fields],
+        "records": [] if shown == PageKind.REFUSED else [shown_record(job, row) for row in rows],
         "refused": [shown_refusal(job, row) for row in rows] if shown == PageKind.REFUSED else [],
         "number": number,
         "last": last,
     }
 
 
-def shown_book(row: list[Any]) -> dict[str, Any]:
-    number, title, author, year, isbn, *old = row
+def shown_record(job: Import, row: list[Any]) -> dict[str, Any]:
+    records = job.records
+    number, values = row[0], dict(zip(records.fields, row[1:], strict=False))
+    old = dict(zip(records.compared, row[1 + len(values) :], strict=False))
     fields = []
-    for index, value in enumerate((title, author, year)):
-        differs = bool(old) and old[index] != value
-        fields.append(
-            {"name": COMPARED[index], "value": value, "old": old[index] if differs else None}
-        )
-    return {"row": number, "fields": fields, "isbn": hyphenated(isbn) if isbn else ""}
+    for name, value in values.items():
+        was = records.shown(name, old[name]) if old.get(name, value) != value else None
+        fields.append({"name": name, "value": records.shown(name, value), "old": was})
+    return {"row": number, "fields": fields}
 
 
 def shown_refusal(job: Import, row: list[Any]) -> dict[str, Any]:
     number, cells, *_rest = row
-    columns = job.columns or job.reading.get("columns", {})
+    columns, names = columns_of(job), job.records.fields
     values = [
         " / ".join(cells[index] for index in columns.get(name, []) if index < len(cells))
-        for name in FIELDS
+        for name in names
     ]
     if len(cells) == 1:  # a line that could not be parsed
-        values = [cells[0], "", "", ""]
+        values = [cells[0]] + [""] * (len(names) - 1)
     return {
         "row": number,
         "cells": [readable(value) for value in values],
@@ -194,9 +191,8 @@ def as_row(row: list[Any]) -> Row:
 
 def reasons_of(job: Import, row: list[Any]) -> list[str]:
     """Why the row is refused, in the reader's language: found again, as the examination did."""
-    columns = job.columns or job.reading.get("columns", {})
     try:
-        book_of(entry_of(as_row(row), columns), Counter())
+        job.records.record_of(entry_of(as_row(row), columns_of(job)), Counter())
     except RefusedError as refused:
         return refused.reasons
     return [_("it is accepted by now: upload it again")]

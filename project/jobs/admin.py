@@ -18,10 +18,10 @@ from django.views.decorators.http import require_POST
 from project.admin.base import ReadOnlyAdmin
 from project.admin.display import badge
 from project.admin.filters import ChoiceFilter
-from project.admin.task_results import TaskResultAdmin
+from project.admin.history import is_id
 
-from .jobs import WORKING, Job, State
-from .tasks import enqueue, work
+from .models import CANCELLABLE, WORKING, Job, State
+from .tasks import enqueue
 
 COLOURS = {
     State.UPLOADED: "info",
@@ -34,10 +34,6 @@ COLOURS = {
     State.UNDOING: "info",
     State.UNDONE: "secondary",
 }
-TaskResultAdmin.task_names |= {
-    work.name: gettext_lazy("Import or change books"),  # read by the app that registers the page
-}
-CANCELLABLE = (State.UPLOADED, State.EXAMINED, State.QUEUED, State.RUNNING)
 
 
 class StateFilter(ChoiceFilter):
@@ -55,11 +51,20 @@ def state_badge(job: Job) -> SafeString:
 
 class JobAdmin(ReadOnlyAdmin):
     permissions: ClassVar[list[str]]  # all are needed
+    record_page: ClassVar[str]  # the URL name of the page of a record that it changes
+    undo_question: ClassVar[Any]
     list_filter = [StateFilter]
     list_select_related = ["user"]
 
     def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         return request.user.has_perms(self.permissions)
+
+    def undo_permissions(self, job: Any) -> list[str]:
+        """Those that undoing this job needs beside: it may add records, or delete them."""
+        raise NotImplementedError
+
+    def may_undo(self, request: HttpRequest, job: Any) -> bool:
+        return request.user.has_perms(self.undo_permissions(job))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -95,7 +100,7 @@ class JobAdmin(ReadOnlyAdmin):
         return get_object_or_404(self.model._default_manager.select_related("user"), pk=pk)
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
-        if not object_id.isdecimal():
+        if not is_id(object_id):
             return super().change_view(request, object_id, *args, **kwargs)
         return self.page(request, self.job(request, int(object_id)))
 
@@ -112,9 +117,18 @@ class JobAdmin(ReadOnlyAdmin):
             "works": job.state in WORKING,
             "progress": self.progress_text(job),
             "may_cancel": job.state in CANCELLABLE,
+            "may_undo": job.may_be_undone and self.may_undo(request, job),
             "urls": {name: self.url(job, name) for name in self.views()},
-            "left": [(pk, name, _(why)) for pk, name, why in job.undone.get("left", [])],
+            "undo_question": self.undo_question,
+            "left": self.left(job),
         }
+
+    def left(self, job: Any) -> list[tuple[str, str, str]]:
+        """What its undo left alone: address, name and reason."""
+        return [
+            (reverse(f"admin:{self.record_page}", args=[pk]), name, _(why))
+            for pk, name, why in job.undone.get("left", [])
+        ]
 
     def url(self, job: Any, name: str = "change") -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=[job.pk])
@@ -144,6 +158,8 @@ class JobAdmin(ReadOnlyAdmin):
 
     def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         job = self.job(request, pk)
+        if not self.may_undo(request, job):
+            raise PermissionDenied
         if not job.begin_undo(request.user.pk):
             return self.too_late(request, job)
         enqueue(job)

@@ -1,25 +1,28 @@
-"""What a worker does with an import: examine the file, then write its books."""
+"""What a worker does with an import: examine the file, then write its records."""
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from itertools import chain, islice
+from operator import itemgetter
 from typing import Any, BinaryIO, cast
 
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from library.jobs import NotFinishedError, State
-from library.models import Book
+from project.base.database import persistent_transaction
 from project.base.files.reading import open_table
 from project.base.files.rows import Row, Table, UnreadableFileError, storable
+from project.base.files.sheet_rows import MAX_CPU_SECONDS
 from project.base.history import Door, recorded_as
+from project.jobs.models import NotFinishedError, State
 
-from .columns import choose_columns, columns_of, known_headers
-from .entries import FIELDS, Entry, entries_of
-from .importing import Batch, Result, _save_books, books_of, compare, persistent_transaction
+from .batches import Batch, Result, batches_of, save
+from .columns import choose_columns, guess_columns, known_headers
 from .models import PAGE_SIZE, Import, ImportPage, PageKind
+from .records import Entry, Record, entries_of
 
 MAX_ROWS = 1_000_000
 SAMPLE_ROWS = 8
@@ -43,7 +46,7 @@ def opened(job: Import) -> Iterator[Table]:
             encoding=job.encoding,
             delimiter=job.delimiter,
             sheet=job.sheet,
-            known_headers=known_headers(),
+            known_headers=known_headers(job.records),
         ) as table,
     ):
         yield table
@@ -52,10 +55,12 @@ def opened(job: Import) -> Iterator[Table]:
 def examine(job: Import) -> None:
     """Sort the file's rows into pages; what an interrupted examination left is replaced."""
     persistent_transaction(lambda: job.pages.all().delete())
+    # A large spreadsheet is silent until it is parsed: no second worker may start meanwhile.
+    job.record(heartbeat_at=timezone.now() + timedelta(seconds=MAX_CPU_SECONDS))
     with opened(job) as table:
         rows = iter(table)
         sample = list(islice(rows, SAMPLE_ROWS))
-        guessed = guess_columns(table.header)
+        guessed = guess_columns(job.records, table.header)
         job.record(
             done=0,
             total=table.total,
@@ -72,22 +77,13 @@ def examine(job: Import) -> None:
                 ],
             },
         )
-        columns = job.columns or choose_columns(table.header)
+        columns = job.columns or choose_columns(job.records, table.header)
         sorter = Sorter(job, table)
         entries = entries_of(at_most(chain(sample, rows), MAX_ROWS), columns)
-        for batch in books_of(entries, sorter.refuse, sorter.result):
+        for batch in batches_of(job.records, entries, sorter.refuse, sorter.result):
             sorter.add(batch)
         sorter.flush()
     job.finish(State.EXAMINED, finished_at=None)
-
-
-def guess_columns(header: list[str]) -> dict[str, list[int]]:
-    """Of each field, as far as the header says."""
-    guessed: dict[str, list[int]] = {name: [] for name in FIELDS}
-    for name in FIELDS:
-        with suppress(UnreadableFileError):
-            guessed[name] = columns_of(name, header)
-    return guessed
 
 
 def at_most(rows: Iterator[Row], most: int) -> Iterator[Row]:
@@ -103,7 +99,7 @@ class Sorter:
     """Writes full pages after each batch, together with the progress."""
 
     def __init__(self, job: Import, table: Table) -> None:
-        self.job, self.table = job, table
+        self.job, self.table, self.records = job, table, job.records
         self.result = Result()
         self.rows: defaultdict[str, list[list[Any]]] = defaultdict(list)
         self.pages: Counter[str] = Counter()
@@ -113,18 +109,28 @@ class Sorter:
         problem = entry.problem.as_json() if entry.problem else None
         self.rows[PageKind.REFUSED].append([entry.row, entry.original, entry.raw, problem])
 
-    def add(self, batch: Batch) -> None:
-        numbers = {id(book): row for row, book in batch.books}
-        found = compare([book for row, book in batch.books])
-        for book in found.new:
-            self.rows[PageKind.NEW].append([numbers[id(book)], *values_of(book)])
-        for book, old in found.changed:
-            self.rows[PageKind.CHANGED].append([numbers[id(book)], *values_of(book), *old])
-        same = [(numbers[id(book)], book) for book in found.same] + batch.repeated
-        self.rows[PageKind.SAME] += [[row, *values_of(book)] for row, book in same]
+    def add(self, batch: Batch[Any]) -> None:
+        entries = {id(record): entry for entry, record in batch.records}
+
+        def row(record: Record) -> list[Any]:
+            return [entries[id(record)].row, *self.records.values(record)]
+
+        found = self.records.compare([record for entry, record in batch.records])
+        for record, problem in found.refused:
+            entry = entries[id(record)]
+            entry.problem = problem
+            self.refuse(entry, [])
+        self.rows[PageKind.NEW] += map(row, found.new)
+        self.rows[PageKind.CHANGED] += [[*row(record), *old] for record, old in found.changed]
+        same = [*map(row, found.same)]
+        same += [[entry.row, *self.records.values(record)] for entry, record in batch.repeated]
+        self.rows[PageKind.SAME] += same
         self.result.new += len(found.new)
         self.result.changed += len(found.changed)
         self.result.same += len(same)
+        self.result.refused += len(found.refused)
+        for rows in self.rows.values():  # in the order of the file
+            rows.sort(key=itemgetter(0))
         self.flush(PAGE_SIZE)
 
     def flush(self, smallest: int = 1) -> None:
@@ -133,10 +139,7 @@ class Sorter:
             while len(rows) >= smallest and rows:
                 page, rows[:PAGE_SIZE] = rows[:PAGE_SIZE], []
                 self.pages[kind] += 1
-                packed = ImportPage.pack(page)
-                pages.append(
-                    ImportPage(job=self.job, kind=kind, number=self.pages[kind], packed=packed)
-                )
+                pages.append(page_of(self.job, kind, self.pages[kind], page))
         result = self.result
         names = ("read", "new", "changed", "same", "refused", "blank")
 
@@ -146,21 +149,17 @@ class Sorter:
                 found={name: getattr(result, name) for name in names},
                 repairs=dict(result.repairs),
             )
-            ImportPage.objects.bulk_create(pages)
+            self.job.pages.bulk_create(pages)
 
         persistent_transaction(write)
 
 
-def values_of(book: Book) -> list[Any]:
-    return [book.title, book.author, book.publication_year, book.isbn]
-
-
-def book_of_row(row: list[Any]) -> Book:
-    return Book(**dict(zip(FIELDS, row[1:], strict=False)))
+def page_of(job: Import, kind: str, number: int, rows: list[list[Any]]) -> ImportPage:
+    return job.pages.model(job=job, kind=kind, number=number, packed=ImportPage.pack(rows))
 
 
 def run(job: Import) -> None:
-    """Write the books; the position is stored with each batch, so none is written twice."""
+    """Write the records; the position is stored with each batch, so none is written twice."""
     stop = time.monotonic() + SLICE_SECONDS
     job.record(state=State.RUNNING)
     with recorded_as(Door.IMPORT, user=job.user, detail=job.name, batch=job.batch):
@@ -177,27 +176,72 @@ def next_pages(job: Import) -> list[ImportPage]:
 
 
 def write_pages(job: Import, pages: list[ImportPage]) -> None:
-    before: Mapping[str, int] = dict(job.written)
+    before, done, found = dict(job.written), job.done, dict(job.found)
     rows = [row for page in pages for row in page.rows]
 
     def write() -> None:
-        # Compared anew: the catalogue may have changed since the examination.
-        new, changed = _save_books([book_of_row(row) for row in rows], dry_run=False)
-        counts = {"new": new, "changed": changed, "same": len(rows) - new - changed}
-        written = {name: before.get(name, 0) + count for name, count in counts.items()}
-        job.record(position=pages[-1].pk, written=written, done=sum(written.values()), claims=0)
+        # Compared anew: what is stored may have changed since the examination.
+        records = [job.records.record_with(row[1:]) for row in rows]
+        saved = save(job.records, records)
+        counts = {"new": len(saved.new), "changed": len(saved.changed)}
+        counts["same"] = len(rows) - sum(counts.values()) - len(saved.refused)
+        job.record(
+            position=pages[-1].pk,
+            written={name: before.get(name, 0) + count for name, count in counts.items()},
+            found=found | {"refused": found["refused"] + len(saved.refused)},
+            done=done + len(rows),
+            claims=0,
+        )
+        numbers = {id(record): row[0] for record, row in zip(records, rows, strict=True)}
+        add_refused(
+            job,
+            [
+                [numbers[id(record)], cells_of(job, record), "", problem.as_json()]
+                for record, problem in saved.refused
+            ],
+        )
 
     persistent_transaction(write)
 
 
-def begin(job: Import) -> bool:
+def cells_of(job: Import, record: Any) -> list[str]:
+    """The record in the file's own columns, as far as it was read."""
+    cells = [""] * len(job.reading["header"])
+    for name, indexes in columns_of(job).items():
+        cells[indexes[0]] = str(getattr(record, name))
+    return cells
+
+
+def columns_of(job: Import) -> dict[str, list[int]]:
+    return job.columns or job.reading.get("columns", {})
+
+
+def add_refused(job: Import, rows: list[list[Any]]) -> None:
+    """Behind those that the examination refused."""
+    if not rows:
+        return
+    refused = job.pages.filter(kind=PageKind.REFUSED)
+    number = 1
+    if (last := refused.order_by("number").last()) is not None:
+        number = last.number
+        rows = [*last.rows, *rows]
+        last.delete()
+    starts = range(0, len(rows), PAGE_SIZE)
+    job.pages.bulk_create(
+        page_of(job, PageKind.REFUSED, number + i, rows[start : start + PAGE_SIZE])
+        for i, start in enumerate(starts)
+    )
+
+
+def begin(job: Import, **choices: Any) -> bool:
     """Confirm it."""
     found = job.found
-    return Import.objects.move(
+    return type(job).objects.move(
         job.pk,
         (State.EXAMINED,),
         state=State.QUEUED,
         confirmed_at=timezone.now(),
         done=0,
-        total=found["new"] + found["changed"] + found["same"],
+        total=sum(found.get(kind, 0) for kind in ("new", "changed", "same")),
+        **choices,
     )
