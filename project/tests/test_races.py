@@ -92,7 +92,15 @@ def serve(folder: Any, database: str) -> Iterator[int]:
         "DEBUG": "1",  # no static files are collected
         "PORT": str(port),
         "DJANGO_SUPERUSER_PASSWORD": "races",
-        **dict.fromkeys(("THROTTLE_ANON", "THROTTLE_ACCOUNT", "THROTTLE_REGISTER"), ""),
+        **dict.fromkeys(
+            (
+                "THROTTLE_ANON",
+                "THROTTLE_ACCOUNT",
+                "THROTTLE_REGISTER",
+                "THROTTLE_DUPLICATE",
+            ),
+            "",
+        ),
     }
     python = [sys.executable, "-m"]
     subprocess.run([sys.executable, "manage.py", "prepare"], env=environment, check=True)
