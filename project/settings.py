@@ -204,7 +204,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")  # jazzmin's login page sends no "next"
 REST_KNOX = {"TOKEN_TTL": timedelta(days=30)}
-KNOX_TOKEN_MODEL = "project.AuthToken"
+KNOX_TOKEN_MODEL = "project.AuthToken"  # nosec  # a model, no password
 MIGRATION_MODULES = {"knox": None}  # they make the package's own table
 # One more, and the one that has been unused for longest is revoked.
 TOKENS_PER_ACCOUNT = env.number("TOKENS_PER_ACCOUNT", 20, 1, 1000)
