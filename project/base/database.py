@@ -87,7 +87,7 @@ def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
         yield
         return
     timeout = env.number("MIGRATE_WAIT", 600, 0, 86400)
-    lock = _lock_name("prepare")
+    lock = f"prepare {connection.settings_dict['NAME']}"[:64]  # locks belong to the whole server
     with connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK(%s, 0)", [lock])
         if cursor.fetchone() != (1,):
@@ -102,28 +102,6 @@ def one_at_a_time(log: Callable[[str], Any]) -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT RELEASE_LOCK(%s)", [lock])
-
-
-@contextmanager
-def named_lock(name: str, timeout: int) -> Iterator[None]:
-    """Among MySQL's connections, and for shorter than a transaction: SQLite has one writer."""
-    if connection.vendor != "mysql":
-        yield
-        return
-    lock = _lock_name(name)
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute("SELECT GET_LOCK(%s, %s)", [lock, timeout])
-            if cursor.fetchone() != (1,):
-                raise OperationalError(1205, f"Another connection holds the lock “{lock}”.")
-            yield
-        finally:
-            cursor.execute("DO RELEASE_LOCK(%s)", [lock])
-
-
-def _lock_name(name: str) -> str:
-    """Locks belong to the whole server."""
-    return f"{name} {connection.settings_dict['NAME']}"[:64]
 
 
 def is_lock_error(error: Exception) -> bool:

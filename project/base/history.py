@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import takewhile
+from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
@@ -21,12 +21,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
-from .database import WEB_LOCK_WAIT_SECONDS, is_lock_error, named_lock
+from .database import is_lock_error
 
 BATCH_SIZE = 900  # below SQLite's old limit of 999 parameters
 TOKEN_KEY_LENGTH = 8  # of a token's beginning, which is no secret
 UNDO_CHUNK_SIZE = 500  # records in one transaction
 MAX_LEFT_LISTED = 1000
+GAP_SECONDS = 5  # between taking an id and writing its row, at most; it is microseconds
 
 
 class Door(models.TextChoices):
@@ -184,11 +185,7 @@ def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     listed = f"{key} = %s" if context.batch else "1 = %s"
     for start in range(0, len(ids), BATCH_SIZE):
         some = ids[start : start + BATCH_SIZE]
-        # In turn, so that no row appears below one that is there already: see final_rows().
-        with (
-            named_lock(history._meta.db_table, WEB_LOCK_WAIT_SECONDS),
-            connection.cursor() as cursor,
-        ):
+        with connection.cursor() as cursor:
             cursor.execute(  # names are quoted, values are parameters
                 f"INSERT INTO {quote(history._meta.db_table)} ({copied}, {added}, listed) "  # nosec
                 f"SELECT {copied}, {', '.join(['%s'] * len(given))}, {listed} "
@@ -213,7 +210,9 @@ def final_rows(model: type[models.Model], after: int, size: int) -> list[Any]:
     """The next rows of the history by id, none of which a later commit will precede.
 
     Ids rise in the order of writing, but transactions end in another. MySQL's dirty read shows
-    the rows of open ones too: everything before the first of them is final. SQLite has one writer.
+    the rows of open ones too: everything before the first of them is final. An id without a row
+    was rolled back, or its row is about to come: what follows it waits for GAP_SECONDS. SQLite has
+    one writer.
     """
     rows = (
         model.history.filter(history_id__gt=after)  # type: ignore[attr-defined]
@@ -226,10 +225,15 @@ def final_rows(model: type[models.Model], after: int, size: int) -> list[Any]:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
     written = list(rows.values_list("history_id", flat=True)[:size])
     committed = rows.filter(history_id__lte=written[-1]) if written else ()
-    pairs = takewhile(
-        lambda pair: pair[0] == pair[1].history_id, zip(written, committed, strict=False)
-    )
-    return [row for _, row in pairs]
+    settled = timezone.now() - timedelta(seconds=GAP_SECONDS)
+    final = []
+    for number, row in zip(written, committed, strict=False):
+        gap = number != after + 1 and row.history_date > settled
+        if gap or number != row.history_id:
+            break
+        final.append(row)
+        after = number
+    return final
 
 
 def as_record(version: Any) -> Any:

@@ -92,12 +92,12 @@ def test_try_it_out_with_a_token(page, staff, settings):
     _, token = AuthToken.objects.create(staff)
     page.goto(reverse("swagger-ui"))
     page.locator("button.authorize").first.click()
-    container = page.locator(".auth-container").filter(has_text="In: header")
-    container.locator("input").fill(f"Token {token}")
+    container = page.locator(".auth-container").filter(has_text="bearer")
+    container.locator("input").fill(token)
     container.locator("button.authorize").click()
     container.locator("button.btn-done").click()
     answer = register(page, "bob")
-    assert answer.request.headers["authorization"] == f"Token {token}"
+    assert answer.request.headers["authorization"] == f"Bearer {token}"
     assert answer.status == 201
 
 

@@ -74,8 +74,8 @@ class Person:
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory, migrated) -> Iterator[int]:
-    if url := os.environ.get("DATABASE_URL"):
-        with mysql_database(url) as database:
+    if os.environ.get("DATABASE_URL"):
+        with mysql_database() as database:
             yield from serve(tmp_path_factory.mktemp("races"), database)
     else:
         yield from serve(migrated(tmp_path_factory.mktemp("races")), "")
