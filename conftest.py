@@ -106,12 +106,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help=text)
 
 
-@pytest.hookimpl(optionalhook=True)  # mutmut leaves xdist out
-def pytest_xdist_auto_num_workers() -> int:
-    """-n auto: one more than cores, for a third of a run is waiting."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name, cure in MISSING.items():
