@@ -21,7 +21,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from django_celery_results.models import TaskResult
 
-from project.base.breaker import broker
+from project.admin.task_results import ENDED_STATES
+from project.base.broker import publish
 
 from .isbn import normalise
 
@@ -30,7 +31,6 @@ MAX_TASK_SECONDS = 20
 MAX_WAIT_SECONDS = 15  # of the form; later a worker need not begin
 MAX_ANSWER_BYTES = 1_000_000
 MAX_ISBN_LENGTH = 100  # characters, with hyphens and words
-ENDED = ("SUCCESS", "FAILURE")
 NO_ANSWER = gettext_noop("Open Library does not answer now.")
 YEAR = re.compile(r"\b[0-9]{4}\b")  # "2005", "May 16, 2005", "2005-05-16"
 
@@ -95,10 +95,7 @@ class LookupAdmin(admin.ModelAdmin):
             isbn = normalise(request.POST.get("isbn", "")[:MAX_ISBN_LENGTH])
         except ValidationError as error:
             return {"text": " ".join(error.messages)}
-        try:
-            with broker:
-                task = look_up_isbn.delay(isbn)
-        except Exception:  # kombu, redis and the operating system raise what they like
+        if (task := publish(look_up_isbn, isbn)) is None:
             return {"text": _(NO_ANSWER)}
         return {
             "task": task.id,
@@ -109,7 +106,7 @@ class LookupAdmin(admin.ModelAdmin):
 
     def answer(self, request: HttpRequest) -> dict[str, Any]:
         """Empty while there is none."""
-        results = TaskResult.objects.filter(task_name=look_up_isbn.name, status__in=ENDED)
+        results = TaskResult.objects.filter(task_name=look_up_isbn.name, status__in=ENDED_STATES)
         result = results.filter(task_id=request.GET.get("task", "")[:255]).first()
         if result is None:
             return {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Task, current_app
+from celery.result import AsyncResult
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -17,15 +18,14 @@ from . import breaker
 logger = logging.getLogger(__name__)
 
 
-def publish(task: Task, *args: Any) -> bool:
-    """Tell the workers; one that cannot be told is no failure, for the sweepers look too."""
+def publish(task: Task, *args: Any) -> AsyncResult | None:
+    """Tell the workers; None where they cannot be told, which a sweeper or the caller makes good."""
     try:
         with breaker.broker:
-            task.delay(*args)
+            return task.delay(*args)
     except Exception as error:  # kombu, redis and the operating system raise what they like
-        logger.warning("The broker takes no messages now, the sweeper will see to it: %r", error)
-        return False
-    return True
+        logger.warning("The broker takes no messages now: %r", error)
+        return None
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def persistent_transaction(write: Callable[[], T]) -> T:
                 return write()
         except (OperationalError, IntegrityError) as error:
             # Or somebody else has just added one of these records: next time it is found.
-            passing = isinstance(error, IntegrityError) or error.args[0] in LOCK_ERRORS
+            passing = isinstance(error, IntegrityError) or is_lock_error(error)
             if attempt == MAX_TRANSACTION_ATTEMPTS or not passing:
                 raise
     raise AssertionError

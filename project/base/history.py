@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db import IntegrityError, OperationalError, connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
-from .database import is_lock_error
+from .database import persistent_transaction
 
 BATCH_SIZE = 900  # below SQLite's old limit of 999 parameters
 TOKEN_KEY_LENGTH = 8  # of a token's beginning, which is no secret
@@ -183,9 +184,9 @@ def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     added = ", ".join(quote(column.column) for column in columns)
     key = quote("id")
     listed = f"{key} = %s" if context.batch else "1 = %s"
-    for start in range(0, len(ids), BATCH_SIZE):
-        some = ids[start : start + BATCH_SIZE]
-        with connection.cursor() as cursor:
+    with connection.cursor() as cursor:
+        for start in range(0, len(ids), BATCH_SIZE):
+            some = ids[start : start + BATCH_SIZE]
             cursor.execute(  # names are quoted, values are parameters
                 f"INSERT INTO {quote(history._meta.db_table)} ({copied}, {added}, listed) "  # nosec
                 f"SELECT {copied}, {', '.join(['%s'] * len(given))}, {listed} "
@@ -313,21 +314,11 @@ def undo(
                 rows.filter(history_id__gt=last).values_list("history_id", "id")[:UNDO_CHUNK_SIZE]
             ):
                 last = chunk[-1][0]
-                undone.add(_persistently_undo(model, sorted({pk for _, pk in chunk}), batch))
+                ids = sorted({pk for _, pk in chunk})
+                undone.add(persistent_transaction(partial(_undo, model, ids, batch)))
                 if progress is not None:
                     progress(undone)
     return undone
-
-
-def _persistently_undo(model: Any, ids: list[int], batch: str) -> Undone:
-    for attempt in range(5):
-        try:
-            with transaction.atomic():
-                return _undo(model, ids, batch)
-        except OperationalError as error:
-            if attempt == 4 or not is_lock_error(error):
-                raise
-    raise AssertionError
 
 
 def _undo(model: Any, ids: list[int], batch: str) -> Undone:

@@ -1,7 +1,7 @@
 """The sweeper keeps every promise that a lost message would break."""
 
 from datetime import timedelta
-from unittest.mock import patch
+from unittest.mock import DEFAULT, patch
 
 import pytest
 from celery.schedules import schedule
@@ -124,7 +124,7 @@ def test_the_limits_of_a_sweep():
 def test_a_dead_broker_leaves_the_rows_to_the_next_sweep(owed, delay, monkeypatch):
     monkeypatch.setattr(tasks, "BATCH_SIZE", 2)
     monkeypatch.setattr(tasks, "ROWS_PER_STATEMENT", 4)
-    delay.side_effect = [None, ConnectionError, None, None]
+    delay.side_effect = [DEFAULT, ConnectionError, DEFAULT, DEFAULT]
     for number in range(6):
         owed(f"member{number}", enqueued_at=None)
     sweep_welcome_emails()
