@@ -12,7 +12,7 @@ from project.api.permissions import ModelPermissions, PublicCatalogue
 from project.api.views import RecordMixin
 
 from .filters import BookFilterSet
-from .isbn import EXAMPLE
+from .isbn import EXAMPLE, normalise
 from .models import Book
 from .serializers import BookSerializer
 
@@ -22,14 +22,24 @@ BOOK = {
     "publication_year": 2026,
     "isbn": EXAMPLE,
 }
-EXAMPLES = [OpenApiExample("A book", value=BOOK, request_only=True)]
+RECORD = {
+    "id": 42,
+    **BOOK,
+    "isbn": normalise(EXAMPLE),
+    "created_at": "2026-01-31T09:30:00Z",
+    "updated_at": "2026-01-31T09:30:00Z",
+}
+ANSWER = OpenApiExample("A record", RECORD, response_only=True)
+EXAMPLES = [OpenApiExample("A book", BOOK, request_only=True), ANSWER]
 
 
 @extend_schema_view(
     list=extend_schema(
-        summary="Search the catalogue", description="A book must match every parameter given."
+        summary="Search the catalogue",
+        description="A book must match every parameter given.",
+        examples=[ANSWER],
     ),
-    retrieve=extend_schema(summary="Read a book"),
+    retrieve=extend_schema(summary="Read a book", examples=[ANSWER]),
     create=extend_schema(
         summary="Add a book",
         description="If its ISBN is already in the catalogue, the 409 names the record.",
@@ -39,7 +49,10 @@ EXAMPLES = [OpenApiExample("A book", value=BOOK, request_only=True)]
     update=extend_schema(summary="Replace a book", examples=EXAMPLES),
     partial_update=extend_schema(
         summary="Change some fields of a book",
-        examples=[OpenApiExample("Another year", {"publication_year": 1966}, request_only=True)],
+        examples=[
+            OpenApiExample("Another year", {"publication_year": 2026}, request_only=True),
+            ANSWER,
+        ],
     ),
     destroy=extend_schema(summary="Remove a book"),
 )

@@ -18,22 +18,40 @@ from .models import Member
 from .serializers import MemberSerializer, RegistrationSerializer
 
 EXAMPLE = {"username": "ann.reader", "email": "ann@example.org"}
+REGISTERED = {"id": 7, **EXAMPLE, "registered_at": "2026-01-31T09:30:00Z"}
+ANSWER = OpenApiExample(
+    "A record",
+    REGISTERED
+    | {
+        "updated_at": "2026-01-31T09:30:00Z",
+        "welcome_email": {"state": "sent", "sent_at": "2026-01-31T09:30:02Z"},
+    },
+    response_only=True,
+)
 
 
 @extend_schema_view(
     list=extend_schema(
-        summary="Search the members", description="A member must match every parameter given."
+        summary="Search the members",
+        description="A member must match every parameter given.",
+        examples=[ANSWER],
     ),
-    retrieve=extend_schema(summary="Read a member"),
+    retrieve=extend_schema(summary="Read a member", examples=[ANSWER]),
     partial_update=extend_schema(
         summary="Change a member",
-        examples=[OpenApiExample("A new address", {"email": EXAMPLE["email"]}, request_only=True)],
+        examples=[
+            OpenApiExample("A new address", {"email": EXAMPLE["email"]}, request_only=True),
+            ANSWER,
+        ],
     ),
     destroy=extend_schema(summary="Remove a member and everything about it"),
     register=extend_schema(
         summary="Register a member",
         description="A background task sends the welcome e-mail soon afterwards.",
-        examples=[OpenApiExample("A member", EXAMPLE, request_only=True)],
+        examples=[
+            OpenApiExample("A member", EXAMPLE, request_only=True),
+            OpenApiExample("A record", REGISTERED, response_only=True),
+        ],
         parameters=[idempotency.PARAMETER],
         request=RegistrationSerializer,
         responses={201: RegistrationSerializer},

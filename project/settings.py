@@ -404,6 +404,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "project.api.conditional.document_conditions",
         "project.api.schema.document_problems",
+        "project.api.schema.name_this_host",
     ],
 }
 

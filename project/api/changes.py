@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Max, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
@@ -23,6 +23,7 @@ from project.base.history import Kind, final_rows
 from .pagination import KeysetPagination
 
 CURSOR = r"^(0|[1-9][0-9]{0,17})$"
+EXAMPLE = {"id": 42, "change": "changed", "at": "2026-01-31T09:30:00Z"}
 CHANGES = {Kind.ADDED: "created", Kind.CHANGED: "changed", Kind.DELETED: "deleted"}
 
 
@@ -94,11 +95,13 @@ class ChangesPagination(KeysetPagination):
                     "type": ["string", "null"],
                     "format": "uri",
                     "description": "What follows; null where nothing does at the moment.",
+                    "example": None,
                 },
                 "cursor": {
                     "type": "string",
                     "pattern": CURSOR,
                     "description": "Where to go on, now or in a year.",
+                    "example": "108305",
                 },
                 "results": schema,
             },
@@ -111,6 +114,7 @@ class ChangesMixin:
         description="Every creation, change and deletion after `cursor`, in the order in which "
         "they were written: none is left out, however many write at the same time.",
         responses=ChangeSerializer(many=True),
+        examples=[OpenApiExample("A change", EXAMPLE, response_only=True)],
     )
     @action(
         detail=False,

@@ -124,9 +124,18 @@ class KeysetPagination(BasePagination):
                     "type": "integer",
                     "minimum": 0,
                     "description": "Only with `count=true`.",
+                    "example": 65,
                 },
-                "next": {**link, "description": "The next page; null on the last."},
-                "previous": {**link, "description": "The previous page; null on the first."},
+                "next": {
+                    **link,
+                    "description": "The next page; null on the last.",
+                    "example": "https://desk.example.org/api/v1/…?cursor=eyJr…",
+                },
+                "previous": {
+                    **link,
+                    "description": "The previous page; null on the first.",
+                    "example": None,
+                },
                 "results": schema,
             },
         }

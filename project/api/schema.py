@@ -1,5 +1,6 @@
 """What drf-spectacular cannot infer: the problem documents of each operation."""
 
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ from drf_spectacular import openapi
 from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.permissions import OR
+from rest_framework.request import Request
 
 from . import idempotency
 
@@ -46,22 +48,82 @@ PROBLEM = {
         },
     },
 }
-PROBLEMS = {
-    "400": "Wrong or unknown parameters or fields; `errors` names each.",
-    "401": "No account, or a token or password that is not valid.",
-    "403": "The account lacks the permission, or a session sent no CSRF token.",
-    "404": "There is no such record.",
-    "405": "The route knows no such method; `Allow` lists those that it knows.",
-    "406": "The response is JSON; `Accept` excludes it.",
-    "409": "A record with this value exists, or another change was being saved at the same time.",
-    "410": "The cursor is ahead of the feed: the database was restored. Make a new copy.",
-    "412": "The record has changed since it was read: its ETag is different.",
-    "413": "The body is larger than 2.5 MB.",
-    "415": "The body must be `application/json`.",
-    "422": "The `Idempotency-Key` came before, with another body.",
-    "429": "Too many requests: wait as many seconds as `Retry-After` says.",
-    "503": "The database is not available: try again after as many seconds as `Retry-After` says.",
+# Of each status: what it means, and an example of its errors: field, code and message.
+PROBLEMS: dict[str, tuple[str, str | None, str, str]] = {
+    "400": (
+        "Wrong or unknown parameters or fields; `errors` names each.",
+        *("publication_year", "invalid", "A valid integer is required."),
+    ),
+    "401": (
+        "No account, or a token or password that is not valid.",
+        *(None, "not_authenticated", "Authentication credentials were not provided."),
+    ),
+    "403": (
+        "The account lacks the permission, or a session sent no CSRF token.",
+        *(None, "permission_denied", "You do not have permission to perform this action."),
+    ),
+    "404": ("There is no such record.", None, "not_found", "Not found."),
+    "405": (
+        "The route knows no such method; `Allow` lists those that it knows.",
+        *(None, "method_not_allowed", 'Method "PUT" not allowed.'),
+    ),
+    "406": (
+        "The response is JSON; `Accept` excludes it.",
+        *(None, "not_acceptable", "Could not satisfy the request Accept header."),
+    ),
+    "409": (
+        "A record with this value exists, or another change was being saved at the same time.",
+        *("isbn", "unique", "A book with this ISBN is in the catalogue already."),
+    ),
+    "410": (
+        "The cursor is ahead of the feed: the database was restored. Make a new copy.",
+        *(None, "cursor_ahead"),
+        "This cursor is ahead of the feed, because the database was restored from a backup. "
+        "Make a new copy.",
+    ),
+    "412": (
+        "The record has changed since it was read: its ETag is different.",
+        *(None, "precondition_failed"),
+        "The record has changed since you read it. Fetch it again.",
+    ),
+    "413": (
+        "The body is larger than 2.5 MB.",
+        *(None, "too_large", "The body of the request is too large."),
+    ),
+    "415": (
+        "The body must be `application/json`.",
+        *(None, "unsupported_media_type", 'Unsupported media type "text/plain" in request.'),
+    ),
+    "422": (
+        "The `Idempotency-Key` came before, with another body.",
+        *(None, "idempotency_key_reused"),
+        "This Idempotency-Key came before, with another body.",
+    ),
+    "429": (
+        "Too many requests: wait as many seconds as `Retry-After` says.",
+        *(None, "throttled", "Request was throttled. Expected available in 30 seconds."),
+    ),
+    "503": (
+        "The database is not available: try again after as many seconds as `Retry-After` says.",
+        *(None, "unavailable", "The database is not available at the moment."),
+    ),
 }
+
+
+def problem_example(status: str) -> dict[str, Any]:
+    _, field, code, message = PROBLEMS[status]
+    detail = {
+        "400": "The request is invalid; “errors” says why.",
+        "409": "A record with this value already exists.",
+    }
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(int(status)).phrase,
+        "status": int(status),
+        "detail": detail.get(status, message),
+        "errors": [{"field": field, "code": code, "message": message}],
+        "request_id": "1f2e3d4c5b6a79881f2e3d4c5b6a7988",
+    }
 
 
 class TokenScheme(OpenApiAuthenticationExtension):
@@ -108,6 +170,19 @@ class AutoSchema(openapi.AutoSchema):
         return super().get_auth() + ([{}] if permissions and public else [])
 
 
+GUIDE_HOST = "http://127.0.0.1:8000"
+
+
+def name_this_host(
+    result: dict[str, Any], request: Request | None, **kwargs: Any
+) -> dict[str, Any]:
+    """Let the guide's examples, where they are read, call the host from which they come."""
+    if request is not None:
+        info, here = result["info"], request.build_absolute_uri("/").rstrip("/")
+        info["description"] = info["description"].replace(GUIDE_HOST, here)
+    return result
+
+
 def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Add to every operation the error statuses it can return, and StrictMixin's rules."""
     components = result.setdefault("components", {})
@@ -117,10 +192,13 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             "description": description,
             **({"headers": RETRY_AFTER} if status in ("429", "503") else {}),
             "content": {
-                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": problem_example(status),
+                }
             },
         }
-        for status, description in PROBLEMS.items()
+        for status, (description, *_) in PROBLEMS.items()
     }
     for path, operations in result["paths"].items():
         for method, operation in operations.items():

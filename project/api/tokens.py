@@ -93,7 +93,12 @@ class TokenView(StrictMixin, APIView):
                 "An account",
                 {"username": "catalogue-sync", "password": "…", "name": "nightly copy"},  # nosec  # no real one
                 request_only=True,
-            )
+            ),
+            OpenApiExample(
+                "A token",
+                {"token": "b5f0…", "expiry": "2026-03-02T09:30:00Z"},  # nosec  # no real one
+                response_only=True,
+            ),
         ],
     )
     def post(self, request: Request) -> Response:
@@ -134,6 +139,20 @@ class TokenListSerializer(serializers.ModelSerializer):
         operation_id="auth_tokens_list",
         summary="List the account's own tokens",
         description="`last_used_at` is right to the minute.",
+        examples=[
+            OpenApiExample(
+                "A token",
+                {
+                    "id": 3,
+                    "name": "nightly copy",
+                    "prefix": "b5f0c7d2",
+                    "created": "2026-01-31T09:30:00Z",
+                    "expiry": "2026-03-02T09:30:00Z",
+                    "last_used_at": "2026-02-14T03:00:00Z",
+                },
+                response_only=True,
+            )
+        ],
     ),
     destroy=extend_schema(
         operation_id="auth_tokens_revoke", summary="Revoke one of the account's own tokens"

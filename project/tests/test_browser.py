@@ -65,9 +65,13 @@ def register(page: Page, username: str) -> dict:
     return answer.value
 
 
-def test_swagger_ui_asks_no_other_host(page):
+def test_swagger_ui_asks_no_other_host_and_its_guide_unfolds(page):
     page.goto(reverse("swagger-ui"))
     page.locator("#operations-books-books_list").wait_for()
+    quick_start = page.get_by_text("Anyone may search the catalogue")
+    assert not quick_start.is_visible()
+    page.locator("summary", has_text="Quick start").press("Enter")
+    assert quick_start.is_visible()
     assert page.foreign == []
     assert page.complaints == []
 
