@@ -104,11 +104,17 @@ class BulkActions(BaseAdmin):
             (name, Book._meta.get_field(name).verbose_name, self._values(chosen, name))  # type: ignore[union-attr]
             for name in FIELDS
         ]
-        return self._page(request, Kind.MERGE, len(chosen), books=chosen, fields=fields)
+        own = {book.pk: {name: self._value(book, name) for name in FIELDS} for book in chosen}
+        return self._page(
+            request, Kind.MERGE, len(chosen), books=chosen, fields=fields, own_values=own
+        )
+
+    def _value(self, book: Book, name: str) -> str:
+        return str(getattr(book, name) or "")
 
     def _values(self, books: Sequence[Book], name: str) -> list[tuple[str, str]]:
         """Each different value, as stored and as shown."""
-        stored = dict.fromkeys(str(getattr(book, name) or "") for book in books)
+        stored = dict.fromkeys(self._value(book, name) for book in books)
         shown = {
             value: hyphenated(value) if name == "isbn" and value else value for value in stored
         }

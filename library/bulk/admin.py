@@ -17,7 +17,6 @@ from .models import BulkChange, Kind
 
 @admin.register(BulkChange)
 class BulkChangeAdmin(JobAdmin):
-    permissions = ["library.change_book"]
     record_page = "library_book_change"
     undo_question = gettext_lazy(
         "Take back what was done here? Books that somebody changed afterwards are left alone."
@@ -29,8 +28,15 @@ class BulkChangeAdmin(JobAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("packed_ids")
 
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For who may do one of them: of its own change an account sees the progress."""
+        return any(map(request.user.has_perm, ("library.change_book", "library.delete_book")))
+
     def undo_permissions(self, job: BulkChange) -> list[str]:
-        return ["library.add_book"] if job.kind in (Kind.DELETE, Kind.MERGE) else []
+        own = {Kind.DELETE: [], Kind.MERGE: ["library.change_book"]}
+        if job.kind in own:  # what was deleted is added again
+            return ["library.add_book", *own[Kind(job.kind)]]
+        return ["library.change_book"]
 
     @admin.display(description=gettext_lazy("change"))
     def what(self, job: BulkChange) -> str:

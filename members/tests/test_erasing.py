@@ -339,6 +339,21 @@ def test_an_import_whose_first_member_is_erased_stays_one_line_of_all_activity(m
     assert [version.username for version in listed] == ["bob"]
 
 
+@pytest.mark.django_db
+def test_an_erased_member_is_not_restored(client, staff, owed):
+    member = owed("ann").member
+    member.username = "anna"
+    member.save()
+    version = member.history.last()
+    address = reverse("admin:members_member_restore", args=[member.pk, version.pk])
+    client.force_login(staff)
+    assert client.get(address).status_code == 200
+    member.delete()
+    version.save(force_insert=True)  # as a restored backup may bring it back
+    assert client.post(address, {"version": ""}).status_code == 403
+    assert not Member.objects.exists()
+
+
 @pytest.mark.mysql
 @pytest.mark.django_db
 def test_the_history_of_a_member_is_found_by_an_index():

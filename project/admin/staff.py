@@ -8,9 +8,9 @@ from django.contrib.admin.widgets import AdminTextInputWidget
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
@@ -34,6 +34,9 @@ SHIPPED = [
     gettext_noop("Integrator, read"),
     gettext_noop("Integrator, write"),
 ]
+HANDED_OVER = (
+    "password_link"  # in the session: whose link the next page tells of, and if it was sent
+)
 setattr(Group, "__str__", lambda group: _(group.name) if group.name else "")  # noqa: B010
 setattr(User, "__str__", lambda user: user.get_full_name() or user.get_username())  # noqa: B010
 
@@ -307,7 +310,8 @@ class StaffAdmin(BaseAdmin):
     def response_add(  # type: ignore[override]
         self, request: HttpRequest, obj: User, post_url_continue: str | None = None
     ) -> HttpResponse:
-        return self._hand_over(request, obj, str(self.phrases.added % {"name": obj}))
+        self.message_user(request, str(self.phrases.added % {"name": obj}), messages.SUCCESS)
+        return self._hand_over(request, obj)
 
     # --- The link by which a person chooses a password ---
 
@@ -322,28 +326,27 @@ class StaffAdmin(BaseAdmin):
         if not self.has_change_permission(request, user):
             raise PermissionDenied
         if request.method == "POST":
-            return self._hand_over(request, user, "")
-        return self._page(request, user, _("Password link"))
-
-    def _hand_over(self, request: HttpRequest, user: User, done: str) -> HttpResponse:
-        """Mail the link, or show it once: it is kept nowhere."""
-        self.log_change(request, user, _("Created a password link."))
-        link = password_link(user, request.build_absolute_uri("/"))
-        sent = mail_password_link(user, link)
-        context = {"done": done, "sent": sent, "link": "" if sent else link}
-        return self._page(request, user, _("Password link"), **context)
-
-    def _page(
-        self, request: HttpRequest, user: User, title: str, **context: Any
-    ) -> TemplateResponse:
-        context |= {
+            return self._hand_over(request, user)
+        handed, sent = request.session.pop(HANDED_OVER, (None, False))
+        is_handed = handed == user.pk
+        here = request.build_absolute_uri("/")
+        context = {
             **self.admin_site.each_context(request),
-            "title": title,
+            "title": _("Password link"),
             "opts": self.opts,
             "original": user,
             "days": PASSWORD_LINK_DAYS,
+            "sent": is_handed and sent,
+            "link": password_link(user, here) if is_handed and not sent else "",
         }
         return TemplateResponse(request, "admin/staff/link.html", context)
+
+    def _hand_over(self, request: HttpRequest, user: User) -> HttpResponse:
+        """Mail the link, or have the next page show it once: it is kept nowhere."""
+        self.log_change(request, user, _("Created a password link."))
+        link = password_link(user, request.build_absolute_uri("/"))
+        request.session[HANDED_OVER] = user.pk, mail_password_link(user, link)
+        return HttpResponseRedirect(reverse("admin:auth_user_link", args=[user.pk]))
 
 
 class GroupForm(forms.ModelForm):

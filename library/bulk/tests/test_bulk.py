@@ -367,6 +367,21 @@ def test_without_the_right_to_add_no_deletion_is_undone(client, desk):
     assert not Book.objects.filter(pk=book.pk).exists()
 
 
+def test_who_may_only_delete_follows_what_a_worker_deletes_and_undoes_no_other_change(
+    client, queued, enqueued, monkeypatch
+):
+    monkeypatch.setattr(actions, "MAX_INLINE", 1)
+    eraser = User.objects.create_user("eraser", is_staff=True)
+    names = ["view_book", "delete_book", "add_book"]
+    eraser.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(eraser)
+    answer = ask(client, Kind.DELETE, *Book.objects.all()[:2], confirmed="1")
+    job = BulkChange.objects.latest("pk")
+    assert answer["Location"] == page(job)
+    assert client.get(page(job)).status_code == 200
+    assert client.post(page(queued, "undo")).status_code == 403
+
+
 @pytest.mark.parametrize("name", ["undo", "cancel"])
 def test_a_link_changes_nothing(desk, queued, name):
     assert desk.get(page(queued, name)).status_code == 405

@@ -44,6 +44,10 @@ def link_in(text: str) -> str:
     return re.search(r"http://testserver(/admin/reset/[^\s\"<]+)", text)[1]
 
 
+def add(desk, **fields):
+    return desk.post(ADD, ANN | fields, follow=True)
+
+
 def choose(client, link: str, password: str = GOOD):
     form = client.get(link, follow=True)
     page = form.request["PATH_INFO"]
@@ -55,7 +59,7 @@ def choose(client, link: str, password: str = GOOD):
 
 def test_a_person_added_to_a_group_sets_a_password_and_gets_to_work(desk, client, no_mail):
     group = Group.objects.get(name="Cataloguers")
-    page = desk.post(ADD, ANN | {"groups": [group.pk]}).content.decode()
+    page = add(desk, groups=[group.pk]).content.decode()
     desk.logout()
     choose(client, link_in(page))
     assert client.login(username="ann", password=GOOD)
@@ -64,7 +68,7 @@ def test_a_person_added_to_a_group_sets_a_password_and_gets_to_work(desk, client
 
 
 def test_a_link_is_mailed_where_mail_is_set_up(desk):
-    page = desk.post(ADD, ANN).content.decode()
+    page = add(desk).content.decode()
     (sent,) = mail.outbox
     assert sent.to == ["ann@example.org"]
     link = link_in(sent.body)
@@ -76,11 +80,11 @@ def test_a_mail_server_that_refuses_leaves_the_link_on_the_page(desk, monkeypatc
         raise OSError
 
     monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
-    assert link_in(desk.post(ADD, ANN).content.decode())
+    assert link_in(add(desk).content.decode())
 
 
 def test_a_link_is_shown_once_and_kept_nowhere(desk, no_mail, caplog):
-    page = desk.post(ADD, ANN)
+    page = add(desk)
     token = link_in(page.content.decode()).rstrip("/").rsplit("/", 1)[1]
     ann = User.objects.get(username="ann")
     assert "no-store" in page.headers["Cache-Control"]
@@ -91,8 +95,17 @@ def test_a_link_is_shown_once_and_kept_nowhere(desk, no_mail, caplog):
     assert token not in " ".join([*kept, caplog.text, *map(str, desk.cookies.values())])
 
 
+def test_reloading_the_page_adds_nobody_twice_and_shows_no_link(desk, no_mail):
+    page = add(desk)
+    [(address, status)] = page.redirect_chain
+    assert status == 302
+    again = desk.get(address)
+    assert link_in(page.content.decode()) not in again.content.decode()
+    assert User.objects.filter(first_name="Ann").count() == 1
+
+
 def test_a_link_works_once(client, desk, no_mail):
-    link = link_in(desk.post(ADD, ANN).content.decode())
+    link = link_in(add(desk).content.decode())
     desk.logout()
     choose(client, link)
     answer = choose(client, link, "another-lamp-8")
@@ -104,7 +117,7 @@ def test_a_link_works_once(client, desk, no_mail):
 def test_the_page_behind_the_link_holds_the_rules_of_passwords(
     client, desk, no_mail, password, taken
 ):
-    link = link_in(desk.post(ADD, ANN).content.decode())
+    link = link_in(add(desk).content.decode())
     choose(client, link, password)
     assert User.objects.get(username="ann").check_password(password) is taken
 
@@ -122,7 +135,7 @@ def test_name_and_address_are_asked_for(desk, missing):
 
 
 def test_nobody_has_a_password_before_the_person_chose_one(desk, no_mail):
-    desk.post(ADD, ANN)
+    add(desk)
     ann = User.objects.get(username="ann")
     assert not ann.has_usable_password()
     assert ann.is_staff
