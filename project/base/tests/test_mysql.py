@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import select
 import socket
 import ssl
 import threading
@@ -33,33 +34,46 @@ def connect(**options: Any) -> Any:
 # --- TLS ---
 
 
-def relay(reader: socket.socket, writer: socket.socket) -> None:
-    with suppress(OSError):
-        while data := reader.recv(65536):
-            writer.sendall(data)
-    with suppress(OSError):
-        writer.shutdown(socket.SHUT_RDWR)
+def packet(sender: socket.socket) -> bytes:
+    """One of MySQL's packets and not a byte more: after it TLS may begin."""
+    header = sender.recv(4, socket.MSG_WAITALL)
+    return header + sender.recv(int.from_bytes(header[:3], "little"), socket.MSG_WAITALL)
+
+
+def relay(client: ssl.SSLSocket, server: ssl.SSLSocket) -> None:
+    """Both ways in one thread: OpenSSL does not let two use one connection at the same time."""
+    other = {client: server, server: client}
+    client.setblocking(False)
+    server.setblocking(False)
+    while True:
+        for sender in select.select(other, [], [])[0]:
+            try:
+                data = sender.recv(65536)  # more than a record holds: none stays behind unseen
+            except ssl.SSLWantReadError:  # half a record, or a session ticket
+                continue
+            if not data:
+                return
+            receiver = other[sender]
+            receiver.setblocking(True)
+            receiver.sendall(data)
+            receiver.setblocking(False)
 
 
 def present(client: socket.socket, certificate: ssl.SSLContext) -> None:
     """Serve the client the MySQL of DATABASE_URL behind the test's own certificate."""
     database = connection.settings_dict
-    server: socket.socket = socket.create_connection(
-        (database["HOST"], int(database["PORT"] or 3306))
-    )
-    client.sendall(server.recv(65536))  # the greeting, in which it offers TLS
-    asked = client.recv(36)  # whoever wants TLS sends the beginning of a login first
-    server.sendall(asked)
-    try:
-        client = certificate.wrap_socket(client, server_side=True)
-    except OSError:  # the client does not trust it
-        server.close()
-        return
+    address = database["HOST"], int(database["PORT"] or 3306)
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-    server = unverified.wrap_socket(server)
-    threading.Thread(target=relay, args=(server, client), daemon=True).start()
-    relay(client, server)
+    # An OSError: the client does not trust the certificate, or has gone.
+    with suppress(OSError), client, socket.create_connection(address) as server:
+        client.sendall(packet(server))  # the greeting, in which it offers TLS
+        server.sendall(packet(client))  # whoever wants TLS sends the beginning of a login first
+        with (
+            certificate.wrap_socket(client, server_side=True) as secure_client,
+            unverified.wrap_socket(server) as secure_server,
+        ):
+            relay(secure_client, secure_server)
 
 
 @contextmanager
