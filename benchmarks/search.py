@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
@@ -194,8 +194,7 @@ def at(position: int, parameters: dict[str, str]) -> dict[str, str]:
     paginator.request = Request(APIRequestFactory().get("/api/v1/books/", parameters, headers=HOST))
     paginator.ordering = ordering
     row = books.order_by(*ordering)[position]
-    address = urlsplit(paginator._link(row, backwards=False))
-    return parameters | {"cursor": dict(parse_qsl(address.query))["cursor"]}
+    return parameters | {"cursor": paginator._cursor(row, backwards=False)}
 
 
 class Stopwatch:

@@ -139,13 +139,13 @@ class BaseChangeList(ChangeList):
 
     def _position(self) -> tuple[list[Any] | None, bool, int]:
         try:
-            keys, backwards, before, fingerprint = keyset.unsign(self.cursor)
+            keys, backwards, before, fingerprint = keyset.decrypt(self.cursor)
         except (CursorError, ValueError, TypeError):
             return None, False, 0
         return (keys, backwards, before) if fingerprint == self._fingerprint else (None, False, 0)
 
     def _cursor(self, keys: list[Any] | None, backwards: bool, before: int) -> str:
-        return keyset.sign([keys, backwards, before, self._fingerprint])
+        return keyset.encrypt([keys, backwards, before, self._fingerprint])
 
     def _link(self, cursor: str) -> str:
         return self.get_query_string({CURSOR: cursor or None})

@@ -33,12 +33,18 @@ class KeysetPagination(BasePagination):
         except CursorError:
             raise ValidationError({"cursor": [_("This cursor is out of date.")]}) from None
         rows = page.rows
-        self.next = page.more_after and self._link(rows[-1], backwards=False)
-        self.previous = page.more_before and self._link(rows[0], backwards=True)
+        self.next = self._cursor(rows[-1], backwards=False) if page.more_after else None
+        self.previous = self._cursor(rows[0], backwards=True) if page.more_before else None
         return rows
 
     def get_paginated_response(self, data: Any) -> Response:
-        body = {"next": self.next or None, "previous": self.previous or None, "results": data}
+        body = {
+            "next": self._link(self.next),
+            "previous": self._link(self.previous),
+            "next_cursor": self.next,
+            "previous_cursor": self.previous,
+            "results": data,
+        }
         return Response(body if self.total is None else {"count": self.total, **body})
 
     def _page_size(self) -> int:
@@ -62,9 +68,9 @@ class KeysetPagination(BasePagination):
         if given is None:
             return None, False
         try:
-            keys, backwards, query = keyset.unsign(given)
+            keys, backwards, query = keyset.decrypt(given)
         except (CursorError, ValueError, TypeError):
-            message = _("Invalid cursor: use the one from “next” or “previous”.")
+            message = _("Invalid cursor: use a “next_cursor”, or begin at the first page again.")
             raise ValidationError({"cursor": [message]}) from None
         if query != self._query():
             message = _("This cursor belongs to another ordering or other filters.")
@@ -77,8 +83,12 @@ class KeysetPagination(BasePagination):
         filters = [(name, value) for name, value in parameters if name not in self.parameters]
         return keyset.fingerprint(self.request.path, filters, self.ordering)
 
-    def _link(self, row: Model, backwards: bool) -> str:
-        cursor = keyset.sign([keyset.keys_of(row, self.ordering), backwards, self._query()])
+    def _cursor(self, row: Model, backwards: bool) -> str:
+        return keyset.encrypt([keyset.keys_of(row, self.ordering), backwards, self._query()])
+
+    def _link(self, cursor: str | None) -> str | None:
+        if cursor is None:
+            return None
         url = replace_query_param(self.request.build_absolute_uri(), "cursor", cursor)
         return remove_query_param(url, "count")
 
@@ -88,8 +98,8 @@ class KeysetPagination(BasePagination):
                 "name": "cursor",
                 "in": "query",
                 "required": False,
-                "description": "Where the page begins: taken from `next` or `previous`, together "
-                "with the same filters and ordering.",
+                "description": "Where the page begins: a `next_cursor` or `previous_cursor`, "
+                "together with the same filters and ordering.",
                 "schema": {"type": "string"},
             },
             {
@@ -116,9 +126,10 @@ class KeysetPagination(BasePagination):
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         link = {"type": ["string", "null"], "format": "uri"}
+        cursor = {"type": ["string", "null"]}
         return {
             "type": "object",
-            "required": ["next", "previous", "results"],
+            "required": ["next", "previous", "next_cursor", "previous_cursor", "results"],
             "properties": {
                 "count": {
                     "type": "integer",
@@ -129,11 +140,21 @@ class KeysetPagination(BasePagination):
                 "next": {
                     **link,
                     "description": "The next page; null on the last.",
-                    "example": "https://desk.example.org/api/v1/…?cursor=eyJr…",
+                    "example": "https://desk.example.org/api/v1/…?cursor=q83vEjRWeJ…",
                 },
                 "previous": {
                     **link,
                     "description": "The previous page; null on the first.",
+                    "example": None,
+                },
+                "next_cursor": {
+                    **cursor,
+                    "description": "The `cursor` of `next`.",
+                    "example": "q83vEjRWeJ…",
+                },
+                "previous_cursor": {
+                    **cursor,
+                    "description": "The `cursor` of `previous`.",
                     "example": None,
                 },
                 "results": schema,
