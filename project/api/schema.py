@@ -52,7 +52,7 @@ PROBLEMS = {
     "403": "The account lacks the permission, or a session sent no CSRF token.",
     "404": "There is no such record.",
     "405": "The route knows no such method; `Allow` lists those that it knows.",
-    "406": "The response is JSON; `Accept` excludes it.",
+    "406": "`Accept` excludes every form that the response has.",
     "409": "A record with this value exists, or another change was being saved at the same time.",
     "410": "The cursor is ahead of the feed: the database was restored. Make a new copy.",
     "412": "The record has changed since it was read: its ETag is different.",
