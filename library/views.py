@@ -11,6 +11,7 @@ from project.api.changes import ChangesMixin
 from project.api.permissions import ModelPermissions, PublicCatalogue
 from project.api.views import RecordMixin
 
+from .files.views import ExportMixin
 from .filters import BookFilterSet
 from .isbn import EXAMPLE, normalise
 from .models import Book
@@ -57,7 +58,7 @@ EXAMPLES = [OpenApiExample("A book", BOOK, request_only=True), ANSWER]
     destroy=extend_schema(summary="Remove a book"),
 )
 @extend_schema(tags=["books"])
-class BookViewSet(ChangesMixin, RecordMixin, ModelViewSet):
+class BookViewSet(ExportMixin, ChangesMixin, RecordMixin, ModelViewSet):
     queryset = Book.objects.all()
     serializer_class = BookSerializer
     permission_classes = [PublicCatalogue | ModelPermissions]

@@ -367,6 +367,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {
         "anon": env.rate("THROTTLE_ANON", "600/min"),
         "account": env.rate("THROTTLE_ACCOUNT", "3000/min"),
+        "export": env.rate("THROTTLE_EXPORT", "30/hour"),
         "register": env.rate("THROTTLE_REGISTER", "60/min"),
         "duplicate": env.rate("THROTTLE_DUPLICATE", "10/hour"),
         "login": env.rate("THROTTLE_LOGIN", "20/min"),

@@ -1,4 +1,4 @@
-"""Books as a file: the same formats for the command and for the admin's list."""
+"""Books as a file: the same formats for the command, for the admin's list and for the API."""
 
 import tempfile
 from array import array
@@ -92,32 +92,43 @@ class ExportingAdmin(admin.ModelAdmin):
             books: BookQuerySet = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             return HttpResponseRedirect(changelist)
-        # Eight bytes each: what is listed now, in its order, however long the download takes.
-        ids = array("Q", books.values_list("pk", flat=True).iterator(chunk_size=10_000))
+        ids = ids_of(books)
         if kind == "xlsx" and len(ids) > MAX_XLSX_ROWS:
-            text = _(
-                "XLSX holds at most %(most)s rows and the list has more: narrow it down, or "
-                "export CSV."
-            )
-            most = number_format(MAX_XLSX_ROWS, force_grouping=True)
-            messages.warning(request, text % {"most": most})
+            messages.warning(request, too_many_rows())
             return HttpResponseRedirect(changelist)
-        name = f"books-{timezone.localdate():%Y-%m-%d}.{kind}"
-        if kind == "xlsx":
-            return xlsx_response(in_this_order(ids), name)
-        batches = in_this_order(ids)
-        if kind == "jsonl":
-            chunks = write_json_lines(batches)
-        else:
-            chunks = write_csv(batches, None if verbatim else for_spreadsheets)
-        # Without its mark spreadsheets take UTF-8 for something else.
-        mark = "\ufeff" if kind == "csv" and not verbatim else ""
-        response = StreamingHttpResponse(
-            ((mark if not written else "") + text for written, (text, _n) in enumerate(chunks)),
-            content_type=TYPES[kind],
-        )
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
-        return response
+        return file_response(ids, kind, verbatim)
+
+
+def ids_of(books: BookQuerySet) -> Sequence[int]:
+    """Eight bytes each: what is listed now, in its order, however long the download takes."""
+    return array("Q", books.values_list("pk", flat=True).iterator(chunk_size=10_000))
+
+
+def too_many_rows() -> str:
+    text = _(
+        "XLSX holds at most %(most)s rows and the list has more: narrow it down, or export CSV."
+    )
+    return text % {"most": number_format(MAX_XLSX_ROWS, force_grouping=True)}
+
+
+def file_response(ids: Sequence[int], kind: str, verbatim: bool) -> HttpResponseBase:
+    """A download of these books, in their order; `verbatim` is about CSV."""
+    name = f"books-{timezone.localdate():%Y-%m-%d}.{kind}"
+    batches = in_this_order(ids)
+    if kind == "xlsx":
+        return xlsx_response(batches, name)
+    if kind == "jsonl":
+        chunks = write_json_lines(batches)
+    else:
+        chunks = write_csv(batches, None if verbatim else for_spreadsheets)
+    # Without its mark spreadsheets take UTF-8 for something else.
+    mark = "\ufeff" if kind == "csv" and not verbatim else ""
+    response = StreamingHttpResponse(
+        ((mark if not written else "") + text for written, (text, _n) in enumerate(chunks)),
+        content_type=TYPES[kind],
+    )
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 def xlsx_response(batches: Batches, name: str) -> FileResponse:

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from drf_spectacular import views
 from rest_framework.exceptions import ValidationError
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
 from .views import StrictMixin
@@ -23,11 +22,6 @@ class DocumentationMixin(StrictMixin):
         if request.query_params.get("lang", "en") not in dict(settings.LANGUAGES):
             languages = ", ".join(dict(settings.LANGUAGES))
             raise ValidationError({"lang": [_("Choose one of %(names)s.") % {"names": languages}]})
-
-    def get_renderers(self) -> list[BaseRenderer]:
-        if self.request.method == "OPTIONS":  # type: ignore[attr-defined]
-            return [JSONRenderer()]
-        return super().get_renderers()  # type: ignore[misc]
 
 
 class SchemaView(DocumentationMixin, views.SpectacularAPIView):

@@ -11,6 +11,15 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 
+def read_flag(request: Request, name: str, default: bool) -> bool:
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if given not in ("true", "false"):
+        raise ValidationError({name: [_("Use true or false.")]})
+    return given == "true"
+
+
 class OrderingFilter(filters.OrderingFilter):
     """Like DRF's, but an unknown field is an error, and without the parameter the query set's own
     order stays."""

@@ -14,6 +14,8 @@ from rest_framework.views import APIView
 from project.base import keyset
 from project.base.keyset import CursorError
 
+from .filters import read_flag
+
 
 class KeysetPagination(BasePagination):
     page_size = 50
@@ -25,7 +27,8 @@ class KeysetPagination(BasePagination):
     ) -> list[Model]:
         self.request = request
         self.size = self._page_size()
-        self.total = queryset.count() if self._wants_count() else None
+        wants_count = read_flag(request, "count", default=False)
+        self.total = queryset.count() if wants_count else None
         self.ordering = keyset.total_ordering(queryset)
         keys, backwards = self._position()
         try:
@@ -56,12 +59,6 @@ class KeysetPagination(BasePagination):
             message = _("Use a number from 1 to %(most)d.") % {"most": self.max_page_size}
             raise ValidationError({"page_size": [message]})
         return int(given)
-
-    def _wants_count(self) -> bool:
-        given = self.request.query_params.get("count", "false")
-        if given not in ("true", "false"):
-            raise ValidationError({"count": [_("Use true or false.")]})
-        return given == "true"
 
     def _position(self) -> tuple[list[Any] | None, bool]:
         given = self.request.query_params.get("cursor")

@@ -48,70 +48,53 @@ PROBLEM = {
         },
     },
 }
-# Of each status: what it means, and an example of its errors: field, code and message.
-PROBLEMS: dict[str, tuple[str, str | None, str, str]] = {
-    "400": (
-        "Wrong or unknown parameters or fields; `errors` names each.",
-        *("publication_year", "invalid", "A valid integer is required."),
-    ),
-    "401": (
-        "No account, or a token or password that is not valid.",
-        *(None, "not_authenticated", "Authentication credentials were not provided."),
-    ),
-    "403": (
-        "The account lacks the permission, or a session sent no CSRF token.",
-        *(None, "permission_denied", "You do not have permission to perform this action."),
-    ),
-    "404": ("There is no such record.", None, "not_found", "Not found."),
-    "405": (
-        "The route knows no such method; `Allow` lists those that it knows.",
-        *(None, "method_not_allowed", 'Method "PUT" not allowed.'),
-    ),
-    "406": (
-        "The response is JSON; `Accept` excludes it.",
-        *(None, "not_acceptable", "Could not satisfy the request Accept header."),
-    ),
-    "409": (
-        "A record with this value exists, or another change was being saved at the same time.",
-        *("isbn", "unique", "A book with this ISBN is in the catalogue already."),
-    ),
+PROBLEMS = {
+    "400": "Wrong or unknown parameters or fields; `errors` names each.",
+    "401": "No account, or a token or password that is not valid.",
+    "403": "The account lacks the permission, or a session sent no CSRF token.",
+    "404": "There is no such record.",
+    "405": "The route knows no such method; `Allow` lists those that it knows.",
+    "406": "`Accept` excludes every form that the response has.",
+    "409": "A record with this value exists, or another change was being saved at the same time.",
+    "410": "The cursor is ahead of the feed: the database was restored. Make a new copy.",
+    "412": "The record has changed since it was read: its ETag is different.",
+    "413": "The body is larger than 2.5 MB.",
+    "415": "The body must be `application/json`.",
+    "422": "The `Idempotency-Key` came before, with another body.",
+    "429": "Too many requests: wait as many seconds as `Retry-After` says.",
+    "503": "The database is not available: try again after as many seconds as `Retry-After` says.",
+}
+
+
+# An error of each status: field, code and message.
+ERRORS: dict[str, tuple[str | None, str, str]] = {
+    "400": ("publication_year", "invalid", "A valid integer is required."),
+    "401": (None, "not_authenticated", "Authentication credentials were not provided."),
+    "403": (None, "permission_denied", "You do not have permission to perform this action."),
+    "404": (None, "not_found", "Not found."),
+    "405": (None, "method_not_allowed", 'Method "PUT" not allowed.'),
+    "406": (None, "not_acceptable", "Could not satisfy the request Accept header."),
+    "409": ("isbn", "unique", "A book with this ISBN is in the catalogue already."),
     "410": (
-        "The cursor is ahead of the feed: the database was restored. Make a new copy.",
         *(None, "cursor_ahead"),
         "This cursor is ahead of the feed, because the database was restored from a backup. "
         "Make a new copy.",
     ),
     "412": (
-        "The record has changed since it was read: its ETag is different.",
-        *(None, "precondition_failed"),
+        None,
+        "precondition_failed",
         "The record has changed since you read it. Fetch it again.",
     ),
-    "413": (
-        "The body is larger than 2.5 MB.",
-        *(None, "too_large", "The body of the request is too large."),
-    ),
-    "415": (
-        "The body must be `application/json`.",
-        *(None, "unsupported_media_type", 'Unsupported media type "text/plain" in request.'),
-    ),
-    "422": (
-        "The `Idempotency-Key` came before, with another body.",
-        *(None, "idempotency_key_reused"),
-        "This Idempotency-Key came before, with another body.",
-    ),
-    "429": (
-        "Too many requests: wait as many seconds as `Retry-After` says.",
-        *(None, "throttled", "Request was throttled. Expected available in 30 seconds."),
-    ),
-    "503": (
-        "The database is not available: try again after as many seconds as `Retry-After` says.",
-        *(None, "unavailable", "The database is not available at the moment."),
-    ),
+    "413": (None, "too_large", "The body of the request is too large."),
+    "415": (None, "unsupported_media_type", 'Unsupported media type "text/plain" in request.'),
+    "422": (None, "idempotency_key_reused", "This Idempotency-Key came before, with another body."),
+    "429": (None, "throttled", "Request was throttled. Expected available in 30 seconds."),
+    "503": (None, "unavailable", "The database is not available at the moment."),
 }
 
 
 def problem_example(status: str) -> dict[str, Any]:
-    _, field, code, message = PROBLEMS[status]
+    field, code, message = ERRORS[status]
     detail = {
         "400": "The request is invalid; “errors” says why.",
         "409": "A record with this value already exists.",
@@ -198,7 +181,7 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                 }
             },
         }
-        for status, (description, *_) in PROBLEMS.items()
+        for status, description in PROBLEMS.items()
     }
     for path, operations in result["paths"].items():
         for method, operation in operations.items():

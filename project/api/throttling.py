@@ -77,6 +77,14 @@ class AccountThrottle(RateThrottle):
         return "account" if request.user and request.user.is_authenticated else "anon"
 
 
+class ExportThrottle(AccountThrottle):
+    """Of strangers: a whole catalogue costs as much as thousands of its pages."""
+
+    def scope(self, request: Request | HttpRequest) -> str:
+        scope = super().scope(request)
+        return "export" if scope == "anon" else scope
+
+
 class LoginThrottle(RateThrottle):
     """By address alone: guessing passwords must not lock an owner out.
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, MethodNotAllowed, ValidationError
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -59,6 +60,11 @@ class StrictMixin:
                 errors[name] = [ErrorDetail(_("Encode this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        if self.request is not None and self.request.method == "OPTIONS":  # type: ignore[attr-defined]
+            return [JSONRenderer()]  # even where the view renders a page or a file
+        return super().get_renderers()  # type: ignore[misc]
 
     def known_parameters(self) -> set[str]:
         if getattr(self, "action", None) not in ("list", "changes"):

@@ -96,6 +96,7 @@ def serve(folder: Any, database: str) -> Iterator[int]:
             (
                 "THROTTLE_ANON",
                 "THROTTLE_ACCOUNT",
+                "THROTTLE_EXPORT",
                 "THROTTLE_REGISTER",
                 "THROTTLE_DUPLICATE",
             ),

@@ -85,6 +85,12 @@ def with_too_many_completions(client: APIClient) -> Any:
         return client.get(f"{BOOKS}?search=o")
 
 
+def as_a_workbook_that_is_too_long(client: APIClient) -> Any:
+    post(client)
+    with patch("library.files.views.MAX_XLSX_ROWS", 0):
+        return client.get(f"{BOOKS}export/?format=xlsx")
+
+
 def with_an_expired_token(client: APIClient) -> Any:
     AuthToken.objects.update(expiry=timezone.now())
     return client.get(MEMBERS)
@@ -139,6 +145,7 @@ REQUESTS: dict[str, Callable[[APIClient], Any]] = {
     "max_value": lambda c: post(c, publication_year=9999),
     "too_short": with_too_many_completions,
     "too_long": lambda c: c.get(BOOKS, {"search": " ".join(map(str, range(2100, 2300)))}),
+    "too_many_rows": as_a_workbook_that_is_too_long,
     "unknown": lambda c: c.get(f"{BOOKS}?year=1869"),
     "repeated": lambda c: c.get(f"{BOOKS}?title=a&title=b"),
     "encoding": lambda c: c.get(f"{BOOKS}?title=%ff"),

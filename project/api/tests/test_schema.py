@@ -47,6 +47,7 @@ def test_it_is_openapi_3_1(schema):
     [
         ("/books/", "get", READ),
         ("/books/", "post", WRITE | {"201", "422"}),
+        ("/books/export/", "get", READ),
         ("/books/{id}/", "get", READ | {"304", "404"}),
         ("/books/{id}/", "put", WRITE | {"200", "404", "412"}),
         ("/books/{id}/", "patch", WRITE | {"200", "404", "412"}),

@@ -14,6 +14,7 @@ from project import settings as configured
 from project.api import throttling
 
 BOOKS = "/api/v1/books/"
+EXPORT = "/api/v1/books/export/"
 REGISTER = "/api/v1/members/register/"
 TOKEN = "/api/v1/auth/token/"
 
@@ -46,6 +47,21 @@ def test_registering_has_a_limit_of_its_own(api, limit):
     limit(anon="1/m", register="2/m")
     assert [api.post(REGISTER, {}).status_code for _ in range(3)] == [400, 400, 429]
     assert api.get(BOOKS).status_code == 200
+
+
+def test_strangers_export_less_often_than_they_read(api, staff_api, limit):
+    limit(export="2/h", anon="100/h", account=None)
+    answers = [api.get(EXPORT) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[0].headers["RateLimit"].startswith('"export";r=1')
+    assert int(answers[2].headers["Retry-After"]) > 0
+    assert api.get(BOOKS).status_code == 200
+    assert statuses(staff_api, EXPORT, 3) == [200, 200, 200]
+
+
+def test_an_account_exports_within_its_own_limit(staff_api, limit):
+    limit(export="1/h", account="2/h")
+    assert statuses(staff_api, EXPORT, 3) == [200, 200, 429]
 
 
 def test_guessing_passwords_is_limited_by_address_and_locks_no_account(api, staff, limit):
@@ -226,6 +242,7 @@ def test_the_default_rates():
 DEFAULTS = {
     "anon": "600/m",
     "account": "3000/m",
+    "export": "30/h",
     "register": "60/m",
     "duplicate": "10/h",
     "login": "20/m",

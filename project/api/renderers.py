@@ -1,0 +1,45 @@
+"""Operations that answer with a file: which one, by content negotiation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+
+class FileRenderer(BaseRenderer):
+    """Names a media type; the view itself writes the file."""
+
+    charset = None
+
+
+def renderers_of(types: Mapping[str, str]) -> list[type[BaseRenderer]]:
+    """One for each format; the first is for whoever accepts anything."""
+    return [
+        type("Renderer", (FileRenderer,), {"format": name, "media_type": kind.partition(";")[0]})
+        for name, kind in types.items()
+    ]
+
+
+class FormatNegotiation(DefaultContentNegotiation):
+    """The parameter `format`, and without it the header Accept, which browsers set themselves."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        asked = request.query_params.get("format")
+        for renderer in renderers:
+            if renderer.format == asked:
+                return renderer, renderer.media_type
+        return super().select_renderer(request, renderers, format_suffix)
+
+
+def chosen_format(request: Request, formats: Mapping[str, str]) -> str:
+    """What the negotiation found; it cannot refuse a parameter, which comes after 401 and 403."""
+    if request.query_params.get("format", "") not in ("", *formats):
+        message = _("Choose one of %(names)s.") % {"names": ", ".join(formats)}
+        raise ValidationError({"format": [ErrorDetail(message, "invalid_choice")]})
+    return request.accepted_renderer.format
