@@ -134,7 +134,10 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             "description": description,
             "headers": _headers(*LIMITS, *HEADERS_OF.get(status, ())),
             "content": {
-                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    **EXAMPLES.get(status, {}),
+                }
             },
         }
         for status, description in PROBLEMS.items()
@@ -163,6 +166,26 @@ def _headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *names)}
 
 
+EXAMPLES = {
+    "410": {
+        "example": {
+            "type": "about:blank",
+            "title": "Gone",
+            "status": 410,
+            "detail": "This cursor is ahead of the feed, because the database was restored from a "
+            "backup. Make a new copy.",
+            "errors": [
+                {
+                    "field": None,
+                    "code": "cursor_ahead",
+                    "message": "This cursor is ahead of the feed, because the database was "
+                    "restored from a backup. Make a new copy.",
+                }
+            ],
+            "request_id": "ce192bb3f01141acad22328d9b42a0ad",
+        }
+    }
+}
 LIMITS = ("RateLimit", "RateLimit-Policy")
 HEADERS_OF = {
     "401": ("WWW-Authenticate",),

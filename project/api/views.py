@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, MethodNotAllowed, ValidationError
@@ -79,6 +80,7 @@ class StrictMixin:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         for name, value in rate_limit_headers(self.request).items():  # type: ignore[attr-defined]
             response[name] = value
+        patch_vary_headers(response, ("Accept", "Authorization", "Cookie"))
         if self.private:
             response["Cache-Control"] = "no-store"
         return response

@@ -357,13 +357,3 @@ def test_an_unknown_method_is_a_405_whoever_asks_with_whatever_parameters(api, u
 def test_a_problem_names_the_request_as_header_and_logs_do(api, db):
     answer = api.get("/api/v1/members/")
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("path", "private"), [("members", True), ("auth/tokens", True), ("books", False)]
-)
-def test_no_cache_keeps_members_and_tokens(staff_api, path, private):
-    answer = staff_api.get(f"/api/v1/{path}/")
-    assert (answer.headers.get("Cache-Control") == "no-store") is private
-    assert "Accept" in answer.headers["Vary"]
