@@ -155,6 +155,8 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             for parameter in operation.get("parameters", []):
                 if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
                     parameter["schema"] = {"type": "string", "minLength": 1, "pattern": TEXT}
+                elif parameter["in"] == "path":  # from a lookup_value_regex, which says "string"
+                    parameter["schema"] = {"type": "integer", "minimum": 1}
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             if name := body.get("schema", {}).get("$ref", "").rpartition("/")[2]:
                 components["schemas"][name]["additionalProperties"] = False

@@ -116,6 +116,12 @@ def test_an_isbn_is_any_spelling_in_and_13_digits_out(schema):
     assert "pattern" not in schemas["BookRequest"]["properties"]["isbn"]
 
 
+def test_an_id_in_an_address_is_a_number(schema):
+    for path, _, operation in operations(schema):
+        ids = [p["schema"] for p in operation.get("parameters", []) if p["in"] == "path"]
+        assert ids == ([{"type": "integer", "minimum": 1}] if "{id}" in path else [])
+
+
 def test_names_make_good_clients(schema):
     ids = {operation["operationId"] for _, _, operation in operations(schema)}
     assert {"books_list", "books_changes", "members_register", "health_live"} <= ids
