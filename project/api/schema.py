@@ -155,7 +155,7 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             for parameter in operation.get("parameters", []):
                 if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
                     parameter["schema"] = {"type": "string", "minLength": 1, "pattern": TEXT}
-                elif parameter["in"] == "path":  # from a lookup_value_regex, which says "string"
+                elif parameter["schema"].get("pattern") == "^[0-9]+$":  # a lookup_value_regex
                     parameter["schema"] = {"type": "integer", "minimum": 1}
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             if name := body.get("schema", {}).get("$ref", "").rpartition("/")[2]:
