@@ -21,6 +21,10 @@ MIN_YEAR, MAX_YEAR = 1, 9999  # the column's constraint
 class IsbnFilter(filters.CharFilter):
     field_class = IsbnFormField
 
+    def __init__(self, *args: Any, label: str, **kwargs: Any) -> None:
+        super().__init__(*args, label=label, **kwargs)
+        extend_schema_field({"type": "string", "format": "isbn", "description": label})(self)
+
 
 class YearField(forms.IntegerField):
     default_validators = [MinValueValidator(MIN_YEAR), MaxValueValidator(MAX_YEAR)]

@@ -21,6 +21,9 @@ class IsbnField(ExactCharField):
         self.run_validators(text)  # of the text as given; DRF validates only the 13 digits
         return normalise(text)
 
+    def schema(self, direction: str) -> dict[str, Any]:
+        return {"format": "isbn"} if direction == "request" else {"pattern": "^97[89][0-9]{10}$"}
+
 
 class BookSerializer(StrictModelSerializer):
     publication_year = YearField()

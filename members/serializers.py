@@ -21,6 +21,7 @@ class WelcomeEmailSerializer(serializers.ModelSerializer):
     class Meta:
         model = WelcomeEmail
         fields = ["state", "sent_at"]
+        read_only_fields = fields
 
 
 class MemberSerializer(StrictModelSerializer):

@@ -1,12 +1,16 @@
 """gunicorn's configuration. The master reads the settings first, so a wrong one stops the start."""
 
+import json
 import logging
 import os
+import uuid
+from socket import socket
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from django.conf import settings  # noqa: E402
+from gunicorn import util  # noqa: E402
 from gunicorn.workers.gthread import ThreadWorker  # noqa: E402
 
 from project.base import env  # noqa: E402
@@ -31,6 +35,20 @@ class DrainingWorker(ThreadWorker):
             listener.close()
 
 
+def write_problem(client: socket, status: int, reason: str, message: str) -> None:
+    """The answer to what is no request, such as an address that is too long, for the API's clients.
+
+    In containers nginx gives it, by the address; gunicorn does not know the address.
+    """
+    problem = {"type": "about:blank", "title": reason, "status": status}
+    problem |= {"detail": message or reason, "errors": [], "request_id": uuid.uuid4().hex}
+    body = json.dumps(problem)
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: application/problem+json\r\nX-Request-ID: {problem['request_id']}\r\n"
+    util.write_nonblock(client, f"{head}\r\n{body}".encode("ascii"))
+
+
+util.write_error = write_problem  # gunicorn has no setting for it, and writes HTML
 wsgi_app = "project.wsgi"
 bind = f"{env.text('BIND', '127.0.0.1')}:{settings.PORT}"
 # SQLite and the in-memory cache need a single process.

@@ -1,5 +1,6 @@
 """Values are typed strictly: no number for a text, no blank for a filter, no ISMN."""
 
+import re
 from datetime import date
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from library.filters import BookFilterSet
 from library.isbn import looks_like_isbn, normalise
 from library.models import Book
+from project.api.serializers import TEXT
 
 from .books import BOOKS, THE_BOOK, add
 
@@ -147,8 +149,34 @@ def test_the_schema_tells_what_parameters_take(api):
     for name in ("publication_year", "publication_year_min", "publication_year_max"):
         assert parameters[name]["schema"] == {"type": "integer", "minimum": 1, "maximum": 9999}
         assert parameters[name]["description"].startswith("Published in this year")
-    for name in ("search", "title", "author", "isbn", "cursor"):
-        assert parameters[name]["schema"] == {"type": "string", "minLength": 1, "pattern": r"\S"}
+    for name in ("search", "title", "author", "cursor"):
+        assert parameters[name]["schema"] == {"type": "string", "minLength": 1, "pattern": TEXT}
+    assert parameters["isbn"]["schema"] == {"type": "string", "format": "isbn"}
+
+
+@pytest.mark.parametrize(
+    "blank", [*map(chr, (9, 10, 28, 31, 32, 133, 160, 8195, 12288, 65279)), ""]
+)
+def test_what_is_blank_is_blank_in_parameters_and_bodies_alike(staff_api, blank):
+    assert not re.search(TEXT, blank)
+    assert codes(staff_api.get(BOOKS, {"title": blank})) == {"title": "blank"}
+    assert codes(staff_api.post(BOOKS, {**GIVEN, "title": blank})) == {"title": "blank"}
+
+
+def test_a_text_is_as_long_as_it_was_sent(staff_api):
+    """Not as what is left of it without the spaces around it."""
+    given = {**GIVEN, "title": " " * 250 + "x" + " " * 249}
+    assert staff_api.post(BOOKS, given).json()["title"] == "x"
+    given = {**GIVEN, "title": f"{given['title']} "}
+    assert codes(staff_api.post(BOOKS, given)) == {"title": "max_length"}
+
+
+def test_the_sign_for_what_is_no_utf8_may_itself_be_looked_for(api):
+    assert api.get(BOOKS, {"title": "\ufffd"}).status_code == 200
+    assert codes(api.get(f"{BOOKS}?title=%EF%BF%BD&author=%EF%BF%BD%FF")) == {
+        "title": "encoding",
+        "author": "encoding",
+    }
 
 
 @pytest.mark.parametrize(("blanks", "status"), [(40 - 13, 201), (41 - 13, 400)])

@@ -11,7 +11,7 @@ from django.db import OperationalError, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from knox import auth as knox
 from knox.crypto import hash_token
 from knox.models import AbstractAuthToken
@@ -42,7 +42,7 @@ class AuthToken(AbstractAuthToken):
 
     id = models.BigAutoField(primary_key=True)
     digest = models.CharField(max_length=128, unique=True)
-    name = models.CharField(gettext_lazy("name"), max_length=100, blank=True)
+    name = models.CharField(pgettext_lazy("of a token", "name"), max_length=100, blank=True)
     last_used_at = models.DateTimeField(gettext_lazy("last used"), null=True, editable=False)
 
     objects = AuthTokenManager()

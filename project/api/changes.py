@@ -40,7 +40,7 @@ class CursorAheadError(APIException):
 
 class ChangeSerializer(serializers.Serializer):
     id = serializers.IntegerField()
-    change = serializers.ChoiceField(list(CHANGES.values()))
+    change = serializers.ChoiceField(list(CHANGES.values()), label="Kind")
     at = serializers.DateTimeField()
 
     def to_representation(self, row: Any) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from rest_framework.views import exception_handler
 from project.base import request_id
 from project.base.database import is_lock_error
 
-logger = logging.getLogger(__name__)
+from .negotiation import CONTENT_TYPE
 
-CONTENT_TYPE = "application/problem+json"
+logger = logging.getLogger(__name__)
 
 
 class ConflictError(exceptions.APIException):

@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
@@ -25,41 +25,51 @@ class OrderingFilter(filters.OrderingFilter):
     order stays."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
-        given = request.query_params.get(self.ordering_param)
-        if given is None:
-            return queryset
-        fields = [field.strip() for field in given.split(",")]
-        names = [field.removeprefix("-") for field in fields]
-        if set(names) - set(view.ordering_fields) or len(set(names)) < len(names):
+        given = request.query_params.getlist(self.ordering_param)
+        fields: dict[str, str] = {}
+        for field in ",".join(given).split(",") if given else ():
+            # Of one that is given twice, only the first could make a difference.
+            fields.setdefault(field.strip().removeprefix("-"), field.strip())
+        if not fields.keys() <= set(view.ordering_fields):
             allowed = ", ".join(view.ordering_fields)
-            message = _("Order by one or more of %(fields)s, each once and with - for descending.")
+            message = _("Order by one or more of %(fields)s, with - for descending.")
             raise ValidationError({self.ordering_param: [message % {"fields": allowed}]}, "invalid")
-        return queryset.order_by(*fields)
+        return queryset.order_by(*fields.values()) if fields else queryset
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict]:
-        names = [f"{sign}{name}" for name in view.ordering_fields for sign in ("", "-")]
+        signs = {"": "", "-": "_DESC"}
+        names = [f"{sign}{name}" for name in view.ordering_fields for sign in signs]
+        constants = [
+            f"{name}{end}".upper() for name in view.ordering_fields for end in signs.values()
+        ]
         return [
             {
                 "name": self.ordering_param,
                 "in": "query",
                 "required": False,
-                "description": "Sort by these fields, comma-separated, `-` for descending. "
-                f"Default: `{view.default_ordering}`.",
-                "explode": False,
-                "schema": {"type": "array", "items": {"type": "string", "enum": names}},
+                "description": "Sort by these fields, `-` for descending: given once for each, or "
+                f"comma-separated. Default: `{view.default_ordering}`.",
+                "schema": {
+                    "type": "array",
+                    "items": {"type": "string", "enum": names, "x-enum-varnames": constants},
+                    "minItems": 1,
+                },
             }
         ]
 
 
+EARLIEST, LATEST = datetime(1000, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
+
+
 class TimeField(fields.IsoDateTimeField):
-    """A time that every database can store: in UTC, year 1 or 9999 may be out of range."""
+    """Times that not every database can store become the first or the last that each can."""
 
     def clean(self, value: str) -> datetime | None:
         if value and not value.isascii():  # Django accepts digits of any script
             raise forms.ValidationError(self.error_messages["invalid"], "invalid")
         time = super().clean(value)
         if time and not 1000 <= time.year < 9999:
-            raise forms.ValidationError(_("Use a year from 1000 to 9998."), "invalid")
+            return EARLIEST if time.year < 1000 else LATEST
         return time
 
 

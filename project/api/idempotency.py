@@ -5,6 +5,7 @@ or neither. Stored are keyed digests, from which nobody can guess an erased memb
 the record's id. A request that was refused created nothing and is not remembered.
 """
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -25,9 +26,12 @@ from .throttling import AccountThrottle
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
+# A structured string (RFC 9651), or a bare one; without quotes and backslashes in it.
+KEY = rf'^("[ !#-\[\]-~]{{1,{MAX_KEY_LENGTH}}}"|[!#-\[\]-~]{{1,{MAX_KEY_LENGTH}}})$'
 KEPT = timedelta(hours=24)
 PARAMETER = OpenApiParameter(
     HEADER,
+    {"type": "string", "pattern": KEY},
     location=OpenApiParameter.HEADER,
     description="Makes a retry safe: within 24 hours, a request with the same key and body creates "
     "nothing and is answered with the record that the first one created.",
@@ -83,14 +87,11 @@ def _digest(value: str | bytes) -> str:
 
 
 def _key(text: str) -> str:
-    """The value of the structured string; a bare one is taken too."""
-    key = text.strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
-    if not key or len(key) > MAX_KEY_LENGTH:
-        message = _("A key has 1 to %(length)d characters.") % {"length": MAX_KEY_LENGTH}
-        raise ValidationError({HEADER: [ErrorDetail(message, "invalid")]})
-    return key
+    if not re.fullmatch(KEY, text):
+        message = _("A key has 1 to %(length)d printable characters of ASCII.")
+        error = ErrorDetail(message % {"length": MAX_KEY_LENGTH}, "invalid")
+        raise ValidationError({HEADER: [error]})
+    return text.strip('"')
 
 
 def _claim(digest: str, body_digest: str) -> IdempotencyKey | None:

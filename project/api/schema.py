@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot infer: the problem documents of each operation."""
+"""What drf-spectacular cannot infer: the problem documents and headers of each operation."""
 
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -7,16 +7,20 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from drf_spectacular import openapi
 from drf_spectacular.authentication import SessionScheme
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerFieldExtension,
+)
 from rest_framework.permissions import OR
 from rest_framework.request import Request
 
 from . import idempotency
+from .serializers import TEXT
 
 PROBLEM = {
     "type": "object",
     "description": "A problem document (RFC 9457).",
-    "required": ["type", "title", "status", "detail", "errors"],
+    "required": ["type", "title", "status", "detail", "errors", "request_id"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string", "description": "The name of the status."},
@@ -48,6 +52,7 @@ PROBLEM = {
         },
     },
 }
+STANDARD_ACTIONS = ("list", "create", "retrieve", "update", "partial_update", "destroy")
 PROBLEMS = {
     "400": "Wrong or unknown parameters or fields; `errors` names each.",
     "401": "No account, or a token or password that is not valid.",
@@ -59,6 +64,7 @@ PROBLEMS = {
     "410": "The cursor is ahead of the feed: the database was restored. Make a new copy.",
     "412": "The record has changed since it was read: its ETag is different.",
     "413": "The body is larger than 2.5 MB.",
+    "414": "The address is longer than 8 KB.",
     "415": "The body must be `application/json`.",
     "422": "The `Idempotency-Key` came before, with another body.",
     "429": "Too many requests: wait as many seconds as `Retry-After` says.",
@@ -66,7 +72,7 @@ PROBLEMS = {
 }
 
 
-# An error of each status: field, code and message.
+# An error of each status that a view gives: field, code and message.
 ERRORS: dict[str, tuple[str | None, str, str]] = {
     "400": ("publication_year", "invalid", "A valid integer is required."),
     "401": (None, "not_authenticated", "Authentication credentials were not provided."),
@@ -94,7 +100,7 @@ ERRORS: dict[str, tuple[str | None, str, str]] = {
 
 
 def problem_example(status: str) -> dict[str, Any]:
-    field, code, message = ERRORS[status]
+    field, code, message = ERRORS.get(status, (None, "", PROBLEMS[status]))
     detail = {
         "400": "The request is invalid; “errors” says why.",
         "409": "A record with this value already exists.",
@@ -104,7 +110,7 @@ def problem_example(status: str) -> dict[str, Any]:
         "title": HTTPStatus(int(status)).phrase,
         "status": int(status),
         "detail": detail.get(status, message),
-        "errors": [{"field": field, "code": code, "message": message}],
+        "errors": [{"field": field, "code": code, "message": message}] if code else [],
         "request_id": "1f2e3d4c5b6a79881f2e3d4c5b6a7988",
     }
 
@@ -134,13 +140,23 @@ class CookieScheme(SessionScheme):
         }
 
 
+class ExactCharFieldExtension(OpenApiSerializerFieldExtension):
+    target_class = "project.api.serializers.ExactCharField"
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        return {"type": "string", **self.target.schema(direction)}
+
+
 class AutoSchema(openapi.AutoSchema):
     def get_tags(self) -> list[str]:
         return super().get_tags()[:1]
 
-    def get_description(self) -> str:  # type: ignore[override]
-        """From extend_schema() alone; the docstrings of views are for maintainers."""
-        return ""
+    def get_operation_id(self) -> str:
+        """books_changes, not books_changes_list: an action has its own name."""
+        if getattr(self.view, "action", None) in STANDARD_ACTIONS:
+            return super().get_operation_id()
+        return "_".join(self._tokenize_path())
 
     def get_auth(self) -> list[dict[str, Any]]:
         """Adds "none" where the settings let everyone in."""
@@ -167,13 +183,14 @@ def name_this_host(
 
 
 def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add to every operation the error statuses it can return, and StrictMixin's rules."""
+    """Add to every operation the error statuses it can return, and what each has in common."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM
+    components["headers"] = HEADERS
     components["responses"] = {
         f"Problem{status}": {
             "description": description,
-            **({"headers": RETRY_AFTER} if status in ("429", "503") else {}),
+            "headers": _headers(*LIMITS, *HEADERS_OF.get(status, ())),
             "content": {
                 "application/problem+json": {
                     "schema": {"$ref": "#/components/schemas/Problem"},
@@ -185,18 +202,61 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     }
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
+            operation.setdefault("security", [])  # nobody's, rather than anybody's guess
+            limits = () if path.startswith("/health/") else LIMITS
+            for response in operation["responses"].values():
+                response["headers"] = {**response.get("headers", {}), **_headers(*limits)}
             for status in _statuses(path, method, operation):
                 reference = {"$ref": f"#/components/responses/Problem{status}"}
                 operation["responses"].setdefault(status, reference)
             operation["responses"] = dict(sorted(operation["responses"].items()))
             for parameter in operation.get("parameters", []):
                 if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
-                    parameter["schema"] = NOT_BLANK
+                    parameter["schema"] = {"type": "string", "minLength": 1, "pattern": TEXT}
+                elif parameter["schema"].get("pattern") == "^[0-9]+$":  # a lookup_value_regex
+                    parameter["schema"] = {"type": "integer", "minimum": 1}
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            if name := body.get("schema", {}).get("$ref", "").rpartition("/")[2]:
+                components["schemas"][name]["additionalProperties"] = False
+    _forget_enum_ids(result)
     return result
 
 
-NOT_BLANK = {"type": "string", "minLength": 1, "pattern": r"\S"}
-RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *names)}
+
+
+LIMITS = ("RateLimit", "RateLimit-Policy")
+HEADERS_OF = {
+    "401": ("WWW-Authenticate",),
+    "405": ("Allow",),
+    "429": ("Retry-After",),
+    "503": ("Retry-After",),
+}
+HEADERS = {
+    name: {"schema": {"type": kind}, "description": description}
+    for name, kind, description in (
+        ("X-Request-ID", "string", "Names this request in the logs; you may send one of your own."),
+        (
+            "RateLimit",
+            "string",
+            "What is left of each limit, and the seconds until it starts anew.",
+        ),
+        ("RateLimit-Policy", "string", "The limits, and their windows in seconds."),
+        ("Retry-After", "integer", "Seconds to wait."),
+        ("Allow", "string", "The methods of this route."),
+        ("WWW-Authenticate", "string", "`Bearer`."),
+    )
+}
+
+
+def _forget_enum_ids(schema: Any) -> None:
+    """drf-spectacular's own, for a hook that gives enums names of their own."""
+    if isinstance(schema, dict):
+        schema.pop("x-spec-enum-id", None)
+    for each in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(each, dict | list):
+            _forget_enum_ids(each)
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
@@ -209,6 +269,8 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
             statuses += ["409", "412"]
     if "requestBody" in operation:
         statuses += ["413", "415"]
+    if any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
+        statuses.append("414")
     if path.endswith("/changes/"):
         statuses.append("410")
     if method == "post" and "/auth/" not in path:

@@ -1,9 +1,18 @@
+import re
 from typing import Any, ClassVar
 
-from django.core.validators import EmailValidator, ProhibitNullCharactersValidator
+from django.core.validators import (
+    EmailValidator,
+    ProhibitNullCharactersValidator,
+    RegexValidator,
+)
 from django.db import models
 from django.utils.translation import gettext as _
 from rest_framework import serializers
+
+# Of a text: no NUL, and not only what str.isspace() or another language's \s takes for a space.
+TEXT = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85\ufeff][^\x00]*$"
+NO_NUL = r"^[^\x00]*$"
 
 
 class ExactCharField(serializers.CharField):
@@ -12,7 +21,17 @@ class ExactCharField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)  # before the spaces go
+        if self.trim_whitespace and "\0" not in data and not re.search(TEXT, data):
+            self.fail("blank")
         return super().to_internal_value(data)
+
+    def schema(self, direction: str) -> dict[str, Any]:
+        """What OpenAPI's description has beyond type and length."""
+        if direction == "response" or any(isinstance(v, RegexValidator) for v in self.validators):
+            return {}
+        return {"pattern": TEXT if self.trim_whitespace else NO_NUL}
 
 
 class ExactEmailField(ExactCharField, serializers.EmailField):
@@ -20,6 +39,9 @@ class ExactEmailField(ExactCharField, serializers.EmailField):
         super().__init__(**kwargs)
         [validator] = [v for v in self.validators if isinstance(v, EmailValidator)]
         validator.domain_allowlist = []  # Django allows "localhost"
+
+    def schema(self, direction: str) -> dict[str, Any]:
+        return {"format": "email"}
 
 
 class ExactIntegerField(serializers.IntegerField):
@@ -34,16 +56,18 @@ class ExactIntegerField(serializers.IntegerField):
 
 
 class StrictSerializer(serializers.Serializer):
-    """Refuses unknown fields: a misspelt one would be ignored silently."""
+    """Refuses what would be ignored silently: unknown fields, and a read-only one that differs."""
 
     def to_internal_value(self, data: Any) -> Any:
-        unknown = self._unknown_fields(data) if isinstance(data, dict) else {}
+        ignored = {}
+        if isinstance(data, dict):
+            ignored = self._unknown_fields(data) | self._read_only_fields(data)
         try:
             values = super().to_internal_value(data)
         except serializers.ValidationError as error:
-            raise serializers.ValidationError({**error.detail, **unknown}) from None  # type: ignore[dict-item]
-        if unknown:
-            raise serializers.ValidationError(unknown)
+            raise serializers.ValidationError({**error.detail, **ignored}) from None  # type: ignore[dict-item]
+        if ignored:
+            raise serializers.ValidationError(ignored)
         return values
 
     def _unknown_fields(self, data: dict[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
@@ -51,6 +75,15 @@ class StrictSerializer(serializers.Serializer):
         message = _("Unknown field. Known fields: %(names)s.") % {"names": known}
         error = serializers.ErrorDetail(message, "unknown")
         return {name: [error] for name in data if name not in self.fields}
+
+    def _read_only_fields(self, data: dict[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
+        given = [name for name, field in self.fields.items() if field.read_only and name in data]
+        if not given:
+            return {}
+        stored = {} if self.instance is None else self.to_representation(self.instance)
+        message = _("This field is read-only: leave it out, or send it as you read it.")
+        error = serializers.ErrorDetail(message, "read_only")
+        return {name: [error] for name in given if name not in stored or stored[name] != data[name]}
 
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):

@@ -52,7 +52,7 @@ class CredentialsSerializer(StrictSerializer):
     )
 
 
-class TokenSerializer(serializers.Serializer):
+class NewTokenSerializer(serializers.Serializer):
     token = serializers.CharField(help_text="Shown once: only its hash is stored.")
     expiry = serializers.DateTimeField()
 
@@ -85,7 +85,7 @@ class TokenView(StrictMixin, APIView):
         description="A token acts with the permissions of its account. An account has "
         f"{settings.TOKENS_PER_ACCOUNT} at most: one more revokes the one unused for longest.",
         request=CredentialsSerializer,
-        responses={200: TokenSerializer},
+        responses={200: NewTokenSerializer},
         auth=[],
         tags=["auth"],
         examples=[
@@ -126,12 +126,13 @@ class TokenView(StrictMixin, APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class TokenListSerializer(serializers.ModelSerializer):
+class TokenSerializer(serializers.ModelSerializer):
     prefix = serializers.CharField(source="token_key", help_text="How the token begins.")
 
     class Meta:
         model = AuthToken
         fields = ["id", "name", "prefix", "created", "expiry", "last_used_at"]
+        read_only_fields = fields
 
 
 @extend_schema_view(
@@ -162,7 +163,7 @@ class TokenListSerializer(serializers.ModelSerializer):
 class TokenViewSet(StrictMixin, mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet):
     private = True
     queryset = AuthToken.objects.order_by("-created", "-pk")
-    serializer_class = TokenListSerializer
+    serializer_class = TokenSerializer
     permission_classes = [IsAuthenticated]
     filter_backends = []
     lookup_value_regex = "[0-9]+"

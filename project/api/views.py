@@ -1,13 +1,16 @@
 """What every view of the API shares."""
 
 import difflib
+import re
 from datetime import UTC
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, MethodNotAllowed, ValidationError
@@ -21,6 +24,7 @@ from project.base.versioned import VersionedModel
 
 from .conditional import check_preconditions, is_known
 from .errors import ConflictError
+from .serializers import TEXT
 from .throttling import rate_limit_headers
 
 WRITE_ACTIONS = ("update", "partial_update", "destroy")
@@ -31,6 +35,7 @@ class StrictMixin:
     """Common to every view: strict parameters, UTC, and rate limit headers."""
 
     flags: set[str] = set()  # parameters that need no value
+    repeatable = {"ordering"}
     private = False  # whether no cache may keep its responses
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -49,14 +54,15 @@ class StrictMixin:
         for name, values in request.query_params.lists():
             if name not in known:
                 errors[name] = [ErrorDetail(_unknown_parameter(name, known), "unknown")]
-            elif len(values) > 1:
+            elif len(values) > 1 and name not in self.repeatable:
                 errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
-            elif not values[0].strip() and name not in self.flags:
-                errors[name] = [ErrorDetail(_("Give this parameter a value."), "blank")]
-            elif "\0" in values[0]:
+            elif any("\0" in value for value in values):
                 message = _("Null characters are not allowed.")
                 errors[name] = [ErrorDetail(message, "null_characters_not_allowed")]
-            elif "\ufffd" in values[0]:  # Django's replacement for bytes that are not UTF-8
+            elif not all(re.search(TEXT, value) for value in values) and name not in self.flags:
+                errors[name] = [ErrorDetail(_("Give this parameter a value."), "blank")]
+            # Django's replacement for bytes that are not UTF-8, or itself
+            elif "\ufffd" in "".join(values) and not _is_utf8(request):
                 errors[name] = [ErrorDetail(_("Encode this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
@@ -80,6 +86,7 @@ class StrictMixin:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         for name, value in rate_limit_headers(self.request).items():  # type: ignore[attr-defined]
             response[name] = value
+        patch_vary_headers(response, ("Accept", "Authorization", "Cookie"))
         if self.private:
             response["Cache-Control"] = "no-store"
         return response
@@ -173,6 +180,14 @@ class RecordMixin(StrictMixin):
 
     def everyone_may_read(self) -> bool:
         return False
+
+
+def _is_utf8(request: Request) -> bool:
+    try:
+        unquote_to_bytes(request.META["QUERY_STRING"]).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unknown_parameter(name: str, known: set[str]) -> str:

@@ -108,6 +108,21 @@ def test_malformed_chunks_are_a_400(web, chunk):
     assert web.send(HEAD + chunk) == (400, "application/problem+json")
 
 
+@pytest.mark.parametrize(
+    ("request_line", "header", "status"),
+    [
+        (f"GET {BOOKS}?title={'a' * 9000} HTTP/1.1", "X-Y: z", 414),
+        (f"GET {BOOKS} HTTP/1.1", f"X-Y: {'z' * 9000}", 431),
+        (f"GET {BOOKS} HTTP/1.1", "X-Y", 400),
+        ("GET", "X-Y: z", 400),
+    ],
+    ids=["address", "header", "colon", "line"],
+)
+def test_what_is_no_request_is_a_problem_document_too(web, request_line, header, status):
+    head = f"{request_line}\r\nHost: 127.0.0.1\r\n{header}\r\n\r\n".encode()
+    assert web.send(head) == (status, "application/problem+json")
+
+
 def test_a_link_over_the_longest_titles_is_taken(web):
     for number, isbn in enumerate(ISBNS):
         title = "".join(chr(0x20000 + 83 * i + number) for i in range(500))

@@ -93,6 +93,10 @@ def test_a_cursor_of_a_database_that_was_set_back_is_gone(api):
     add()
     answer = api.get(BOOKS, {"cursor": "1000000000"})
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (410, "cursor_ahead")
+    schema = api.get("/api/schema/", HTTP_ACCEPT="application/json").json()
+    described = schema["components"]["responses"]["Problem410"]["content"]
+    example = described["application/problem+json"]["example"]
+    assert answer.json() | {"request_id": example["request_id"]} == example
 
 
 @pytest.mark.django_db

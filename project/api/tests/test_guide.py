@@ -147,6 +147,7 @@ REQUESTS: dict[str, Callable[[APIClient], Any]] = {
     "too_long": lambda c: c.get(BOOKS, {"search": " ".join(map(str, range(2100, 2300)))}),
     "too_many_rows": as_a_workbook_that_is_too_long,
     "unknown": lambda c: c.get(f"{BOOKS}?year=1869"),
+    "read_only": lambda c: post(c, id=1),
     "repeated": lambda c: c.get(f"{BOOKS}?title=a&title=b"),
     "encoding": lambda c: c.get(f"{BOOKS}?title=%ff"),
     "null_characters_not_allowed": lambda c: c.get(f"{BOOKS}?title=%00a"),

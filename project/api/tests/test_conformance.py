@@ -1,0 +1,84 @@
+"""Schemathesis sends a server what its schema allows, and what it forbids, with every check it has.
+
+    SWEEP=1 CASES=20000 pytest -p no:xdist project/api/tests/test_conformance.py
+
+CASES is about how many requests each kind of account sends; without it, few enough for a minute in
+all. --randomly-seed=…, which pytest prints, repeats a run.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
+
+from project.api.authentication import AuthToken
+
+FOLDER = Path(__file__).parent
+CASES = int(os.environ.get("CASES", "0"))
+OPERATIONS = 18  # which share the cases
+READS = ["view_book", "view_member"]
+WRITES = [f"{act}_{model}" for act in ("add", "change", "delete") for model in ("book", "member")]
+ACCOUNTS = {"stranger": None, "reader": READS, "writer": READS + WRITES}
+
+pytestmark = [
+    pytest.mark.sweep,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(300 + 2 * CASES),
+]
+
+
+@pytest.fixture(autouse=True)
+def only_errors_are_logged():
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def token_of(account: str) -> str | None:
+    if ACCOUNTS[account] is None:
+        return None
+    user = User.objects.create_user(account)
+    user.user_permissions.set(Permission.objects.filter(codename__in=ACCOUNTS[account]))
+    return AuthToken.objects.create(user, name="schemathesis")[1]
+
+
+def run(url: str, account: str, *options: object) -> None:
+    call_command("loaddata", "fixtures/books", "fixtures/members", verbosity=0)
+    token = token_of(account)
+    command = [
+        *(Path(sys.executable).with_name("st"), "--config-file", FOLDER / "schemathesis.toml"),
+        *("run", f"{url}/api/schema/", "--suppress-health-check", "all", "--no-color"),
+        # It ends the token that the others need; test_tokens.py tests it.
+        *("--exclude-operation-id", "auth_token_revoke"),
+        *(("-H", f"Authorization: Bearer {token}") if token else ()),
+        *options,
+    ]
+    hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(FOLDER)}
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=os.environ | hooks,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout)  # the last lines count the cases
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_edges_of_the_schema_are_where_it_says(live_server, settings):
+    settings.TOKENS_PER_ACCOUNT = 1000
+    run(live_server.url, "writer", "--phases", "examples,coverage", "--seed", 1)
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_whatever_is_sent_the_answer_is_as_the_schema_says(live_server, account, request):
+    cases = CASES or {"writer": 300}.get(account, 100)
+    phases = "examples,coverage,fuzzing,stateful" if CASES else "fuzzing,stateful"
+    seed = request.config.getoption("randomly_seed")
+    options = ("--phases", phases, "--seed", seed, "--max-examples", max(cases // OPERATIONS, 1))
+    run(live_server.url, account, *options)
