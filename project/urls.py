@@ -3,6 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
+from library.files.views import BookImportViewSet
 from library.views import BookViewSet
 from members.views import MemberViewSet
 
@@ -12,6 +13,7 @@ from .api.tokens import TokenView, TokenViewSet
 
 router = SimpleRouter()
 router.register("books", BookViewSet)
+router.register("imports", BookImportViewSet)
 router.register("members", MemberViewSet)
 router.register("auth/tokens", TokenViewSet, "auth-tokens")
 

@@ -31,6 +31,7 @@ class StrictMixin:
     """Common to every view: strict parameters, UTC, and rate limit headers."""
 
     flags: set[str] = set()  # parameters that need no value
+    repeatable: set[str] = set()
     private = False  # whether no cache may keep its responses
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -49,14 +50,14 @@ class StrictMixin:
         for name, values in request.query_params.lists():
             if name not in known:
                 errors[name] = [ErrorDetail(_unknown_parameter(name, known), "unknown")]
-            elif len(values) > 1:
+            elif len(values) > 1 and name not in self.repeatable:
                 errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
-            elif not values[0].strip() and name not in self.flags:
+            elif not all(map(str.strip, values)) and name not in self.flags:
                 errors[name] = [ErrorDetail(_("Give this parameter a value."), "blank")]
-            elif "\0" in values[0]:
+            elif "\0" in "".join(values):
                 message = _("Null characters are not allowed.")
                 errors[name] = [ErrorDetail(message, "null_characters_not_allowed")]
-            elif "\ufffd" in values[0]:  # Django's replacement for bytes that are not UTF-8
+            elif "\ufffd" in "".join(values):  # Django's replacement for bytes that are not UTF-8
                 errors[name] = [ErrorDetail(_("Encode this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
