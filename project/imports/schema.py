@@ -11,6 +11,7 @@ from drf_spectacular.utils import (
     extend_schema,
 )
 
+from project.api import idempotency
 from project.base.files.refused import REASONS, ROW
 from project.base.files.writing import csv_lines, json_lines
 
@@ -62,7 +63,7 @@ def described(
             f"the body or as `file` of a form. {matching} Options are parameters of the query or "
             "fields of the form. A worker examines the file, then writes what is new or changed; "
             "rows that cannot be a record are refused, the others written.",
-            parameters=[options, location(202), retry_after(202)],
+            parameters=[options, idempotency.PARAMETER, location(202), retry_after(202)],
             request={
                 "multipart/form-data": upload,
                 **dict.fromkeys(MEDIA_TYPES, OpenApiTypes.BINARY),
@@ -107,7 +108,7 @@ WAITING: dict[str, Any] = {
     "refused": None,
     "user": "catalogue-sync",
     "door": "api",
-    "token": "nightly copy",
+    "token": "nightly copy",  # nosec  # its name
     "created_at": "2026-01-31T04:00:00Z",
     "confirmed_at": None,
     "finished_at": None,

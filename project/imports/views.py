@@ -1,5 +1,7 @@
 """Imports through the API, on the engine of the admin's: a file that a program sends is confirmed."""
 
+import hashlib
+import json
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -16,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from project.api.idempotency import once
 from project.api.renderers import renderers_of
 from project.api.uploads import TakesFilesMixin, file_parsers
 from project.api.views import StrictMixin
@@ -54,7 +57,7 @@ class ImportViewSet(
     parser_classes = file_parsers(MEDIA_TYPES)
     filter_backends = []
     lookup_value_regex = "[0-9]+"
-    job: Import | None = None
+    record: Import | None = None
 
     @property
     def max_file_size(self) -> int:  # type: ignore[override]
@@ -75,19 +78,23 @@ class ImportViewSet(
     def create(self, request: Request) -> Response:
         serializer = self.upload_serializer_class(data=self.given(request))
         serializer.is_valid(raise_exception=True)
-        job = self.get_queryset().model(**serializer.validated_data)
-        job.user_id, job.door = request.user.pk, Door.API
-        job.options["token"] = current().detail
+        given = serializer.validated_data
+        job = self.get_queryset().model(**given, user_id=request.user.pk, door=Door.API)
+        job.options = given["options"] | {"token": current().detail}
+
+        @transaction.atomic
+        def accept() -> Response:
+            job.save()
+            transaction.on_commit(lambda: enqueue(job))
+            self.record = job
+            return Response(self.get_serializer(job).data, status=status.HTTP_202_ACCEPTED)
+
         try:
-            with transaction.atomic():
-                job.save()
-                transaction.on_commit(lambda: enqueue(job))
+            return once(self, request, lambda: content_of(given), accept, status.HTTP_202_ACCEPTED)
         except BaseException:
             if job.file._committed:  # the file is stored, the import is not
                 job.file.storage.delete(job.file.name)
             raise
-        self.job = job
-        return Response(self.get_serializer(job).data, status=status.HTTP_202_ACCEPTED)
 
     def given(self, request: Request) -> dict[str, Any]:
         """Options from the query and from the form, and the file."""
@@ -106,8 +113,8 @@ class ImportViewSet(
         return given
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        self.job = self.get_object()
-        return Response(self.get_serializer(self.job).data)
+        self.record = self.get_object()
+        return Response(self.get_serializer(self.record).data)
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         job = self.get_object()
@@ -124,9 +131,18 @@ class ImportViewSet(
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(*args, **kwargs)
-        if self.job and response.status_code < 300:
+        if self.record and response.status_code < 300:
             if response.status_code == status.HTTP_202_ACCEPTED:
-                response["Location"] = self.reverse_action("detail", args=[self.job.pk])
-            if self.job.state in WORKING:
+                response["Location"] = self.reverse_action("detail", args=[self.record.pk])
+            if self.record.state in WORKING:
                 response["Retry-After"] = str(POLL_SECONDS)
         return response
+
+
+def content_of(given: dict[str, Any]) -> bytes:
+    """What makes two uploads the same: the boundary of a form differs from one to the next."""
+    file = given["file"].file
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return json.dumps(given | {"file": digest}, sort_keys=True).encode()
