@@ -110,6 +110,7 @@ class BookImportUploadSerializer(UploadMixin, BookImportOptionsSerializer):
         BookImportOptionsSerializer,
         BookImportUploadSerializer,
         "books",
+        "imports",
         "Books are matched by ISBN: known ones are updated, others are added.",
         dict(zip(FIELDS, ROW, strict=True)),
     )

@@ -22,6 +22,7 @@ def described(
     options: type[OptionsSerializer],
     upload: type[OptionsSerializer],
     records: str,
+    path: str,
     matching: str,
     row: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def described(
             summary=f"See how far an import of {records} is",
             description="While a worker has something to do, `Retry-After` says when to ask again.",
             parameters=[retry_after(200)],
-            examples=[answer(header, "It is done", DONE)],
+            examples=[answer(header, path, "It is done", DONE)],
         ),
         "create": extend_schema(
             summary=f"Import {records}",
@@ -69,7 +70,7 @@ def described(
                 **dict.fromkeys(MEDIA_TYPES, OpenApiTypes.BINARY),
             },
             responses={202: ImportSerializer},
-            examples=[form, *bodies, answer(header, "It waits for a worker", {})],
+            examples=[form, *bodies, answer(header, path, "It waits for a worker", {})],
         ),
         "destroy": extend_schema(
             summary=f"Cancel an import of {records}",
@@ -118,16 +119,16 @@ DONE = {
     "progress": 100,
     "found": {"read": 60, "new": 40, "changed": 2, "same": 17, "refused": 1},
     "written": {"new": 40, "changed": 2, "same": 17},
-    "refused": "https://library.example.org/api/v1/imports/7/refused/",
     "confirmed_at": "2026-01-31T04:00:01Z",
     "finished_at": "2026-01-31T04:00:02Z",
 }
 
 
-def answer(header: list[str], title: str, ended: dict[str, Any]) -> OpenApiExample:
+def answer(header: list[str], path: str, title: str, ended: dict[str, Any]) -> OpenApiExample:
     columns = {name: [name] for name in header}
     read_as = {"encoding": "utf-8", "delimiter": ",", "sheet": "", "columns": columns}
-    shown = WAITING | ended | ({"read_as": read_as} if ended else {})
+    refused = f"https://library.example.org/api/v1/{path}/7/refused/"
+    shown = WAITING | ended | ({"read_as": read_as, "refused": refused} if ended else {})
     return OpenApiExample(title, shown, response_only=True, status_codes=["200", "202"])
 
 

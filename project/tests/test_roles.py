@@ -67,6 +67,15 @@ v1/imports/1/         POST,PUT,PATCH         405 405 405 405 405 405
 v1/imports/1/refused/  GET,HEAD              401 403 404 403 403 404
 v1/imports/1/refused/  OPTIONS               401 403 200 403 403 200
 v1/imports/1/refused/  POST,PUT,PATCH,DELETE  405 405 405 405 405 405
+v1/members/imports/   GET,HEAD,OPTIONS       401 403 403 200 403 200
+v1/members/imports/   POST                   401 403 403 202 403 202
+v1/members/imports/   PUT,PATCH,DELETE       405 405 405 405 405 405
+v1/members/imports/1/  GET,HEAD,OPTIONS      401 403 403 200 403 200
+v1/members/imports/1/  DELETE                401 403 403 204 403 204
+v1/members/imports/1/  POST,PUT,PATCH        405 405 405 405 405 405
+v1/members/imports/1/refused/  GET,HEAD      401 403 403 404 403 404
+v1/members/imports/1/refused/  OPTIONS       401 403 403 200 403 200
+v1/members/imports/1/refused/  POST,PUT,PATCH,DELETE  405 405 405 405 405 405
 v1/members/changes/   GET,HEAD,OPTIONS       401 403 403 200 200 200
 v1/members/changes/   POST,PUT,PATCH,DELETE  405 405 405 405 405 405
 schema/               GET,HEAD,OPTIONS       200 200 200 200 200 200

@@ -57,6 +57,8 @@ def test_it_is_openapi_3_1(schema):
         ("/imports/{id}/", "get", READ | {"404"}),
         ("/imports/{id}/", "delete", READ - {"200"} | {"204", "404", "409"}),
         ("/imports/{id}/refused/", "get", READ | {"404"}),
+        ("/members/imports/", "post", WRITE | {"202", "422"}),
+        ("/members/imports/{id}/", "delete", READ - {"200"} | {"204", "404", "409"}),
         ("/members/register/", "post", WRITE | {"201", "422"}),
         ("/members/", "get", READ),
         ("/members/{id}/", "get", READ | {"304", "404"}),
