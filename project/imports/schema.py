@@ -7,6 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
+    OpenApiRequest,
     OpenApiResponse,
     extend_schema,
 )
@@ -62,11 +63,13 @@ def described(
             summary=f"Import {records}",
             description=f"A file with one row for each record: CSV, TSV, XLSX, ODS or JSON lines, as "
             f"the body or as `file` of a form. {matching} Options are parameters of the query or "
-            "fields of the form. A worker examines the file, then writes what is new or changed; "
+            "fields of the form, which count first. A worker examines the file, then writes what is new or changed; "
             "rows that cannot be a record are refused, the others written.",
             parameters=[options, idempotency.PARAMETER, location(202), retry_after(202)],
             request={
-                "multipart/form-data": upload,
+                "multipart/form-data": OpenApiRequest(
+                    upload, encoding={"file": {"contentType": ", ".join(MEDIA_TYPES)}}
+                ),
                 **dict.fromkeys(MEDIA_TYPES, OpenApiTypes.BINARY),
             },
             responses={202: ImportSerializer},

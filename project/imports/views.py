@@ -97,17 +97,14 @@ class ImportViewSet(
             raise
 
     def given(self, request: Request) -> dict[str, Any]:
-        """Options from the query and from the form, and the file."""
+        """Options from the query or, before it, from the form, and the file."""
         given: dict[str, Any] = {}
         errors = {}
         for source in (request.query_params, request.POST, request.FILES):
             for name, values in source.lists():
-                if name in self.repeatable:
-                    given[name] = [*given.get(name, []), *values]
-                    continue
-                if name in given or len(values) > 1:
+                if len(values) > 1 and name not in self.repeatable:
                     errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
-                given[name] = values[0]
+                given[name] = values if name in self.repeatable else values[0]
         if errors:
             raise ValidationError(errors)
         return given

@@ -348,9 +348,13 @@ def test_a_wrong_field_of_a_form_is_named(sync, files, given, expected):
     assert not Import.objects.exists() and not stored(files)
 
 
-def test_an_option_is_given_once(sync):
-    response = send_form(sync, content_of(*lines(1)), query="?dry_run=true", dry_run="true")
-    assert errors(response) == [("dry_run", "repeated")]
+def test_the_form_counts_before_the_query(sync):
+    query = "?dry_run=true&isbn_column=a&isbn_column=b"
+    response = send_form(
+        sync, content_of(*lines(1)), query=query, dry_run="false", isbn_column="isbn"
+    )
+    job = finished(response)
+    assert (job.state, job.options["headers"]) == (State.DONE, {"isbn": ["isbn"]})
 
 
 def test_a_file_is_given_once(sync):
