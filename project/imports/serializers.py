@@ -89,6 +89,17 @@ class UploadMixin(serializers.Serializer):
 
     file = serializers.FileField()
 
+    def get_fields(self) -> dict[str, Any]:
+        """A form sends a field that was left blank: it counts as not given."""
+        fields = super().get_fields()
+        for field in fields.values():
+            if isinstance(field, serializers.CharField | serializers.ChoiceField):
+                field.allow_blank, field.default = True, ""
+            elif isinstance(field, serializers.ListField):
+                header: Any = field.child
+                field.default, header.allow_blank = [], True
+        return fields
+
     def validate_file(self, file: UploadedFile) -> UploadedFile:
         if (file.size or 0) > settings.IMPORT_MAX_MB * 10**6:
             raise TooLargeError
@@ -97,24 +108,24 @@ class UploadMixin(serializers.Serializer):
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         file = given["file"]
         kind = MEDIA_TYPES.get(file.content_type, "")
-        name = given.get("filename") or file.name
+        name = given["filename"] or file.name
         if not (kind := kind or format_of(name)):
             message = _("“%(name)s” has no ending of a format that can be read: %(endings)s.")
             message %= {"name": name, "endings": ", ".join(ENDINGS)}
             raise serializers.ValidationError({"file": message}, "unknown_format")
-        headers = {
-            column.name: found if column.several else [found]
-            for column in self.records_columns  # type: ignore[attr-defined]
-            if (found := given.get(f"{column.name}_column"))
-        }
+        headers = {}
+        for column in self.records_columns:  # type: ignore[attr-defined]
+            found = given[f"{column.name}_column"]
+            if named := [*filter(None, found if column.several else [found])]:
+                headers[column.name] = named
         return {
             "file": file,
             "name": name[-255:] if "." in name else f"{name[-240:]}.{kind}",
             "size": file.size,
             "kind": kind,
-            "encoding": given.get("encoding") or encoding_of(file),
-            "delimiter": given.get("delimiter", ""),
-            "sheet": given.get("sheet", ""),
+            "encoding": given["encoding"] or encoding_of(file),
+            "delimiter": given["delimiter"],
+            "sheet": given["sheet"],
             "options": {"dry_run": given["dry_run"], "headers": headers},
         }
 

@@ -330,13 +330,19 @@ def test_a_wrong_parameter_is_named(sync, query, expected):
         ({"dry_run": "yes"}, ("dry_run", "invalid")),
         ({"dry_run": ["true", "false"]}, ("dry_run", "repeated")),
         ({"encoding": "utf-7"}, ("encoding", "invalid_choice")),
-        ({"title_column": ""}, ("title_column", "blank")),
+        ({"title_column": "x" * 256}, ("title_column", "max_length")),
         ({"other": SimpleUploadedFile("b.csv", b"x")}, ("other", "unknown")),
     ],
 )
 def test_a_wrong_field_of_a_form_is_named(sync, files, given, expected):
     assert expected in errors(send_form(sync, content_of(*lines(1)), **given))
     assert not Import.objects.exists() and not stored(files)
+
+
+def test_a_blank_field_of_a_form_is_not_given(sync):
+    names = ("filename", "encoding", "delimiter", "sheet", "title_column", "isbn_column")
+    job = finished(send_form(sync, content_of(*lines(1)), **dict.fromkeys(names, "")))
+    assert (job.state, job.name, job.options["headers"]) == (State.DONE, "books.csv", {})
 
 
 def test_the_form_counts_before_the_query(sync):
