@@ -3,7 +3,9 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
+from library.files.views import BookImportViewSet
 from library.views import BookViewSet
+from members.files.views import MemberImportViewSet
 from members.views import MemberViewSet
 
 from .api.docs import RedocView, SchemaView, SwaggerView
@@ -12,6 +14,8 @@ from .api.tokens import TokenView, TokenViewSet
 
 router = SimpleRouter()
 router.register("books", BookViewSet)
+router.register("imports", BookImportViewSet)
+router.register("members/imports", MemberImportViewSet)
 router.register("members", MemberViewSet)
 router.register("auth/tokens", TokenViewSet, "auth-tokens")
 

@@ -1,9 +1,14 @@
-"""The catalogue as a file, for programs."""
+"""The catalogue as a file, and files into the catalogue, for programs."""
 
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    extend_schema,
+    extend_schema_view,
+)
 from rest_framework.decorators import action
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
@@ -14,9 +19,13 @@ from project.api.renderers import FormatNegotiation, chosen_format, renderers_of
 from project.api.throttling import ExportThrottle
 from project.base import keyset
 from project.base.files.writing import MAX_XLSX_ROWS, csv_lines, json_lines
+from project.imports.schema import described
+from project.imports.serializers import OptionsSerializer, UploadMixin
+from project.imports.views import ImportViewSet
 
-from .entries import FIELDS
+from .entries import COLUMNS, FIELDS
 from .exporting import TYPES, VERBATIM, file_response, ids_of, too_many_rows
+from .models import Import
 
 ROW = ("A Book of Ours", "Ann Reader", 2026, normalise(EXAMPLE))
 EXAMPLES = {"csv": csv_lines([FIELDS, ROW]), "jsonl": json_lines(FIELDS, [ROW])}
@@ -86,3 +95,28 @@ class ExportMixin:
         if kind == "xlsx" and len(ids) > MAX_XLSX_ROWS:
             raise ValidationError({"format": [ErrorDetail(too_many_rows(), "too_many_rows")]})
         return file_response(ids, kind, verbatim)
+
+
+class BookImportOptionsSerializer(OptionsSerializer):
+    records_columns = COLUMNS
+
+
+class BookImportUploadSerializer(UploadMixin, BookImportOptionsSerializer):
+    pass
+
+
+@extend_schema_view(
+    **described(
+        BookImportOptionsSerializer,
+        BookImportUploadSerializer,
+        "books",
+        "imports",
+        "Books are matched by ISBN: known ones are updated, others are added.",
+        dict(zip(FIELDS, ROW, strict=True)),
+    )
+)
+@extend_schema(tags=["books"])
+class BookImportViewSet(ImportViewSet):
+    queryset = Import.objects.all()
+    permissions = ["library.add_book", "library.change_book"]
+    upload_serializer_class = BookImportUploadSerializer

@@ -58,28 +58,42 @@ class KeyReusedError(APIException):
 
 
 def idempotent(create: Callable[..., Response]) -> Callable[..., Response]:
-    """For a view's method that creates one record and answers 201 with it.
-
-    Of two requests at the same moment, the second one waits for the first one's transaction.
-    """
+    """For a view's method that creates one record and answers 201 with it."""
 
     @wraps(create)
     def view(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        text = request.headers.get(HEADER)
-        if text is None:
-            return create(self, request, *args, **kwargs)
-        key = _key(text)
-        parts = "\n".join((AccountThrottle().client(request), request.path, key))
-        digest, body_digest = _digest(parts), _digest(request._request.body)
-        with transaction.atomic():
-            earlier = _claim(digest, body_digest)
-            if earlier is not None:
-                return _replay(self, earlier, body_digest)
-            response = create(self, request, *args, **kwargs)
-            IdempotencyKey.objects.filter(pk=digest).update(record_id=response.data["id"])
-        return response
+        def body() -> bytes:
+            return request._request.body
+
+        return once(self, request, body, lambda: create(self, request, *args, **kwargs))
 
     return view
+
+
+def once(
+    view: Any,
+    request: Request,
+    body: Callable[[], bytes],
+    create: Callable[[], Response],
+    code: int = status.HTTP_201_CREATED,
+) -> Response:
+    """Create the record, unless an earlier request with the same key and body has.
+
+    Of two requests at the same moment, the second one waits for the first one's transaction.
+    """
+    text = request.headers.get(HEADER)
+    if text is None:
+        return create()
+    key = _key(text)
+    parts = "\n".join((AccountThrottle().client(request), request.path, key))
+    digest, body_digest = _digest(parts), _digest(body())
+    with transaction.atomic():
+        earlier = _claim(digest, body_digest)
+        if earlier is not None:
+            return _replay(view, earlier, body_digest, code)
+        response = create()
+        IdempotencyKey.objects.filter(pk=digest).update(record_id=response.data["id"])
+    return response
 
 
 def _digest(value: str | bytes) -> str:
@@ -105,14 +119,14 @@ def _claim(digest: str, body_digest: str) -> IdempotencyKey | None:
     return None
 
 
-def _replay(view: Any, key: IdempotencyKey, body_digest: str) -> Response:
+def _replay(view: Any, key: IdempotencyKey, body_digest: str, code: int) -> Response:
     if key.body_digest != body_digest:
         raise KeyReusedError
     view.record = view.get_queryset().filter(pk=key.record_id).first()
     if view.record is None:
         raise NotFound(_("The record that this key created has been deleted."))
     data = view.get_serializer(view.record).data
-    return Response(data, status=status.HTTP_201_CREATED, headers={"Idempotency-Replayed": "true"})
+    return Response(data, status=code, headers={"Idempotency-Replayed": "true"})
 
 
 def purge() -> int:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
@@ -9,15 +10,30 @@ from django.middleware import common
 from .errors import bad_request, too_large
 
 
+def is_chunked(request: HttpRequest) -> bool:
+    """Whether the length is unknown, and the server decodes the chunks (gunicorn does)."""
+    # Where it does not, reading never ends.
+    has_no_length = "HTTP_TRANSFER_ENCODING" in request.META
+    return has_no_length and bool(request.META.get("wsgi.input_terminated"))
+
+
 class ChunkedBodyMiddleware:
-    """Reads a body without Content-Length, which Django treats as empty."""
+    """Reads a body without Content-Length, which Django treats as empty.
+
+    Views that take files read it themselves (project/api/uploads.py).
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Only where the server decodes the chunks (gunicorn does): otherwise reading never ends.
-        if "HTTP_TRANSFER_ENCODING" in request.META and request.META.get("wsgi.input_terminated"):
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], *args: Any
+    ) -> HttpResponse | None:
+        takes_files = getattr(getattr(view, "cls", None), "takes_files", False)
+        if is_chunked(request) and not takes_files:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
             try:
                 body = request.META["wsgi.input"].read(limit + 1)
@@ -27,7 +43,7 @@ class ChunkedBodyMiddleware:
                 return too_large(request)
             request.META["CONTENT_LENGTH"] = str(len(body))
             request._stream = BytesIO(body)
-        return self.get_response(request)
+        return None
 
 
 class SameRequestElsewhere(HttpResponsePermanentRedirect):

@@ -60,12 +60,13 @@ PROBLEMS = {
     "404": "There is no such record.",
     "405": "The route knows no such method; `Allow` lists those that it knows.",
     "406": "`Accept` excludes every form that the response has.",
-    "409": "A record with this value exists, or another change was being saved at the same time.",
+    "409": "A record with this value exists, another change was being saved at the same time, or it "
+    "is too late for this.",
     "410": "The cursor is ahead of the feed: the database was restored. Make a new copy.",
     "412": "The record has changed since it was read: its ETag is different.",
-    "413": "The body is larger than 2.5 MB.",
+    "413": "The body is larger than 2.5 MB; or, of an import, than `IMPORT_MAX_MB` (100 MB).",
     "414": "The address is longer than 8 KB.",
-    "415": "The body must be `application/json`.",
+    "415": "The body has a media type that is not described here.",
     "422": "The `Idempotency-Key` came before, with another body.",
     "429": "Too many requests: wait as many seconds as `Retry-After` says.",
     "503": "The database is not available: try again after as many seconds as `Retry-After` says.",
@@ -158,6 +159,12 @@ class AutoSchema(openapi.AutoSchema):
             return super().get_operation_id()
         return "_".join(self._tokenize_path())
 
+    def _get_request_body(self, direction: str = "request") -> Any:
+        body = super()._get_request_body(direction)
+        if body and isinstance(self.get_request_serializer(), dict):
+            body["required"] = True  # the package says so of serializers, not of files
+        return body
+
     def get_auth(self) -> list[dict[str, Any]]:
         """Adds "none" where the settings let everyone in."""
         nobody = SimpleNamespace(method=self.method, user=AnonymousUser())
@@ -215,9 +222,9 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                     parameter["schema"] = {"type": "string", "minLength": 1, "pattern": TEXT}
                 elif parameter["schema"].get("pattern") == "^[0-9]+$":  # a lookup_value_regex
                     parameter["schema"] = {"type": "integer", "minimum": 1}
-            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-            if name := body.get("schema", {}).get("$ref", "").rpartition("/")[2]:
-                components["schemas"][name]["additionalProperties"] = False
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                if name := body["schema"].get("$ref", "").rpartition("/")[2]:
+                    components["schemas"][name]["additionalProperties"] = False
     _forget_enum_ids(result)
     return result
 
@@ -266,7 +273,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     if "{id}" in path:
         statuses.append("404")
         if method != "get" and "/auth/" not in path:
-            statuses += ["409", "412"]
+            statuses.append("409")
     if "requestBody" in operation:
         statuses += ["413", "415"]
     if any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
@@ -275,8 +282,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
         statuses.append("410")
     if method == "post" and "/auth/" not in path:
         statuses.append("409")
-    if any(
-        parameter["name"] == idempotency.HEADER for parameter in operation.get("parameters", [])
-    ):
-        statuses.append("422")
+    names = {parameter["name"] for parameter in operation.get("parameters", [])}
+    statuses += ["412"] if "If-Match" in names else []
+    statuses += ["422"] if idempotency.HEADER in names else []
     return statuses

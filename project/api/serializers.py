@@ -55,6 +55,14 @@ class ExactIntegerField(serializers.IntegerField):
         return data
 
 
+class FlagField(serializers.BooleanField):
+    """Of a form or a query: `true` or `false`; DRF accepts "on", "Y" and "1" too."""
+
+    TRUE_VALUES = {"true"}
+    FALSE_VALUES = {"false"}
+    NULL_VALUES = set()
+
+
 class StrictSerializer(serializers.Serializer):
     """Refuses what would be ignored silently: unknown fields, and a read-only one that differs."""
 

@@ -35,7 +35,7 @@ class StrictMixin:
     """Common to every view: strict parameters, UTC, and rate limit headers."""
 
     flags: set[str] = set()  # parameters that need no value
-    repeatable = {"ordering"}
+    repeatable: set[str] = {"ordering"}
     private = False  # whether no cache may keep its responses
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -1,8 +1,7 @@
 """The pages of an import: upload, how the file is read, preview, progress, result."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from io import StringIO
 from typing import Any, ClassVar
 
 from django import forms
@@ -24,23 +23,22 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import number_format
-from django.utils.http import content_disposition_header
-from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 from django.views.decorators.http import require_POST
 
 from project.admin.display import moment
+from project.admin.history import way
 from project.admin.phrases import RECORD
 from project.base.files.reading import ENDINGS, format_of
-from project.base.files.refused import RefusedWriter
 from project.jobs.admin import JobAdmin
 from project.jobs.models import State
 from project.jobs.tasks import enqueue
 
 from .engine import begin
-from .models import Import, ImportPage, PageKind
-from .preview import ReadingForm, as_row, preview, reasons_of
+from .models import Import
+from .preview import ReadingForm, preview
+from .refused import refused_response
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,16 @@ class ImportAdmin(JobAdmin):
     phrases = replace(RECORD, add=gettext_lazy("Import a file"))
     counted_text = ngettext_lazy("%(number)s import", "%(number)s imports", "count")
     add_form_template = "admin/imports/upload.html"
-    list_display = ["name", "state_badge", "new", "changed", "refused", "user", "uploaded"]
+    list_display = [
+        "name",
+        "state_badge",
+        "new",
+        "changed",
+        "refused",
+        "user",
+        "through",
+        "uploaded",
+    ]
     sortable_by = ["uploaded"]
 
     def undo_permissions(self, job: Import) -> list[str]:
@@ -119,6 +126,10 @@ class ImportAdmin(JobAdmin):
     @admin.display(description=gettext_lazy("refused"))
     def refused(self, job: Import) -> str:
         return count(job, "refused")
+
+    @admin.display(description=gettext_lazy("through"))
+    def through(self, job: Import) -> str:
+        return way(job)
 
     @admin.display(description=gettext_lazy("uploaded"), ordering="pk")
     def uploaded(self, job: Import) -> str:
@@ -173,6 +184,7 @@ class ImportAdmin(JobAdmin):
         context = {
             **self.context(request, job),
             "texts": self.texts,
+            "through": way(job),
             "history": reverse(f"admin:{history.app_label}_{history.model_name}_changelist"),
             "form": form,
             "may_confirm": job.state == State.EXAMINED
@@ -192,7 +204,10 @@ class ImportAdmin(JobAdmin):
         form = ReadingForm(job, request.POST)
         if not form.is_valid():
             return self.page(request, job, form)
-        if type(job).objects.move(pk, (job.state,), **form.changes(), **EXAMINED_ANEW):
+        # Of the API's too, somebody sees the preview by now.
+        options = job.options | {"dry_run": True, "headers": {}}
+        changes = form.changes() | EXAMINED_ANEW | {"options": options}
+        if type(job).objects.move(pk, (job.state,), **changes):
             enqueue(job)
         return HttpResponseRedirect(self.url(job))
 
@@ -227,14 +242,8 @@ class ImportAdmin(JobAdmin):
         return self.with_numbers(text, job, rows) if text else super().progress_text(job)
 
     def refused_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
-        """The refused rows as CSV in the file's own columns, to correct and upload again."""
         job = self.job(request, pk)
-        name = job.name.rpartition(".")[0].removesuffix(".refused")  # of an earlier round
-        name = slugify(name, allow_unicode=True) or "rows"
-        response = StreamingHttpResponse(refused_lines(job), "text/csv; charset=utf-8")
-        disposition = content_disposition_header(True, f"{name}.refused.csv")
-        response["Content-Disposition"] = str(disposition)
-        return response
+        return refused_response(job)
 
     def file_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         job = self.job(request, pk)
@@ -268,27 +277,3 @@ def may_reread(job: Import) -> bool:
 def count(job: Import, name: str) -> str:
     counts = job.found | job.written
     return number_format(counts[name], force_grouping=True) if name in counts else "–"
-
-
-def refused_lines(job: Import) -> Iterator[bytes]:
-    text = StringIO()
-    header = job.reading.get("header", [])
-    writer = RefusedWriter(text, header, job.reading.get("delimiter") or ",")
-    mark = "\ufeff"
-    for page in refused_pages(job):
-        for row in page.rows:
-            writer.write(as_row(row), reasons_of(job, row))
-        yield (mark + text.getvalue()).encode("utf-8", "surrogateescape")
-        mark = ""
-        text.seek(0)
-        text.truncate()
-    if mark:
-        yield (mark + text.getvalue()).encode()
-
-
-def refused_pages(job: Import) -> Iterator[ImportPage]:
-    number = 0
-    pages = job.pages.filter(kind=PageKind.REFUSED)
-    while page := pages.filter(number__gt=number).order_by("number").first():
-        yield page
-        number = page.number

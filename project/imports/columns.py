@@ -38,12 +38,14 @@ def choose_columns(
     return chosen
 
 
-def guess_columns(records: Records, header: list[str]) -> dict[str, list[int]]:
+def guess_columns(
+    records: Records, header: list[str], given: Mapping[str, Sequence[str]]
+) -> dict[str, list[int]]:
     """Of each field, as far as the header says."""
     guessed: dict[str, list[int]] = {name: [] for name in records.fields}
     for column in records.columns:
         with suppress(UnreadableFileError):
-            guessed[column.name] = indexes_of(column, header)
+            guessed[column.name] = indexes_of(column, header, given.get(column.name, ()))
     return guessed
 
 

@@ -20,7 +20,7 @@ from project.base.history import Door, recorded_as
 from project.jobs.models import NotFinishedError, State
 
 from .batches import Batch, Result, batches_of, save
-from .columns import choose_columns, guess_columns, known_headers
+from .columns import choose_columns, guess_columns, known_headers, present
 from .models import PAGE_SIZE, Import, ImportPage, PageKind
 from .records import Entry, Record, entries_of
 
@@ -46,9 +46,13 @@ def opened(job: Import) -> Iterator[Table]:
             encoding=job.encoding,
             delimiter=job.delimiter,
             sheet=job.sheet,
-            known_headers=known_headers(job.records),
+            known_headers=known_headers(job.records, headers_of(job)),
         ) as table,
     ):
+        sheets = getattr(table, "sheets", [])
+        if job.sheet and sheets and job.sheet not in sheets:
+            text = gettext_noop("There is no sheet “%(sheet)s”; the file has: %(present)s.")
+            raise UnreadableFileError(text, sheet=job.sheet, present=present(sheets))
         yield table
 
 
@@ -60,7 +64,7 @@ def examine(job: Import) -> None:
     with opened(job) as table:
         rows = iter(table)
         sample = list(islice(rows, SAMPLE_ROWS))
-        guessed = guess_columns(job.records, table.header)
+        guessed = guess_columns(job.records, table.header, headers_of(job))
         job.record(
             done=0,
             total=table.total,
@@ -77,13 +81,17 @@ def examine(job: Import) -> None:
                 ],
             },
         )
-        columns = job.columns or choose_columns(job.records, table.header)
+        columns = job.columns or choose_columns(job.records, table.header, headers_of(job))
         sorter = Sorter(job, table)
         entries = entries_of(at_most(chain(sample, rows), MAX_ROWS), columns)
         for batch in batches_of(job.records, entries, sorter.refuse, sorter.result):
             sorter.add(batch)
         sorter.flush()
-    job.finish(State.EXAMINED, finished_at=None)
+    if job.awaits_confirmation:
+        job.finish(State.EXAMINED, finished_at=None)
+    else:
+        job.record(**confirmed(job))
+        raise NotFinishedError
 
 
 def at_most(rows: Iterator[Row], most: int) -> Iterator[Row]:
@@ -162,7 +170,7 @@ def run(job: Import) -> None:
     """Write the records; the position is stored with each batch, so none is written twice."""
     stop = time.monotonic() + SLICE_SECONDS
     job.record(state=State.RUNNING)
-    with recorded_as(Door.IMPORT, user=job.user, detail=job.name, batch=job.batch):
+    with recorded_as(Door.IMPORT, user=job.user, detail=job.origin, batch=job.batch):
         while pages := next_pages(job):
             write_pages(job, pages)
             if time.monotonic() > stop:
@@ -235,13 +243,18 @@ def add_refused(job: Import, rows: list[list[Any]]) -> None:
 
 def begin(job: Import, **choices: Any) -> bool:
     """Confirm it."""
-    found = job.found
-    return type(job).objects.move(
-        job.pk,
-        (State.EXAMINED,),
-        state=State.QUEUED,
-        confirmed_at=timezone.now(),
-        done=0,
-        total=sum(found.get(kind, 0) for kind in ("new", "changed", "same")),
-        **choices,
-    )
+    return type(job).objects.move(job.pk, (State.EXAMINED,), **confirmed(job), **choices)
+
+
+def confirmed(job: Import) -> dict[str, Any]:
+    """What changes with the confirmation."""
+    return {
+        "state": State.QUEUED,
+        "confirmed_at": timezone.now(),
+        "done": 0,
+        "total": sum(job.found.get(kind, 0) for kind in ("new", "changed", "same")),
+    }
+
+
+def headers_of(job: Import) -> dict[str, list[str]]:
+    return job.options.get("headers", {})

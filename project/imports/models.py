@@ -16,6 +16,7 @@ from project.jobs.models import Job, State
 from .records import Records
 
 PAGE_SIZE = 50  # rows
+MAX_NAME_SHOWN = 120  # characters, where a token's name follows
 
 
 def upload_path(job: "Import", name: str) -> str:
@@ -43,6 +44,8 @@ class Import(Job):
     delimiter = models.CharField(_("delimiter"), max_length=1, blank=True)
     sheet = models.CharField(_("sheet"), max_length=255, blank=True)
     columns = models.JSONField(default=dict)  # {"title": [0], …}, by the fields of `records`
+    # What the API was told: "dry_run", "headers" (of columns, by field) and the "token" it came with.
+    options = models.JSONField(default=dict)
     # What was found: encoding, delimiter, sheet, sheets, columns, header and the first rows.
     reading = models.JSONField(default=dict)
 
@@ -67,6 +70,24 @@ class Import(Job):
         return self.name
 
     @property
+    def detail(self) -> str:
+        """Of its door, as the history has it."""
+        return self.options.get("token", "")
+
+    @property
+    def origin(self) -> str:
+        """Its file, and the program that sent it."""
+        if self.door != Door.API:
+            return self.name
+        program = f"API {self.detail}".strip()
+        return f"{self.name[:MAX_NAME_SHOWN]} ({program})"
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether it stops once it is examined: what a program sends is meant, unless it says."""
+        return self.options.get("dry_run", True)
+
+    @property
     def written_count(self) -> int:
         return self.written.get("new", 0) + self.written.get("changed", 0)
 
@@ -84,10 +105,16 @@ class Import(Job):
         """Whether its rows can still be looked at."""
         return bool(self.file or self.reading)
 
+    @property
+    def has_refused(self) -> bool:
+        """Whether there are refused rows to look at."""
+        return bool(self.found.get("refused") and self.is_kept)
+
     def purge(self) -> None:
         """Delete the file and its rows; the counts stay."""
         self.pages.all().delete()
-        type(self).objects.filter(pk=self.pk).update(reading={})
+        options = {name: value for name, value in self.options.items() if name != "headers"}
+        type(self).objects.filter(pk=self.pk).update(reading={}, options=options)
         type(self).objects.move(self.pk, (State.EXAMINED,), state=State.CANCELLED)
         self.delete_file()
 

@@ -1,6 +1,9 @@
 """Housekeeping of uploaded files."""
 
+import time
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 from celery import shared_task
 from django.conf import settings
@@ -10,6 +13,8 @@ from project.jobs.models import WORKING
 from project.jobs.tasks import job_models
 
 from .models import Import
+
+MAX_UPLOAD_SECONDS = 24 * 3600
 
 
 @shared_task(name="library.tasks.purge_imports", ignore_result=True)
@@ -24,4 +29,13 @@ def purge_imports() -> str:
         for job in jobs.exclude(state__in=WORKING):
             job.purge()
             purged += 1
+    delete_broken_off_uploads()
     return f"{purged} imports purged."
+
+
+def delete_broken_off_uploads() -> None:
+    """What a web that was killed meanwhile left: members may be named there."""
+    for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("tmp*.upload*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - MAX_UPLOAD_SECONDS:
+                path.unlink()

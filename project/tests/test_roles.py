@@ -58,6 +58,24 @@ v1/books/changes/     GET,HEAD,OPTIONS       200 200 200 200 200 200
 v1/books/changes/     POST,PUT,PATCH,DELETE  405 405 405 405 405 405
 v1/books/export/      GET,HEAD,OPTIONS       200 200 200 200 200 200
 v1/books/export/      POST,PUT,PATCH,DELETE  405 405 405 405 405 405
+v1/imports/           GET,HEAD,OPTIONS       401 403 200 403 403 200
+v1/imports/           POST                   401 403 202 403 403 202
+v1/imports/           PUT,PATCH,DELETE       405 405 405 405 405 405
+v1/imports/1/         GET,HEAD,OPTIONS       401 403 200 403 403 200
+v1/imports/1/         DELETE                 401 403 204 403 403 204
+v1/imports/1/         POST,PUT,PATCH         405 405 405 405 405 405
+v1/imports/1/refused/  GET,HEAD              401 403 404 403 403 404
+v1/imports/1/refused/  OPTIONS               401 403 200 403 403 200
+v1/imports/1/refused/  POST,PUT,PATCH,DELETE  405 405 405 405 405 405
+v1/members/imports/   GET,HEAD,OPTIONS       401 403 403 200 403 200
+v1/members/imports/   POST                   401 403 403 202 403 202
+v1/members/imports/   PUT,PATCH,DELETE       405 405 405 405 405 405
+v1/members/imports/1/  GET,HEAD,OPTIONS      401 403 403 200 403 200
+v1/members/imports/1/  DELETE                401 403 403 204 403 204
+v1/members/imports/1/  POST,PUT,PATCH        405 405 405 405 405 405
+v1/members/imports/1/refused/  GET,HEAD      401 403 403 404 403 404
+v1/members/imports/1/refused/  OPTIONS       401 403 403 200 403 200
+v1/members/imports/1/refused/  POST,PUT,PATCH,DELETE  405 405 405 405 405 405
 v1/members/changes/   GET,HEAD,OPTIONS       401 403 403 200 200 200
 v1/members/changes/   POST,PUT,PATCH,DELETE  405 405 405 405 405 405
 schema/               GET,HEAD,OPTIONS       200 200 200 200 200 200
@@ -153,7 +171,8 @@ auth/group/1/delete               302 302 403 403 403 200
 
 
 @pytest.fixture(autouse=True)
-def records():
+def records(settings, tmp_path):
+    settings.MEDIA_ROOT = settings.FILE_UPLOAD_TEMP_DIR = tmp_path
     known = User.objects.create_user("known", password="secret", pk=1)
     add(pk=1)
     Import.objects.create(pk=1, name="books.csv", kind="csv")
@@ -207,7 +226,8 @@ def check(client: APIClient, method: str, route: str, status: int) -> None:
     before = state()
     path = f"/api/{route}".replace("/api/..", "")
     body = json.dumps(BODIES.get(route, {})) if method in ("POST", "PUT", "PATCH") else ""
-    response = client.generic(method, path, body, "application/json")
+    content_type = "application/x-ndjson" if "imports/" in route else "application/json"
+    response = client.generic(method, path, body, content_type)
     assert response.status_code == status, f"{method} {path}"
     if status >= 400:
         assert response.headers["Content-Type"] == "application/problem+json"

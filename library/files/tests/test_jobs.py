@@ -1,5 +1,7 @@
 """An import in the worker: examined, written, resumed, cancelled; never twice."""
 
+import os
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +9,7 @@ from unittest.mock import Mock, call, patch
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import OperationalError
 from django.utils import timezone, translation
 
@@ -410,6 +413,17 @@ def test_a_broker_that_is_down_is_no_failure(monkeypatch):
 def aged(job: Import, days: int) -> Import:
     Import.objects.filter(pk=job.pk).update(uploaded_at=timezone.now() - timedelta(days=days))
     return job
+
+
+def test_an_upload_that_broke_off_is_deleted_after_a_day(settings, tmp_path):
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path
+    old, young = (TemporaryUploadedFile("a.csv", "text/csv", 0, None) for _ in range(2))
+    for upload, hours in [(old, 25), (young, 23)]:
+        then = time.time() - hours * 3600
+        os.utime(upload.temporary_file_path(), (then, then))
+    purge_imports()
+    assert [path.name for path in tmp_path.iterdir()] == [Path(young.temporary_file_path()).name]
+    old.close(), young.close()
 
 
 def test_old_files_and_rows_are_deleted_and_counts_stay(settings):

@@ -67,7 +67,7 @@ def test_what_is_wrong_with_a_chunked_body_is_said(staff_api):
     assert response.status_code == 415
 
 
-@pytest.mark.parametrize("path", ["/api/v1/books/", "/api/v1/members/register/", "/api"])
+@pytest.mark.parametrize("path", ["/api/v1/books/", "/api/v1/members/register/", "/api/docs/"])
 def test_beyond_the_limit_it_is_a_413_and_read_no_further(api, path):
     stream = BytesIO(padded(2 * LIMIT))
     response = chunked(api, "POST", path, stream)
@@ -75,6 +75,12 @@ def test_beyond_the_limit_it_is_a_413_and_read_no_further(api, path):
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["errors"][0]["code"] == "too_large"
     assert stream.tell() <= LIMIT + 1
+
+
+def test_where_nothing_is_nothing_is_read(api):
+    stream = BytesIO(padded(0))
+    assert chunked(api, "POST", "/api/nothing/", stream).status_code == 404
+    assert stream.tell() == 0
 
 
 def test_the_limit_itself_is_taken(staff_api):

@@ -11,17 +11,19 @@ import pytest
 import requests
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from library.models import Book
+from library.models import Book, Import
 from library.views import BOOK
 from project.api.authentication import AuthToken
 from project.api.schema import PROBLEMS, problem_example
+from project.jobs.models import State
 
 GUIDE = settings.SPECTACULAR_SETTINGS["DESCRIPTION"]
-BOOKS, MEMBERS = "/api/v1/books/", "/api/v1/members/"
+BOOKS, MEMBERS, IMPORTS = "/api/v1/books/", "/api/v1/members/", "/api/v1/imports/"
 EXECUTE = "django.db.backends.utils.CursorWrapper.execute"
 
 
@@ -56,6 +58,7 @@ def test_the_quick_start_runs_in_a_shell_and_in_python(desk):
     answers = run(desk, "sh", "sh", "-euc")
     assert "War and Peace" in answers
     assert '"isbn":"9783161484100"' in answers
+    assert Import.objects.get().state == State.UPLOADED
     assert run(desk, "python", sys.executable, "-c").split(maxsplit=1)[1] == (
         "A Book of Ours 9783161484100\n"
     )
@@ -89,6 +92,15 @@ def as_a_workbook_that_is_too_long(client: APIClient) -> Any:
     post(client)
     with patch("library.files.views.MAX_XLSX_ROWS", 0):
         return client.get(f"{BOOKS}export/?format=xlsx")
+
+
+def upload(client: APIClient, name: str, content: bytes) -> Any:
+    return client.post(IMPORTS, {"file": SimpleUploadedFile(name, content)}, format="multipart")
+
+
+def cancelled_twice(client: APIClient) -> Any:
+    Import.objects.create(pk=1, name="a.csv", kind="csv")
+    return [client.delete(f"{IMPORTS}1/") for _ in range(2)][1]
 
 
 def with_an_expired_token(client: APIClient) -> Any:
@@ -146,6 +158,8 @@ REQUESTS: dict[str, Callable[[APIClient], Any]] = {
     "too_short": with_too_many_completions,
     "too_long": lambda c: c.get(BOOKS, {"search": " ".join(map(str, range(2100, 2300)))}),
     "too_many_rows": as_a_workbook_that_is_too_long,
+    "empty": lambda c: upload(c, "a.csv", b""),
+    "unknown_format": lambda c: upload(c, "a.pdf", b"a"),
     "unknown": lambda c: c.get(f"{BOOKS}?year=1869"),
     "read_only": lambda c: post(c, id=1),
     "repeated": lambda c: c.get(f"{BOOKS}?title=a&title=b"),
@@ -164,6 +178,7 @@ REQUESTS: dict[str, Callable[[APIClient], Any]] = {
     "not_acceptable": lambda c: c.get(BOOKS, headers={"accept": "image/png"}),
     "unique": lambda c: (post(c), post(c))[1],
     "busy": when_the_database_says(OperationalError(1205, "Lock wait timeout exceeded")),
+    "ended": cancelled_twice,
     "cursor_ahead": lambda c: c.get(f"{BOOKS}changes/?cursor=1000000000"),
     "precondition_failed": deleted_by_an_old_etag,
     "too_large": lambda c: c.post(BOOKS, "a" * 3_000_000, **JSON),
