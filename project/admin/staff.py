@@ -336,14 +336,8 @@ class StaffAdmin(BaseAdmin):
     def _page(
         self, request: HttpRequest, user: User, title: str, **context: Any
     ) -> TemplateResponse:
-        context |= {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "opts": self.opts,
-            "original": user,
-            "days": PASSWORD_LINK_DAYS,
-        }
-        return TemplateResponse(request, "admin/staff/link.html", context)
+        context |= {"title": title, "original": user, "days": PASSWORD_LINK_DAYS}
+        return self.render(request, "admin/staff/link.html", **context)
 
 
 class GroupForm(forms.ModelForm):

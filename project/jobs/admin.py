@@ -109,9 +109,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     def context(self, request: HttpRequest, job: Any) -> dict[str, Any]:
         return {
-            **self.admin_site.each_context(request),
             "title": str(job),
-            "opts": self.opts,
             "job": job,
             "badge": self.state_badge(job),
             "works": job.state in WORKING,
