@@ -94,20 +94,27 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def task(self, result: Result) -> str:
         return str(self.task_names.get(result.task_name, result.task_name or _("unknown")))
 
+    def returned(self, result: Result) -> Any:
+        """What the task returned, or the message of its error; text that is no JSON as it is."""
+        try:
+            returned = json.loads(result.result or "null")
+        except ValueError:
+            return result.result
+        if isinstance(returned, dict) and "exc_message" in returned:
+            message = returned["exc_message"]
+            alone = isinstance(message, list) and len(message) == 1
+            return (message[0] if alone else message) or returned.get("exc_type")
+        return returned
+
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
         """The sentence or values that the task returned, or its error message."""
-        try:
-            outcome = json.loads(result.result or "null")
-        except ValueError:
-            return result.result or "–"
-        if isinstance(outcome, dict) and "exc_message" in outcome:
-            message = outcome["exc_message"]
-            words = message if isinstance(message, str) else " ".join(map(str, message))
-            return words or outcome.get("exc_type", "–")
-        if isinstance(outcome, dict):
-            outcome = " · ".join(map(str, outcome.values()))
-        return outcome if outcome and isinstance(outcome, str) else "–"
+        match returned := self.returned(result):
+            case dict():
+                returned = " · ".join(map(str, returned.values()))
+            case list():
+                returned = " ".join(map(str, returned))
+        return returned if returned and isinstance(returned, str) else "–"
 
     # The package's own columns carry help texts for programmers.
 
