@@ -132,9 +132,10 @@ def ask_or_do(
     request: HttpRequest,
     action: Action,
     welcomes: QuerySet[WelcomeEmail],
-    back: str,
+    back: str = "",
 ) -> HttpResponse:
     """The page that says what would happen to how many; once that is confirmed, do it."""
+    back = back or request.get_full_path()
     if request.method == "POST" and "confirmed" in request.POST:
         count = do(request, action, welcomes)
         level = messages.SUCCESS if count else messages.WARNING

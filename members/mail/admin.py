@@ -100,7 +100,7 @@ def timeline(welcome: WelcomeEmail) -> list[dict[str, Any]]:
 def as_admin_action(action: Action) -> Any:
     @admin.action(description=action.label, permissions=["resend"])
     def run(page: Any, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
-        return ask_or_do(page, request, action, welcomes, request.get_full_path())
+        return ask_or_do(page, request, action, welcomes)
 
     run.__name__ = action.name
     return run

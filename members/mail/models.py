@@ -124,7 +124,7 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     def free_stuck(self) -> int:
         """End the attempts of workers that died, which are one for each process."""
         limit = timezone.now() - self.CLAIM_TIMEOUT
-        stuck = self.filter(state=State.SENDING, claimed_at__lte=limit)
+        stuck = self.filter(state=State.SENDING, claimed_at__lte=limit).order_by("claimed_at")
         for welcome in stuck:
             welcome.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
         return len(stuck)

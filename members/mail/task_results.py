@@ -79,7 +79,7 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
     def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
         """Of those that failed; what has become of their mails since decides."""
         failed = results.filter(status="FAILURE").order_by().values_list("task_id", flat=True)
-        return ask_or_do(self, request, RETRY, welcomes_of(*failed), request.get_full_path())
+        return ask_or_do(self, request, RETRY, welcomes_of(*failed))
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.retry_view)

@@ -24,8 +24,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 50  # mails of one task
 MAX_BATCH_SECONDS = 30.0  # after which other tasks have their turn
-# A sweep enqueues about as many rows as go out before the next, so many in one statement.
-MAX_ROWS_PER_SWEEP, ROWS_PER_STATEMENT = 10_000, 2_000
+MAX_ROWS_PER_SWEEP = 10_000  # about as many as go out before the next
 
 # Sentences and their values, as in_readers_words() takes them.
 Report = list[list[Any]]
@@ -127,14 +126,9 @@ def sweep_welcome_emails() -> str:
 
 
 def enqueue_due() -> int:
-    due = 0
-    while due < MAX_ROWS_PER_SWEEP:
-        limit = min(ROWS_PER_STATEMENT, MAX_ROWS_PER_SWEEP - due)
-        ids = WelcomeEmail.objects.take_due(limit)
-        due += len(ids)
-        if not enqueue(*ids) or len(ids) < limit:
-            break
-    return due
+    ids = WelcomeEmail.objects.take_due(MAX_ROWS_PER_SWEEP)
+    enqueue(*ids)
+    return len(ids)
 
 
 def enqueue(*welcome_ids: int) -> bool:

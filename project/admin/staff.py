@@ -131,9 +131,7 @@ class ActiveFilter(ChoiceFilter):
     title = gettext_lazy("account")
     parameter_name = "active"
     choices_of = {"1": gettext_lazy("active"), "0": gettext_lazy("deactivated")}
-
-    def chosen(self, queryset: QuerySet[User], value: str) -> QuerySet[User]:
-        return queryset.filter(is_active=value == "1")
+    field = "is_active"
 
 
 @admin.register(User)

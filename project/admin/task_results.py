@@ -33,9 +33,7 @@ class TaskStateFilter(ChoiceFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
     choices_of = {state: text for state, (text, colour) in STATES.items()}
-
-    def chosen(self, results: QuerySet[TaskResult], value: str) -> QuerySet[TaskResult]:
-        return results.filter(status=value)
+    field = "status"
 
 
 class TaskCreatedFilter(SinceFilter):
