@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 from django_celery_results import admin as results_admin  # noqa: F401  # to unregister its pages
 from django_celery_results.models import GroupResult, TaskResult
 
@@ -43,10 +43,8 @@ class TaskCreatedFilter(SinceFilter):
 
 
 admin.site.unregister([TaskResult, GroupResult])
-# Not a proxy model, which would need its own permissions, addresses and history.
-TaskResult._meta.verbose_name = gettext_lazy("task result")
-TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
-setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {result.pk}")  # noqa: B010
+# The package names its model so, and ships no Russian that is compiled.
+gettext_noop("task result"), gettext_noop("task results")
 
 
 class TaskResultAdmin(ReadOnlyAdmin):
@@ -113,6 +111,9 @@ class TaskResultAdmin(ReadOnlyAdmin):
             case list():
                 returned = " ".join(map(str, returned))
         return returned if returned and isinstance(returned, str) else "–"
+
+    def name_of(self, row: Result) -> str:
+        return f"{self.opts.verbose_name} {row.pk}"
 
     # The package's own columns carry help texts for programmers.
 
