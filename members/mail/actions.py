@@ -1,6 +1,6 @@
 """What operators may do with welcome e-mails, and the page that asks them first."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,15 +38,6 @@ WHY_NOT = {
 }
 
 
-def back_to_the_start() -> dict[str, Any]:
-    fresh = {"attempts": 0, "last_error": "", "last_error_code": ""}
-    return fresh | dict.fromkeys(["queued_at", "next_attempt_at", "enqueued_at"], timezone.now())
-
-
-def where_it_stood() -> dict[str, Any]:
-    return {"enqueued_at": timezone.now()}
-
-
 @dataclass(frozen=True)
 class Action:
     name: str
@@ -57,7 +48,7 @@ class Action:
     effect: Any  # what happens, for the page that asks
     done: Any
     entry: Any  # in the history
-    changes: Callable[[], dict[str, Any]] = dict  # beside the state
+    starts_over: bool = False  # the retry schedule
 
     @property
     def sends(self) -> bool:
@@ -76,7 +67,13 @@ class Action:
         chosen = list(welcomes.order_by().values_list("pk", flat=True))
         rows = WelcomeEmail.objects.select_for_update().filter(pk__in=chosen).order_by("pk")
         ids = list(rows.filter(state__in=self.states).values_list("pk", flat=True))
-        WelcomeEmail.objects.filter(pk__in=ids).update(state=self.becomes, **self.changes())
+        columns: dict[str, Any] = {"state": self.becomes}
+        if self.sends:
+            columns["enqueued_at"] = timezone.now()
+        if self.starts_over:
+            columns |= {"attempts": 0, "last_error": "", "last_error_code": ""}
+            columns |= dict.fromkeys(["queued_at", "next_attempt_at"], columns["enqueued_at"])
+        WelcomeEmail.objects.filter(pk__in=ids).update(**columns)
         return ids
 
 
@@ -89,7 +86,7 @@ SEND_AGAIN = Action(
     _("Sent immediately; retried like a new e-mail if that fails."),
     ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
     _("Sent again."),
-    back_to_the_start,
+    starts_over=True,
 )
 # The same from a failed task, which may be an old story: the mail may have been sent since.
 RETRY = replace(SEND_AGAIN, states=[State.FAILED])
@@ -112,7 +109,6 @@ RELEASE = Action(
     _("Each continues on its retry schedule; what is due is sent immediately."),
     ngettext_lazy("%d e-mail released.", "%d e-mails released."),
     _("Released."),
-    where_it_stood,
 )
 CANCEL = Action(
     "cancel",

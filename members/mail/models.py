@@ -210,13 +210,10 @@ class WelcomeEmail(models.Model):
     # another attempt owns it by now.
 
     def claim(self, task_id: str | None) -> bool:
-        """Begin one, if it is due and nothing has changed since it was read.
-
-        Of several workers exactly one does.
-        """
+        """Begin one; of several workers that have read this row exactly one does."""
         now, attempts = timezone.now(), self.attempts + 1
-        due = WelcomeEmail.objects.due(now).filter(pk=self.pk)
-        unchanged = due.filter(attempts=self.attempts, claimed_at=self.claimed_at)
+        read = {"pk": self.pk, "attempts": self.attempts, "claimed_at": self.claimed_at}
+        unchanged = WelcomeEmail.objects.filter(state=State.QUEUED, **read)
         columns = {"attempts": attempts, "claimed_at": now, "task_id": task_id}
         begun = bool(persistently(partial(unchanged.update, state=State.SENDING, **columns)))
         if begun:

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 50  # mails of one task
 MAX_BATCH_SECONDS = 30.0  # after which other tasks have their turn
+LOOK_SECONDS = 1.0  # after which a batch looks whether sending is paused
 MAX_ROWS_PER_SWEEP = 10_000  # about as many as go out before the next
 
 # Sentences and their values, as in_readers_words() takes them.
@@ -53,13 +54,21 @@ def send_welcome_emails(self: Task, *welcome_ids: int) -> Report:
     due = due.select_related("member").order_by("next_attempt_at", "pk")
     stop_at = monotonic() + MAX_BATCH_SECONDS
     sent, left, failures = 0, 0, []
+    is_paused, look_at = False, monotonic() + LOOK_SECONDS
     for welcome in persistently(lambda: list(due)):
         if not wait_for_turn(stop_at):
             left += 1
-        elif welcome.claim(self.request.id):
-            failure = attempt(welcome, others_pass=bool(sent))
-            failures += [failure] if failure else []
-            sent += not failure
+            continue
+        if monotonic() >= look_at:
+            is_paused = persistently(Dispatch.objects.pausing().exists)
+            look_at = monotonic() + LOOK_SECONDS
+        if is_paused or not welcome.claim(self.request.id):
+            continue
+        if failure := attempt(welcome, others_pass=bool(sent)):
+            failures.append(failure)
+            look_at = 0.0  # it may have paused all sending
+        else:
+            sent += 1
     skipped = len(welcome_ids) - sent - left - len(failures)
     if left or skipped:
         # Their message is used up: the sweeper need not take it for one on its way.

@@ -170,11 +170,19 @@ def pause() -> None:
 
 
 def test_a_pause_stops_those_that_are_not_sent_yet(ids, clock):
-    words = run(ids, {"bob": pause})
+    words = run(ids, {"bob": lambda: [pause(), clock.forward(1)]})
     assert words == f"Welcome e-mails sent: 2. {SKIPPED}: 2."
     assert sent_to() == ["ann", "bob"]
     assert left()["cat"] == left()["dan"] == (State.QUEUED, 0)
     assert set(WelcomeEmail.objects.filter(state="queued").values_list("enqueued_at")) == {(None,)}
+
+
+def test_a_batch_looks_once_a_second_whether_sending_is_paused(
+    ids, clock, django_assert_num_queries
+):
+    Dispatch.objects.current()
+    with django_assert_num_queries(3 + 2 * len(ids)):
+        run(ids, {"ann": lambda: clock.forward(0.99)})
 
 
 def test_who_is_erased_meanwhile_gets_no_mail(ids):
