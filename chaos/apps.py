@@ -12,7 +12,7 @@ class ChaosConfig(AppConfig):
     def ready(self) -> None:
         from members import registration
         from members.mail import reasons, tasks
-        from members.mail.models import WelcomeEmail, WelcomeEmailQuerySet
+        from members.mail.models import DispatchQuerySet, WelcomeEmail, WelcomeEmailQuerySet
         from project.base import breaker
         from project.jobs import models as jobs
         from project.jobs import tasks as job_tasks
@@ -23,7 +23,7 @@ class ChaosConfig(AppConfig):
         rows.ENQUEUE_TIMEOUT = timedelta(seconds=6)
         tasks.MAX_BATCH_SECONDS = 5
         reasons.ConfigurationError.pause = timedelta(seconds=3)
-        tasks.HEARTBEAT_SECONDS = 1
+        DispatchQuerySet.HEARTBEAT_INTERVAL = timedelta(seconds=1)
         jobs.HEARTBEAT_TIMEOUT = timedelta(seconds=8)
         job_tasks.ENQUEUE_INTERVAL = timedelta(seconds=3)
         breaker.broker.reset_seconds, breaker.cache.reset_seconds = 2, 1

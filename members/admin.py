@@ -37,9 +37,7 @@ class WelcomeStateFilter(ChoiceFilter):
     title = gettext_lazy("welcome e-mail")
     parameter_name = "welcome"
     choices_of = dict(WelcomeEmail.State.choices)
-
-    def chosen(self, members: QuerySet[Member], value: str) -> QuerySet[Member]:
-        return members.filter(welcome_email__state=value)
+    field = "welcome_email__state"
 
 
 class MemberForm(VersionedForm):
@@ -139,7 +137,7 @@ class MemberAdmin(Resend, RecordedAdmin):
     def send_again(self, request: HttpRequest, members: QuerySet[Member]) -> HttpResponse:
         ids = list(members.order_by().values_list("pk", flat=True))
         welcomes = WelcomeEmail.objects.filter(member__in=ids)
-        return ask_or_do(self, request, SEND_AGAIN, welcomes, request.get_full_path())
+        return ask_or_do(self, request, SEND_AGAIN, welcomes)
 
     def _may_restore(self, request: HttpRequest, record: Member | None) -> bool:
         return record is not None and super()._may_restore(request, record)

@@ -5,10 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -149,23 +147,14 @@ class BulkActions(BaseAdmin):
         )
 
     def _page(self, request: HttpRequest, kind: Kind, count: int, **context: Any) -> HttpResponse:
-        hidden = [
-            (name, value)
-            for name in ("action", "select_across", "index", ACTION_CHECKBOX_NAME)
-            for value in request.POST.getlist(name)
-        ]
         context |= {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "title": self._title(kind, count),
             "button": Kind(kind).label,
             "kind": kind,
             "count": count,
             "in_background": count > MAX_INLINE,
-            "hidden": hidden,
-            "back": request.get_full_path(),
         }
-        return TemplateResponse(request, "admin/library/bulk/question.html", context)
+        return self.ask(request, "admin/library/bulk/question.html", **context)
 
     def _title(self, kind: Kind, count: int) -> str:
         if kind == Kind.DELETE:

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -48,11 +47,9 @@ class BulkChangeAdmin(JobAdmin):
 
     def page(self, request: HttpRequest, job: BulkChange) -> HttpResponse:
         labels = {Kind.DELETE: _("Deleted"), Kind.MERGE: _("Merged")}
-        context = {
-            **self.context(request, job),
-            "changed_label": labels.get(Kind(job.kind), _("Changed")),
-        }
-        return TemplateResponse(request, "admin/library/bulk/change.html", context)
+        context = self.context(request, job)
+        context["changed_label"] = labels.get(Kind(job.kind), _("Changed"))
+        return self.render(request, "admin/library/bulk/change.html", **context)
 
     def progress_text(self, job: BulkChange) -> str:
         if job.state != State.RUNNING:

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin import ModelAdmin
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
+
+from project.admin.base import BaseAdmin
 
 from .models import State, WelcomeEmail
 from .tasks import enqueue
@@ -40,37 +40,60 @@ WHY_NOT = {
 
 @dataclass(frozen=True)
 class Action:
-    name: str  # of the query set's method
-    states: list[State]
+    name: str
+    states: list[State]  # in which it can be done
+    becomes: State
     label: Any
     icon: str
     effect: Any  # what happens, for the page that asks
     done: Any
     entry: Any  # in the history
+    starts_over: bool = False  # the retry schedule
 
     @property
     def sends(self) -> bool:
-        return self.name in ("send_again", "release")
+        return self.becomes == State.QUEUED
 
     def refusal(self, state: str) -> str:
         """Why it cannot be done in this state; empty where it can."""
         return "" if state in self.states else str(WHY_NOT[State(state)])
 
+    @transaction.atomic
+    def apply(self, welcomes: QuerySet[WelcomeEmail]) -> list[int]:
+        """Do it where the state allows; the ids of exactly these, to enqueue if it sends.
+
+        Locked in between: a worker either claims a row before this or no longer can.
+        """
+        chosen = list(welcomes.order_by().values_list("pk", flat=True))
+        rows = WelcomeEmail.objects.select_for_update().filter(pk__in=chosen).order_by("pk")
+        ids = list(rows.filter(state__in=self.states).values_list("pk", flat=True))
+        columns: dict[str, Any] = {"state": self.becomes}
+        if self.sends:
+            columns["enqueued_at"] = timezone.now()
+        if self.starts_over:
+            columns |= {"attempts": 0, "last_error": "", "last_error_code": ""}
+            columns |= dict.fromkeys(["queued_at", "next_attempt_at"], columns["enqueued_at"])
+        WelcomeEmail.objects.filter(pk__in=ids).update(**columns)
+        return ids
+
 
 SEND_AGAIN = Action(
     "send_again",
-    WelcomeEmail.ACTION_STATES["send_again"],
+    [State.QUEUED, State.SENT, State.FAILED, State.CANCELLED],
+    State.QUEUED,
     _("Send again"),
     "fa-paper-plane",
     _("Sent immediately; retried like a new e-mail if that fails."),
     ngettext_lazy("%d e-mail queued again.", "%d e-mails queued again."),
     _("Sent again."),
+    starts_over=True,
 )
 # The same from a failed task, which may be an old story: the mail may have been sent since.
 RETRY = replace(SEND_AGAIN, states=[State.FAILED])
 HOLD = Action(
     "hold",
-    WelcomeEmail.ACTION_STATES["hold"],
+    [State.QUEUED],
+    State.HELD,
     _("Hold"),
     "fa-pause",
     _("Each stays on hold until somebody releases it."),
@@ -79,7 +102,8 @@ HOLD = Action(
 )
 RELEASE = Action(
     "release",
-    WelcomeEmail.ACTION_STATES["release"],
+    [State.HELD],
+    State.QUEUED,
     _("Release"),
     "fa-play",
     _("Each continues on its retry schedule; what is due is sent immediately."),
@@ -88,7 +112,8 @@ RELEASE = Action(
 )
 CANCEL = Action(
     "cancel",
-    WelcomeEmail.ACTION_STATES["cancel"],
+    [State.QUEUED, State.HELD],
+    State.CANCELLED,
     _("Cancel sending"),
     "fa-ban",
     _("None of these will be sent. To undo this, send them again."),
@@ -99,40 +124,26 @@ ACTIONS = {action.name: action for action in (SEND_AGAIN, HOLD, RELEASE, CANCEL)
 
 
 def ask_or_do(
-    admin: ModelAdmin,
+    page: BaseAdmin,
     request: HttpRequest,
     action: Action,
     welcomes: QuerySet[WelcomeEmail],
-    back: str,
+    back: str = "",
 ) -> HttpResponse:
     """The page that says what would happen to how many; once that is confirmed, do it."""
+    back = back or request.get_full_path()
     if request.method == "POST" and "confirmed" in request.POST:
         count = do(request, action, welcomes)
         level = messages.SUCCESS if count else messages.WARNING
-        admin.message_user(request, str(action.done % count), level)
+        page.message_user(request, str(action.done % count), level)
         return HttpResponseRedirect(back)
-    return TemplateResponse(
-        request,
-        "admin/members/confirm.html",
-        {
-            **admin.admin_site.each_context(request),
-            **prospect(action, welcomes),
-            "title": action.label,
-            "action": action,
-            "opts": admin.opts,
-            "back": back,
-            "hidden": [
-                (name, value)
-                for name in ("action", "select_across", ACTION_CHECKBOX_NAME)
-                for value in request.POST.getlist(name)
-            ],
-        },
-    )
+    context = {"title": action.label, "action": action, "back": back, **prospect(action, welcomes)}
+    return page.ask(request, "admin/members/confirm.html", **context)
 
 
 def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
     with transaction.atomic():
-        ids = getattr(welcomes.filter(state__in=action.states), action.name)()
+        ids = action.apply(welcomes)
         note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
     if action.sends:
         enqueue(*ids)

@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -101,7 +100,7 @@ def timeline(welcome: WelcomeEmail) -> list[dict[str, Any]]:
 def as_admin_action(action: Action) -> Any:
     @admin.action(description=action.label, permissions=["resend"])
     def run(page: Any, request: HttpRequest, welcomes: QuerySet[WelcomeEmail]) -> HttpResponse:
-        return ask_or_do(page, request, action, welcomes, request.get_full_path())
+        return ask_or_do(page, request, action, welcomes)
 
     run.__name__ = action.name
     return run
@@ -254,9 +253,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
         waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
         oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Pause all sending") if pauses else _("Resume all sending"),
-            "opts": self.opts,
             "dispatch": Dispatch.objects.current(),
             "waiting": bounded(waiting),
             "due": bounded(waiting.filter(next_attempt_at__lte=timezone.now())),
@@ -265,7 +262,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             "missing": request.method == "POST",
         }
         template = "admin/members/pause.html" if pauses else "admin/members/resume.html"
-        return TemplateResponse(request, template, context)
+        return self.ask(request, template, back=reverse("admin:index"), **context)
 
 
 # The parameter "o" of its list.

@@ -6,7 +6,6 @@ Ten thousand registrations are not ten thousand handshakes, logins and TIME_WAIT
 import logging
 import smtplib
 import threading
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -24,8 +23,6 @@ from .reasons import RenderingError, classify
 logger = logging.getLogger(__name__)
 
 MAX_MAILS_PER_CONNECTION = 100  # servers limit their number too
-NOOP_AFTER_SECONDS = 1.0  # of rest; mail after mail, a question before each would be one in five
-QUIT_TIMEOUT_SECONDS = 2
 
 
 def render(welcome: WelcomeEmail) -> EmailMultiAlternatives:
@@ -66,18 +63,11 @@ def deliver(welcome: WelcomeEmail) -> None:
 class PersistentConnection(threading.local):
     backend: EmailBackend | None = None
     mails = 0
-    used_at = 0.0
-
-    @property
-    def smtp(self) -> Any:
-        """While it is connected."""
-        smtp: Any = self.backend and self.backend.connection
-        return smtp if smtp and smtp.sock else None
 
     def send(self, mail: EmailMultiAlternatives) -> None:
-        if not self.is_usable():
+        if self.mails >= MAX_MAILS_PER_CONNECTION or not self.is_usable():
             self.close()
-            backend = EmailBackend(fail_silently=False)
+            backend = EmailBackend()
             backend.open()
             self.backend, self.mails = backend, 0
         self.mails += 1
@@ -88,27 +78,19 @@ class PersistentConnection(threading.local):
         except BaseException:  # a time limit too: nobody knows what it would say next
             self.backend.connection.close()  # type: ignore[union-attr]
             raise
-        finally:
-            self.used_at = time.monotonic()
 
     def is_usable(self) -> bool:
-        """Whether it still stands; after a rest it is asked by NOOP, within EMAIL_TIMEOUT."""
-        if not self.smtp or self.mails >= MAX_MAILS_PER_CONNECTION:
-            return False
-        if time.monotonic() - self.used_at < NOOP_AFTER_SECONDS:
-            return True
+        """Whether it still stands: the server is asked by NOOP, within EMAIL_TIMEOUT."""
+        smtp: Any = self.backend and self.backend.connection
         with suppress(OSError):  # SMTPException among them
-            return self.smtp.noop()[0] == 250
+            return bool(smtp) and smtp.noop()[0] == 250
         return False
 
     def close(self, **signal: Any) -> None:
         """Say QUIT to the server, if it listens."""
-        smtp, self.backend = self.smtp, None
-        if smtp:
-            with suppress(OSError):
-                smtp.sock.settimeout(QUIT_TIMEOUT_SECONDS)
-                smtp.quit()
-            smtp.close()
+        if self.backend:
+            self.backend.close()
+            self.backend = None
 
 
 connection = PersistentConnection()

@@ -1,17 +1,14 @@
 import uuid
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 from functools import partial
 from itertools import takewhile
-from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models, transaction
-from django.db.models import Exists, F, Q
+from django.db import models
+from django.db.models import Exists, Q
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
@@ -21,6 +18,8 @@ from .reasons import ConfigurationError, in_words
 
 
 class DispatchQuerySet(models.QuerySet["Dispatch"]):
+    HEARTBEAT_INTERVAL = timedelta(seconds=5)
+
     def current(self) -> "Dispatch":
         return self.get_or_create(pk=1)[0]
 
@@ -45,16 +44,20 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
     def resume(self) -> None:
         self.filter(pk=1).update(paused_at=None, resume_at=None, pause_reason="", pause_code="")
 
-    def recover(self) -> None:
-        """Mails come through again: a pause that has run out is over, and no alarm any more."""
-        self.filter(pk=1, paused_at__isnull=False, resume_at__lte=timezone.now()).resume()
-
     def heartbeat(self, *parts: str) -> None:
         """`parts` ("beat", "worker", "sweep", "success") are alive."""
         now = dict.fromkeys((f"{part}_at" for part in parts), timezone.now())
-        if not self.filter(pk=1).update(**now):
-            self.current()
-            self.filter(pk=1).update(**now)
+        self.update_or_create(pk=1, defaults=now)
+
+    def came_through(self) -> None:
+        """A mail was sent: a fault's pause that has run out is no alarm any more.
+
+        Noted once in HEARTBEAT_INTERVAL, or all processes would wait for each other at this row.
+        """
+        now = timezone.now()
+        row = self.filter(pk=1).exclude(success_at__gt=now - self.HEARTBEAT_INTERVAL)
+        row.update(worker_at=now, success_at=now)
+        self.filter(resume_at__lte=now).resume()
 
 
 class Dispatch(models.Model):
@@ -113,63 +116,18 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
     # behind a backlog is dropped (CELERY_BEAT_SCHEDULE), so older messages are not waiting.
     ENQUEUE_TIMEOUT = timedelta(minutes=2)
 
-    def claim(
-        self, ids: Collection[int], task_id: str | None, at: datetime
-    ) -> list["WelcomeEmail"]:
-        """Take those that are due for one attempt: of several workers exactly one gets a row.
-
-        In the order of sending. `at` marks the claim: who asks again with the same one gets the
-        same rows.
-        """
-        columns = {"claimed_at": at, "task_id": task_id}
-        due = self.due(at).filter(pk__in=ids)
-        due.update(state=State.SENDING, attempts=F("attempts") + 1, **columns)
-        claimed = self.claimed(task_id, at).filter(pk__in=ids).select_related("member")
-        welcomes = list(claimed.in_order_of_sending())
-        if len(welcomes) < len(ids):
-            # Their message is used up: the sweeper need not take it for one on its way.
-            self.filter(pk__in=ids, state=State.QUEUED).update(enqueued_at=None)
-        return welcomes
-
     def due(self, at: datetime) -> "WelcomeEmailQuerySet":
         """What may be sent at that time: nothing while sending is paused."""
         is_paused = Exists(Dispatch.objects.pausing())
         return self.filter(~is_paused, state=State.QUEUED, next_attempt_at__lte=at)
 
-    def claimed(self, task_id: str | None, at: datetime | None) -> "WelcomeEmailQuerySet":
-        """Those of this claim that have not ended."""
-        return self.filter(state=State.SENDING, task_id=task_id, claimed_at=at)
-
-    def in_order_of_sending(self) -> "WelcomeEmailQuerySet":
-        """A mail that met a fault of our settings is behind all others (WelcomeEmail.not_tried)."""
-        return self.order_by("next_attempt_at", "pk")
-
-    def give_back(self, at: datetime | None = None, enqueued_at: datetime | None = None) -> int:
-        """Their attempt did not begin: their turn comes at that time, or as soon as may be."""
-        columns: dict[str, Any] = {"next_attempt_at": at} if at else {}
-        columns |= {"state": State.QUEUED, "attempts": F("attempts") - 1}
-        return self.update(enqueued_at=enqueued_at, **columns)
-
-    def free_stuck(self, max_claims: int = 100) -> int:
-        """End the claims of workers that died.
-
-        Each end of an attempt is recorded at once, so the first that has none is the one at which
-        the worker died: it alone goes one place on in the timetable, and a mail that kills every
-        worker is given up in the end like any other. The others go back first, so that whoever
-        frees the rest after us finds the same one.
-        """
-        freed = 0
+    def free_stuck(self) -> int:
+        """End the attempts of workers that died, which are one for each process."""
         limit = timezone.now() - self.CLAIM_TIMEOUT
         stuck = self.filter(state=State.SENDING, claimed_at__lte=limit).order_by("claimed_at")
-        for _claim in range(max_claims):
-            if (oldest := stuck.first()) is None:
-                break
-            claim = self.claimed(oldest.task_id, oldest.claimed_at)
-            # Or a worker that lives after all has just recorded the last of it.
-            in_flight, *others = list(claim.in_order_of_sending()) or [oldest]
-            freed += claim.filter(pk__in=[welcome.pk for welcome in others]).give_back() + 1
-            in_flight.lost()
-        return freed
+        for welcome in stuck:
+            welcome.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
+        return len(stuck)
 
     def take_due(self, limit: int) -> list[int]:
         """Ids of due rows of which no message is on its way, marked as enqueued."""
@@ -180,37 +138,6 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         self.filter(pk__in=ids).update(enqueued_at=now)
         return ids
 
-    # What operators do. Whoever calls send_again() or release() enqueues these rows.
-
-    def send_again(self) -> list[int]:
-        """Put these back at the beginning of their timetable."""
-        times = dict.fromkeys(["queued_at", "next_attempt_at", "enqueued_at"], timezone.now())
-        fresh = {"state": State.QUEUED, "attempts": 0, "last_error": "", "last_error_code": ""}
-        return self._move("send_again", **times, **fresh)
-
-    def hold(self) -> list[int]:
-        return self._move("hold", state=State.HELD)
-
-    def release(self) -> list[int]:
-        """Let these go on in their timetable where they stood."""
-        return self._move("release", state=State.QUEUED, enqueued_at=timezone.now())
-
-    def cancel(self) -> list[int]:
-        return self._move("cancel", state=State.CANCELLED)
-
-    @transaction.atomic
-    def _move(self, action: str, **columns: object) -> list[int]:
-        """Write the columns where the state allows the action; the ids of exactly those rows.
-
-        Locked in between: a worker either claims a row before this or no longer can.
-        """
-        chosen = list(self.order_by().values_list("pk", flat=True))
-        rows = WelcomeEmail.objects.select_for_update().filter(pk__in=chosen).order_by("pk")
-        rows = rows.filter(state__in=WelcomeEmail.ACTION_STATES[action])
-        ids = list(rows.values_list("pk", flat=True))
-        WelcomeEmail.objects.filter(pk__in=ids).update(**columns)
-        return ids
-
 
 class WelcomeEmail(models.Model):
     """The outbox and the journal of the one e-mail that a member is owed.
@@ -219,13 +146,6 @@ class WelcomeEmail(models.Model):
     """
 
     State = State
-    # What operators may do, and in which states.
-    ACTION_STATES = {
-        "send_again": [State.QUEUED, State.SENT, State.FAILED, State.CANCELLED],
-        "hold": [State.QUEUED],
-        "release": [State.HELD],
-        "cancel": [State.QUEUED, State.HELD],
-    }
     # 10 s, 30 s, 1, 5, 15 minutes, then hourly: 24 hours in all. By count and not by the clock,
     # for a mail that waited out a weekend in the queue is as young as any.
     RETRY_WAITS = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, *[3600] * 23)]
@@ -252,8 +172,6 @@ class WelcomeEmail(models.Model):
     journal = models.JSONField(_("attempts so far"), default=list, encoder=DjangoJSONEncoder)
 
     objects = WelcomeEmailQuerySet.as_manager()
-
-    began: datetime | None = None  # this attempt, and not the batch in which it was claimed
 
     class Meta:
         verbose_name = _("welcome e-mail")
@@ -282,13 +200,25 @@ class WelcomeEmail(models.Model):
 
     def fails_alone(self, code: str, success_at: datetime | None) -> bool:
         """Whether another mail came through after the pause that this one first caused."""
-        faults = list(takewhile(lambda attempt: attempt["code"] == code, reversed(self.journal)))
-        first_at = parse_datetime(faults[-1]["ended"]) if faults else None
-        if first_at is None or success_at is None:
+        faults = takewhile(lambda attempt: attempt["code"] == code, reversed(self.journal))
+        ended = [datetime.fromisoformat(attempt["ended"]) for attempt in faults]
+        if not (ended and success_at):
             return False
-        return success_at >= first_at + ConfigurationError.pause
+        return success_at >= ended[-1] + ConfigurationError.pause
 
-    # How an attempt ends: each writes the row at once, unless another attempt owns it by now.
+    # An attempt, from its claim to one of its ends. Each end writes the row at once, unless
+    # another attempt owns it by now.
+
+    def claim(self, task_id: str | None) -> bool:
+        """Begin one; of several workers that have read this row exactly one does."""
+        now, attempts = timezone.now(), self.attempts + 1
+        read = {"pk": self.pk, "attempts": self.attempts, "claimed_at": self.claimed_at}
+        unchanged = WelcomeEmail.objects.filter(state=State.QUEUED, **read)
+        columns = {"attempts": attempts, "claimed_at": now, "task_id": task_id}
+        begun = bool(persistently(partial(unchanged.update, state=State.SENDING, **columns)))
+        if begun:
+            self.attempts, self.claimed_at, self.task_id = attempts, now, task_id
+        return begun
 
     def sent(self) -> bool:
         return self._end(State.SENT, sent_at=timezone.now())
@@ -305,9 +235,6 @@ class WelcomeEmail(models.Model):
         self._end(State.QUEUED, reason, code, next_attempt_at=at, enqueued_at=None)
         return at
 
-    def lost(self) -> None:
-        self.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
-
     def not_tried(self, reason: str, code: str) -> None:
         """The fault was ours, not the mail's: no attempt is counted.
 
@@ -320,7 +247,7 @@ class WelcomeEmail(models.Model):
         reason = reason[:500]
         attempt = {
             "task": self.task_id,
-            "started": self.began or self.claimed_at,
+            "started": self.claimed_at,
             "ended": timezone.now(),
             "state": state,
             "reason": reason,

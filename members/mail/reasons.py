@@ -6,8 +6,9 @@ All of it is kept in English and read in the reader's language.
 import re
 import smtplib
 import ssl
+from collections.abc import Iterable
 from datetime import timedelta
-from enum import StrEnum
+from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ImproperlyConfigured
@@ -56,6 +57,11 @@ def in_words(reason: str) -> str:
     """`reason` in the active language; in brackets stands what a server said, as it was said."""
     sentence, bracket, said = reason.partition(" (")
     return gettext(sentence) + bracket + said if reason else ""
+
+
+def in_readers_words(report: Iterable[Any]) -> str:
+    """What a task tells: sentences with their values, and reasons, which have none."""
+    return " ".join(gettext(text) % values if values else in_words(text) for text, values in report)
 
 
 def classify(error: Exception, *names: str) -> DeliveryError:
@@ -151,49 +157,3 @@ def _redact(said: str, *names: str) -> str:
     for name in names:
         said = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "…", said, flags=re.IGNORECASE)
     return said[:MAX_ANSWER]
-
-
-# --- What a task reports ---
-
-
-class Sentence(StrEnum):
-    SENT_ONE = _("Sent welcome e-mail %(id)s to member %(member)s.")
-    SENT = _("Welcome e-mails sent: %(count)s.")
-    ABOUT = _("Welcome e-mail %(id)s:")
-    SKIPPED = _("Skipped (deleted, not due, already sent or being sent): %(count)s.")
-    SKIPPED_PAUSED = _("Skipped because sending is paused: %(count)s.")
-    LEFT = _("Left for the next task: %(count)s.")
-    PUT_OFF = _("Postponed to keep to MAIL_RATE: %(count)s.")
-    PAUSED = _("Returned to the queue because sending is paused: %(count)s.")
-    PAUSED_UNTIL = _("Sending is paused until %(time)s UTC.")
-    FINAL = _("It won’t be retried.")
-    FAILED = _("Attempt %(number)s failed.")
-    LAST = _("That was the last attempt.")
-    NEXT = _("Next attempt at %(time)s UTC.")
-
-
-PATTERNS = {
-    sentence: re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>[0-9:]+)", re.escape(sentence)))
-    for sentence in Sentence
-}
-_ANY = "|".join(re.sub(r"\?P<\w+>", "?:", pattern.pattern) for pattern in PATTERNS.values())
-SENTENCES = re.compile(f"({_ANY})")
-
-
-def in_readers_words(report: str) -> str:
-    """The sentences that a task has put together, and between them the reasons of failures."""
-    parts = SENTENCES.split(report)  # each second one is a sentence
-    parts[0::2] = [in_words(reason.strip()) for reason in parts[0::2]]
-    parts[1::2] = [_translated(sentence) for sentence in parts[1::2]]
-    return " ".join(filter(None, parts))
-
-
-def _translated(text: str) -> str:
-    found = {sentence: pattern.fullmatch(text) for sentence, pattern in PATTERNS.items()}
-    return next(gettext(sentence) % match.groupdict() for sentence, match in found.items() if match)
-
-
-def only_skipped(report: str) -> bool:
-    """The task had nothing to do."""
-    skips = (Sentence.SKIPPED, Sentence.SKIPPED_PAUSED)
-    return any(PATTERNS[sentence].fullmatch(report) for sentence in skips)

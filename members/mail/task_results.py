@@ -18,13 +18,13 @@ from project.admin.base import BaseChangeList
 from project.admin.display import badge, link
 from project.admin.task_results import Result, TaskResultAdmin
 
+from . import tasks
 from .actions import RETRY, SEND_AGAIN, Resend, ask_or_do
 from .admin import state_badge
 from .models import WelcomeEmail
-from .reasons import in_readers_words, only_skipped
-from .tasks import send_welcome_emails
+from .reasons import in_readers_words
 
-SEND = send_welcome_emails.name
+SEND = tasks.send_welcome_emails.name
 NO_LONGER = gettext_lazy("A later task has since retried it, or the member was deleted.")
 
 
@@ -64,19 +64,22 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
 
     @admin.display(description=gettext_lazy("state"), ordering="status")
     def state(self, result: Result) -> SafeString:
-        if result.status == "SUCCESS" and only_skipped(super().outcome(result)):
-            return badge(_("skipped"), "secondary")
+        match self.returned(result):
+            case [[tasks.SKIPPED, _values]]:
+                return badge(_("skipped"), "secondary")
         return super().state(result)
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
-        return in_readers_words(super().outcome(result))
+        report = self.returned(result)
+        sends = result.task_name == SEND and isinstance(report, list)
+        return in_readers_words(report) if sends else super().outcome(result)
 
     @admin.action(description=SEND_AGAIN.label, permissions=["resend"])
     def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:
         """Of those that failed; what has become of their mails since decides."""
         failed = results.filter(status="FAILURE").order_by().values_list("task_id", flat=True)
-        return ask_or_do(self, request, RETRY, welcomes_of(*failed), request.get_full_path())
+        return ask_or_do(self, request, RETRY, welcomes_of(*failed))
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.retry_view)

@@ -43,11 +43,8 @@ class PersonFilter(admin.SimpleListFilter):
 
 class DoorFilter(ChoiceFilter):
     title = gettext_lazy("through")
-    parameter_name = "door"
+    parameter_name = field = "door"
     choices_of = dict(Door.choices)
-
-    def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
-        return queryset.filter(door=value)
 
 
 class KindFilter(ChoiceFilter):

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext_lazy
 
@@ -55,6 +57,22 @@ class BaseAdmin(SpeakingAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BaseChangeList
+
+    # --- Pages beside those of Django ---
+
+    def render(
+        self, request: HttpRequest, template: str, status: int = 200, **context: Any
+    ) -> TemplateResponse:
+        """A page of its own; `context` holds the title."""
+        context = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, template, context, status=status)
+
+    def ask(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
+        """The page that asks before an action; `hidden` repeats what was chosen in the list."""
+        names = ("action", "select_across", "index", ACTION_CHECKBOX_NAME)
+        hidden = [(name, value) for name in names for value in request.POST.getlist(name)]
+        context = {"back": request.get_full_path(), "hidden": hidden, **context}
+        return self.render(request, template, **context)
 
     # --- The search box of every page (project.admin.searching) ---
 

@@ -10,7 +10,6 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import connection
 from django.forms import BoundField
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -123,9 +122,5 @@ class VersionedAdmin(BaseAdmin):
 
     def _both_versions(self, request: HttpRequest, **context: Any) -> HttpResponse:
         buttons = ("_save", "_continue", "_addanother", IS_POPUP_VAR)
-        context |= {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "pressed": [name for name in buttons if name in request.POST],
-        }
-        return TemplateResponse(request, "admin/conflict.html", context, status=409)
+        context["pressed"] = [name for name in buttons if name in request.POST]
+        return self.render(request, "admin/conflict.html", status=409, **context)

@@ -12,9 +12,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ChoiceFilter(admin.SimpleListFilter):
-    """A filter with a short, fixed list of choices."""
+    """A filter with a short, fixed list of choices: values of `field`, unless chosen() differs."""
 
     choices_of: ClassVar[dict[str, Any]]
+    field: ClassVar[str]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return list(self.choices_of.items())
@@ -24,7 +25,7 @@ class ChoiceFilter(admin.SimpleListFilter):
         return self.chosen(queryset, value) if value in self.choices_of else queryset
 
     def chosen(self, queryset: QuerySet, value: str) -> QuerySet:
-        raise NotImplementedError
+        return queryset.filter(**{self.field: value})
 
 
 class TextFilter(admin.SimpleListFilter):
@@ -90,7 +91,6 @@ class RangeFilter(admin.SimpleListFilter):
 class SinceFilter(ChoiceFilter):
     """Rows whose time in `field` is within the chosen period."""
 
-    field: ClassVar[str]
     choices_of = {
         "today": _("today"),
         "7": _("last 7 days"),

@@ -7,7 +7,6 @@ from typing import Any
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
 from django.db import models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.text import Truncator, capfirst
@@ -114,16 +113,14 @@ class RecordedAdmin(VersionedAdmin):
             )
             shown.append(version)
         context = {
-            **self.admin_site.each_context(request),
             "title": _("History: %s") % Truncator(record or as_record(newest)).chars(60),
             "object": record,
             "versions": shown,
             "is_first_page": not before,
             "older": shown[-1].history_id if more else None,
-            "opts": self.opts,
             **(extra_context or {}),
         }
-        return TemplateResponse(request, "admin/record_history.html", context)
+        return self.render(request, "admin/record_history.html", **context)
 
     def _may_restore(self, request: HttpRequest, record: Any) -> bool:
         if record is None:
@@ -154,7 +151,6 @@ class RecordedAdmin(VersionedAdmin):
             if not errors:
                 return self._put_back(request, version, record, changes)
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Restore this version") if record else _("Restore after deletion"),
             "object": record,
             "name": str(record or as_record(version)),
@@ -163,10 +159,9 @@ class RecordedAdmin(VersionedAdmin):
             "changes": changes,
             "errors": errors,
             "history_url": self._history_url(object_id),
-            "opts": self.opts,
         }
         status = 409 if errors else 200
-        return TemplateResponse(request, "admin/restore.html", context, status=status)
+        return self.render(request, "admin/restore.html", status=status, **context)
 
     def _put_back(
         self, request: HttpRequest, version: Any, record: Any, changes: list[Change]

@@ -107,11 +107,15 @@ class SpeakingAdmin(admin.ModelAdmin):
             name = format_html('<a class="alert-link" href="{}">{}</a>', url, name)
         return format_html(str(sentence).replace("%(name)s", "{}"), name)
 
+    def name_of(self, row: Any) -> str:
+        """The heading of its page."""
+        return str(row)
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         row = kwargs.get("obj")
-        context["title"] = str(row) if row else self.phrases.add
+        context["title"] = self.name_of(row) if row else self.phrases.add
         context["delete_button"] = self.phrases.delete_button
         return super().render_change_form(request, context, *args, **kwargs)
 

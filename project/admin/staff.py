@@ -9,7 +9,6 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -134,9 +133,7 @@ class ActiveFilter(ChoiceFilter):
     title = gettext_lazy("account")
     parameter_name = "active"
     choices_of = {"1": gettext_lazy("active"), "0": gettext_lazy("deactivated")}
-
-    def chosen(self, queryset: QuerySet[User], value: str) -> QuerySet[User]:
-        return queryset.filter(is_active=value == "1")
+    field = "is_active"
 
 
 @admin.register(User)
@@ -330,16 +327,15 @@ class StaffAdmin(BaseAdmin):
         handed, sent = request.session.pop(HANDED_OVER, (None, False))
         is_handed = handed == user.pk
         here = request.build_absolute_uri("/")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Password link"),
-            "opts": self.opts,
-            "original": user,
-            "days": PASSWORD_LINK_DAYS,
-            "sent": is_handed and sent,
-            "link": password_link(user, here) if is_handed and not sent else "",
-        }
-        return TemplateResponse(request, "admin/staff/link.html", context)
+        return self.render(
+            request,
+            "admin/staff/link.html",
+            title=_("Password link"),
+            original=user,
+            days=PASSWORD_LINK_DAYS,
+            sent=is_handed and sent,
+            link=password_link(user, here) if is_handed and not sent else "",
+        )
 
     def _hand_over(self, request: HttpRequest, user: User) -> HttpResponse:
         """Mail the link, or have the next page show it once: it is kept nowhere."""

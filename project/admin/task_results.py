@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 from django_celery_results import admin as results_admin  # noqa: F401  # to unregister its pages
 from django_celery_results.models import GroupResult, TaskResult
 
@@ -33,9 +33,7 @@ class TaskStateFilter(ChoiceFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
     choices_of = {state: text for state, (text, colour) in STATES.items()}
-
-    def chosen(self, results: QuerySet[TaskResult], value: str) -> QuerySet[TaskResult]:
-        return results.filter(status=value)
+    field = "status"
 
 
 class TaskCreatedFilter(SinceFilter):
@@ -45,10 +43,8 @@ class TaskCreatedFilter(SinceFilter):
 
 
 admin.site.unregister([TaskResult, GroupResult])
-# Not a proxy model, which would need its own permissions, addresses and history.
-TaskResult._meta.verbose_name = gettext_lazy("task result")
-TaskResult._meta.verbose_name_plural = gettext_lazy("task results")
-setattr(TaskResult, "__str__", lambda result: f"{result._meta.verbose_name} {result.pk}")  # noqa: B010
+# The package names its model so, and ships no Russian that is compiled.
+gettext_noop("task result"), gettext_noop("task results")
 
 
 class TaskResultAdmin(ReadOnlyAdmin):
@@ -94,20 +90,30 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def task(self, result: Result) -> str:
         return str(self.task_names.get(result.task_name, result.task_name or _("unknown")))
 
+    def returned(self, result: Result) -> Any:
+        """What the task returned, or the message of its error; text that is no JSON as it is."""
+        try:
+            returned = json.loads(result.result or "null")
+        except ValueError:
+            return result.result
+        if isinstance(returned, dict) and "exc_message" in returned:
+            message = returned["exc_message"]
+            alone = isinstance(message, list) and len(message) == 1
+            return (message[0] if alone else message) or returned.get("exc_type")
+        return returned
+
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
         """The sentence or values that the task returned, or its error message."""
-        try:
-            outcome = json.loads(result.result or "null")
-        except ValueError:
-            return result.result or "–"
-        if isinstance(outcome, dict) and "exc_message" in outcome:
-            message = outcome["exc_message"]
-            words = message if isinstance(message, str) else " ".join(map(str, message))
-            return words or outcome.get("exc_type", "–")
-        if isinstance(outcome, dict):
-            outcome = " · ".join(map(str, outcome.values()))
-        return outcome if outcome and isinstance(outcome, str) else "–"
+        match returned := self.returned(result):
+            case dict():
+                returned = " · ".join(map(str, returned.values()))
+            case list():
+                returned = " ".join(map(str, returned))
+        return returned if returned and isinstance(returned, str) else "–"
+
+    def name_of(self, row: Result) -> str:
+        return f"{self.opts.verbose_name} {row.pk}"
 
     # The package's own columns carry help texts for programmers.
 

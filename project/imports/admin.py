@@ -20,7 +20,6 @@ from django.http import (
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -194,7 +193,7 @@ class ImportAdmin(JobAdmin):
             "preview": preview(job, request.GET) if job.found and job.is_kept else None,
             "kept": kept % {"days": settings.IMPORT_KEEP_DAYS},
         }
-        return TemplateResponse(request, self.page_template, context)
+        return self.render(request, self.page_template, **context)
 
     def examine_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Read the file again, as the form says."""

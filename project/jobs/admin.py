@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
@@ -38,11 +37,8 @@ COLOURS = {
 
 class StateFilter(ChoiceFilter):
     title = gettext_lazy("state")
-    parameter_name = "state"
+    parameter_name = field = "state"
     choices_of = dict(State.choices)
-
-    def chosen(self, jobs: QuerySet, value: str) -> QuerySet:
-        return jobs.filter(state=value)
 
 
 def state_badge(job: Job) -> SafeString:
@@ -109,9 +105,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     def context(self, request: HttpRequest, job: Any) -> dict[str, Any]:
         return {
-            **self.admin_site.each_context(request),
             "title": str(job),
-            "opts": self.opts,
             "job": job,
             "badge": self.state_badge(job),
             "works": job.state in WORKING,

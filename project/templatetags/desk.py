@@ -34,7 +34,6 @@ def breadcrumbs(context: Context) -> dict[str, Any]:
         url, name = crumbs[-1]
         if url == context["request"].path and (record or title == name):
             crumbs.pop()
-            title = name
     elif "section" in context:
         title = str(context["section"]["name"])
     elif context["request"].path == crumbs[0][0]:

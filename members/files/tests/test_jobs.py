@@ -235,7 +235,7 @@ def test_members_that_are_known_get_one_cancelled_e_mail_that_can_be_sent_again(
     assert SEND_AGAIN.refusal(welcomes[0].state) == ""
     sweep_welcome_emails()
     assert not delay.called
-    ids = welcomes.send_again()
+    ids = SEND_AGAIN.apply(welcomes)
     assert WelcomeEmail.objects.filter(pk__in=ids, state="queued", last_error="").count() == 2
 
 

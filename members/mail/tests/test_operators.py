@@ -15,6 +15,7 @@ from django.utils.safestring import mark_safe
 from django_celery_results.models import TaskResult
 
 from members.conftest import claim
+from members.mail.actions import HOLD, SEND_AGAIN
 from members.mail.admin import timeline
 from members.mail.reasons import RefusedError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
@@ -198,7 +199,7 @@ def test_releasing_keeps_the_place_in_the_timetable(operator, owed):
 def test_a_claim_before_an_action_wins_and_one_after_it_finds_nothing(owed):
     ann, bob = owed("ann"), owed("bob")
     assert claim(ann, "a")
-    assert WelcomeEmail.objects.filter(pk__in=[ann.pk, bob.pk]).hold() == [bob.pk]
+    assert HOLD.apply(WelcomeEmail.objects.filter(pk__in=[ann.pk, bob.pk])) == [bob.pk]
     assert claim(bob, "b") is None
 
 
@@ -279,7 +280,7 @@ def test_the_page_costs_the_same_for_many_attempts(operator, owed, django_assert
 def test_the_journal_is_bounded(owed):
     welcome = owed()
     for number in range(WelcomeEmail.MAX_JOURNAL + 5):
-        WelcomeEmail.objects.filter(pk=welcome.pk).send_again()
+        SEND_AGAIN.apply(WelcomeEmail.objects.filter(pk=welcome.pk))
         attempt = claim(welcome, "t")
         attempt.fail(f"No {attempt.pk}.", f"{number}")
     welcome.refresh_from_db()

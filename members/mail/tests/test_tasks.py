@@ -13,7 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from members.conftest import claim
-from members.mail.reasons import RefusedError, RenderingError, TemporaryError
+from members.mail import tasks
+from members.mail.actions import CANCEL, HOLD, RELEASE, SEND_AGAIN
+from members.mail.reasons import RefusedError, RenderingError, TemporaryError, in_readers_words
 from members.mail.tasks import AttemptFailedError, send_welcome_emails
 from members.models import WelcomeEmail, new_message_id
 from project.celery import app
@@ -28,12 +30,12 @@ def attempt(welcome: WelcomeEmail, failure: Exception | None = None) -> str:
     """Run the task; the sentence that it leaves for the operator."""
     with patch("members.mail.tasks.deliver", side_effect=failure) as deliver:
         try:
-            sentence = send_welcome_emails.apply(args=[welcome.pk], throw=True).result
+            report = send_welcome_emails.apply(args=[welcome.pk], throw=True).result
         except AttemptFailedError as error:
-            sentence = str(error)
+            [report] = error.args
     assert deliver.called
     welcome.refresh_from_db()
-    return sentence
+    return in_readers_words(report)
 
 
 @pytest.fixture
@@ -44,12 +46,13 @@ def seconds_until(monkeypatch) -> Callable[[datetime], float]:
     return lambda moment: (moment - now).total_seconds()
 
 
+SENT, SKIPPED = ([[text, {"count": 1}]] for text in (tasks.SENT, tasks.SKIPPED))
+
+
 def test_a_mail_is_sent_once_and_recorded(owed):
     welcome = owed()
-    sentence = send_welcome_emails.apply(args=[welcome.pk], task_id="first").get()
-    assert sentence == f"Sent welcome e-mail {welcome.pk} to member {welcome.member_id}."
-    again = send_welcome_emails.apply(args=[welcome.pk]).get()
-    assert again == "Skipped (deleted, not due, already sent or being sent): 1."
+    assert send_welcome_emails.apply(args=[welcome.pk], task_id="first").get() == SENT
+    assert send_welcome_emails.apply(args=[welcome.pk]).get() == SKIPPED
     assert [message.to for message in mail.outbox] == [["ann@example.org"]]
     welcome.refresh_from_db()
     assert (welcome.state, welcome.attempts, welcome.task_id) == (State.SENT, 1, "first")
@@ -59,7 +62,7 @@ def test_a_mail_is_sent_once_and_recorded(owed):
 @pytest.mark.parametrize("state", [s for s in State if s != State.QUEUED])
 def test_only_a_waiting_mail_is_sent(owed, state):
     welcome = owed(state=state)
-    assert send_welcome_emails(welcome.pk).startswith("Skipped")
+    assert send_welcome_emails(welcome.pk) == SKIPPED
     assert mail.outbox == []
 
 
@@ -67,8 +70,8 @@ def test_a_mail_is_sent_from_its_time_on(owed, monkeypatch):
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)
     later = owed("bob", next_attempt_at=now + timedelta(microseconds=1))
-    assert send_welcome_emails(later.pk).startswith("Skipped")
-    assert send_welcome_emails(owed("ann", next_attempt_at=now).pk).startswith("Sent")
+    assert send_welcome_emails(later.pk) == SKIPPED
+    assert send_welcome_emails(owed("ann", next_attempt_at=now).pk) == SENT
 
 
 def test_the_message_of_a_mail_that_is_skipped_is_used_up(owed):
@@ -84,15 +87,7 @@ def test_the_message_of_a_mail_that_is_skipped_is_used_up(owed):
 def test_the_mail_of_a_removed_member_is_no_error(owed):
     welcome = owed()
     welcome.member.delete()
-    assert send_welcome_emails(welcome.pk or 1).startswith("Skipped")
-
-
-def test_a_member_removed_right_after_the_claim_is_no_error(owed):
-    welcome = owed()
-    with patch.object(
-        WelcomeEmail.objects._queryset_class, "claimed", lambda self, *_: self.none()
-    ):
-        assert claim(welcome) is None
+    assert send_welcome_emails(welcome.pk or 1) == SKIPPED
 
 
 def test_of_two_claims_one_succeeds(owed):
@@ -109,15 +104,18 @@ def test_the_timetable(owed, seconds_until):
     while welcome.state == State.QUEUED:
         WelcomeEmail.objects.update(next_attempt_at=timezone.now())
         sentence = attempt(welcome, LATER)
-        assert sentence.startswith(f"{LATER.reason} Attempt {welcome.attempts} failed.")
+        assert sentence.startswith(f"Welcome e-mail {welcome.pk}: {LATER.reason} ")
         if welcome.state == State.QUEUED:
             waits.append(seconds_until(welcome.next_attempt_at))
-            assert f"Next attempt at {welcome.next_attempt_at:%H:%M:%S} UTC." in sentence
+            assert (
+                f"Attempt {welcome.attempts} failed. Next attempt at {welcome.next_attempt_at:%H:%M:%S} UTC."
+                in sentence
+            )
             assert welcome.enqueued_at is None, "the sweeper enqueues it when it is due"
     assert waits == [10, 30, 60, 300, 900, *[3600] * 23]
     assert welcome.attempts == 29
     assert welcome.state == State.FAILED
-    assert sentence.endswith("That was the last attempt.")
+    assert sentence.endswith("It won’t be retried.")
     assert (welcome.last_error, welcome.last_error_code) == (LATER.reason, "451")
 
 
@@ -132,7 +130,7 @@ def test_an_outage_of_days_costs_no_attempts(owed, seconds_until):
 def test_what_will_never_do_is_not_tried_again(owed, kind):
     welcome = owed()
     sentence = attempt(welcome, kind("Never.", "550"))
-    assert sentence == "Never. It won’t be retried."
+    assert sentence == f"Welcome e-mail {welcome.pk}: Never. It won’t be retried."
     assert (welcome.state, welcome.last_error, welcome.last_error_code) == (
         State.FAILED,
         "Never.",
@@ -150,7 +148,6 @@ ENDS = {
     "fail": lambda welcome: welcome.fail("too late", "550"),
     "retry": lambda welcome: welcome.retry("too late", "451"),
     "not_tried": lambda welcome: welcome.not_tried("too late", "535"),
-    "lost": lambda welcome: welcome.lost(),
     "sent": lambda welcome: welcome.sent(),
 }
 
@@ -228,15 +225,15 @@ def test_a_row_that_is_gone_is_no_error(owed):
 
 
 def test_the_journal_tells_of_each_attempt(owed, seconds_until):
-    welcome = owed()
-    welcome = claim(welcome, "t")
-    welcome.began = welcome.claimed_at + timedelta(seconds=3)
+    welcome = claim(owed(), "t")
+    before = welcome.claimed_at
     welcome.fail("No.", "550")
     welcome.refresh_from_db()
     [attempt] = welcome.journal
     assert (attempt["task"], attempt["state"]) == ("t", "failed")
     assert (attempt["reason"], attempt["code"]) == ("No.", "550")
-    assert seconds_until(datetime.fromisoformat(attempt["started"])) == pytest.approx(3, abs=0.01)
+    started = datetime.fromisoformat(attempt["started"])
+    assert (started - before).total_seconds() == pytest.approx(0, abs=0.001)
     assert seconds_until(datetime.fromisoformat(attempt["ended"])) == pytest.approx(0, abs=0.01)
 
 
@@ -269,7 +266,7 @@ def test_their_names_are_those_of_stored_results_and_waiting_messages():
 def test_sending_again_starts_the_timetable_anew(owed):
     bob = owed("bob", state=State.FAILED, attempts=29, last_error="Never.", last_error_code="550")
     owed("cat", state=State.HELD)
-    assert WelcomeEmail.objects.send_again() == [bob.pk]
+    assert SEND_AGAIN.apply(WelcomeEmail.objects.all()) == [bob.pk]
     bob.refresh_from_db()
     assert (bob.state, bob.attempts) == (State.QUEUED, 0)
     assert (bob.last_error, bob.last_error_code) == ("", "")
@@ -280,8 +277,8 @@ def test_what_is_sent_again_or_released_is_enqueued_once(owed):
     """By whoever does so, not by a sweep in between."""
     bob = owed("bob", state=State.FAILED, next_attempt_at=timezone.now() - timedelta(days=1))
     cat = owed("cat", state=State.HELD, enqueued_at=None)
-    assert WelcomeEmail.objects.send_again() == [bob.pk]
-    assert WelcomeEmail.objects.release() == [cat.pk]
+    assert SEND_AGAIN.apply(WelcomeEmail.objects.all()) == [bob.pk]
+    assert RELEASE.apply(WelcomeEmail.objects.all()) == [cat.pk]
     assert WelcomeEmail.objects.take_due(9) == []
 
 
@@ -291,7 +288,7 @@ def test_all_attempts_and_a_sending_again_carry_one_message_id(owed, seconds_unt
     before = welcome.message_id
     WelcomeEmail.objects.update(next_attempt_at=timezone.now())
     attempt(welcome, LATER)
-    WelcomeEmail.objects.send_again()
+    SEND_AGAIN.apply(WelcomeEmail.objects.all())
     attempt(welcome)
     assert (welcome.state, welcome.message_id) == (State.SENT, before)
     assert owed("bob").message_id != before
@@ -323,13 +320,13 @@ def test_the_limits_of_a_journal_and_of_patience():
     assert (WelcomeEmail.MAX_JOURNAL, WelcomeEmail.RECORD_RETRY_SECONDS) == (60, 1800)
 
 
-@pytest.mark.parametrize("end", [["release"], ["cancel", "hold"]])
+@pytest.mark.parametrize("end", [[RELEASE], [CANCEL, HOLD]])
 def test_what_is_held_keeps_its_place_in_the_timetable(owed, end):
     later = timezone.now() + timedelta(hours=1)
     welcome = owed(attempts=5, next_attempt_at=later, last_error="No.", last_error_code="451")
-    WelcomeEmail.objects.hold()
+    HOLD.apply(WelcomeEmail.objects.all())
     for action in end:
-        getattr(WelcomeEmail.objects, action)()
+        action.apply(WelcomeEmail.objects.all())
     welcome.refresh_from_db()
     assert (welcome.attempts, welcome.next_attempt_at) == (5, later)
     assert (welcome.last_error, welcome.last_error_code) == ("No.", "451")
@@ -339,5 +336,5 @@ def test_what_is_held_keeps_its_place_in_the_timetable(owed, end):
 def test_a_row_is_locked_between_the_question_and_the_action(owed):
     owed()
     with CaptureQueriesContext(connection) as queries:
-        WelcomeEmail.objects.hold()
+        HOLD.apply(WelcomeEmail.objects.all())
     assert any("FOR UPDATE" in query["sql"] for query in queries)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from members.conftest import mysql_database, redis_database
+from members.mail.tasks import ABOUT, FINAL, SENT
 
 from .mail_server import MailServer, mail_server
 
@@ -165,7 +166,7 @@ def test_registered_while_the_worker_is_away_and_while_it_is_there(desk):
         assert result["task_name"] == "members.tasks.send_welcome_emails"
         assert json.loads(result["task_args"]) == f"({number},)", "ids only"
         assert json.loads(result["task_kwargs"]) == "{}"
-        assert json.loads(result["result"]) == f"Sent welcome e-mail {number} to member {number}."
+        assert json.loads(result["result"]) == [[SENT, {"count": 1}]]
         assert result["date_started"] and result["date_done"]
     assert len(results) == 2
     assert "example.org" not in json.dumps(results)
@@ -180,8 +181,9 @@ def test_a_refused_address_is_explained_without_being_named(desk):
                 "while not TaskResult.objects.filter(status='FAILURE'): time.sleep(0.1)\n"
                 "answer(list(TaskResult.objects.values()))"
             )
-    sentence = "The mail server refuses the mail (550 5.1.1 <…@…> has no mailbox here)."
-    assert json.loads(result["result"])["exc_message"] == [f"{sentence} It won’t be retried."]
+    [report] = json.loads(result["result"])["exc_message"]
+    reason = "The mail server refuses the mail (550 5.1.1 <…@…> has no mailbox here)."
+    assert report == [[ABOUT, {"id": 1}], [reason, {}], [FINAL, {}]]
     assert "example.org" not in json.dumps(result)
     assert "SMTP" not in result["traceback"], "what caused it may hold the address"
 

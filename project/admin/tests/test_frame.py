@@ -1,6 +1,7 @@
 """What frames each page: one heading, the way to it by the menu's groups, and what a deletion says."""
 
 import html
+import json
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from django.utils import translation
 from django_celery_results.models import TaskResult
 
 from library.models import Book, BulkChange, Import
+from members.mail.tasks import SENT, SKIPPED
 from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
 from project.admin.phrases import counted, grouped
@@ -182,14 +184,9 @@ def test_a_tokens_digest_stands_in_no_title(desk, staff):
 
 
 def test_a_task_that_had_nothing_to_do_is_no_success(desk):
-    TaskResult.objects.create(
-        task_id="t", status="SUCCESS", result='"Skipped because sending is paused: 1."'
-    )
-    TaskResult.objects.create(
-        task_id="u",
-        status="SUCCESS",
-        result='"Welcome e-mails sent: 2. Skipped because sending is paused: 1."',
-    )
+    skipped, sent = [SKIPPED, {"count": 1}], [SENT, {"count": 2}]
+    for task_id, report in (("t", [skipped]), ("u", [sent, skipped])):
+        TaskResult.objects.create(task_id=task_id, status="SUCCESS", result=json.dumps(report))
     page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
     badges = re.findall(r'text-bg-(\w+)">(\w+)<', page.content.decode())
     assert sorted(badges) == [("secondary", "skipped"), ("success", "done")]

@@ -1,5 +1,6 @@
 """In Russian no page says a word of English, but for names that Russian writes alike."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -12,6 +13,7 @@ from django_celery_results.models import TaskResult
 from library.files.tests.test_jobs import examined, worked_on
 from library.models import Book, BulkChange
 from members.files.tests.test_jobs import examined as member_file
+from members.mail import tasks
 from members.mail.actions import ACTIONS
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
@@ -98,20 +100,24 @@ def rows(staff, desk):
     WelcomeEmail.objects.update(
         task_id="task-1", state="failed", last_error="The mail server hung up.", journal=journal
     )
+    report = [
+        [tasks.ABOUT, {"id": 1}],
+        ["The mail server hung up.", {}],
+        [tasks.AGAIN, {"number": 1, "time": "10:00:00"}],
+    ]
     TaskResult.objects.create(
         task_id="task-1",
         task_name="members.tasks.send_welcome_emails",
         task_args=f'"({member.welcome_email.pk},)"',
         status="FAILURE",
-        result='{"exc_type": "AttemptFailedError", "exc_message": ["The mail server hung up. '
-        'Attempt 1 failed. Next attempt at 10:00:00 UTC."]}',
+        result=json.dumps({"exc_type": "AttemptFailedError", "exc_message": [report]}),
         traceback="Traceback (most recent call last): …",
     )
     TaskResult.objects.create(
         task_id="task-2",
         task_name="members.tasks.send_welcome_emails",
         status="SUCCESS",
-        result='"Skipped because sending is paused: 2."',
+        result=json.dumps([[tasks.SKIPPED, {"count": 2}]]),
     )
 
 

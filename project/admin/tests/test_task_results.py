@@ -343,3 +343,9 @@ def test_a_failed_task_of_another_kind_has_no_button(staff_client, failed):
     html = staff_client.get(address(failed)).content.decode()
     assert "why-retry" not in html and retry_of(failed) not in html
     assert "Tried by a later task since" not in html
+
+
+def test_the_page_is_headed_by_its_name_and_not_by_the_packages(staff_client):
+    row = result()
+    assert f"task result {row.pk}" in staff_client.get(address(row)).content.decode()
+    assert "&lt;Task:" not in staff_client.get(address(row)).content.decode()
