@@ -152,7 +152,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help=text)
 
 
+@pytest.hookimpl(trylast=True)  # the order within each part is pytest-django's and randomly's
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # First what takes long and waits for other processes: the short ones fill the gaps.
+    # Those that use the test database keep their place: a transactional one empties it.
+    def comes_later(item: pytest.Item) -> bool:
+        return not item.get_closest_marker("worker") or bool(item.get_closest_marker("django_db"))
+
+    items.sort(key=comes_later)
     for item in items:
         for name, cure in MISSING.items():
             if cure and name in item.keywords:
