@@ -22,7 +22,7 @@ run: staticfiles/staticfiles.json
 	@exec $(BIN)/python manage.py run
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
+	$(BIN)/python -m pytest -n auto $(PYTEST)
 
 coverage: PYTEST ?= -n auto
 coverage: $(VENV)/.dev

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
+import hypothesis
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -21,9 +22,12 @@ from project.base import breaker
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
+# The shell has no windows, which cost a third of the time.
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), "")
+
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,48 @@ def browser() -> Iterator["Browser"]:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
 
 
+@pytest.fixture(scope="session")
+def tab(browser: "Browser", live_server: Any) -> Any:
+    """The one page of all tests: to open another, and load all that it shows, takes a second.
+
+    It records requests to other hosts, errors of scripts, and what its policy blocks.
+    """
+    tab: Any = browser.new_page(base_url=live_server.url)
+    ours = (live_server.url, "data:", "blob:")
+
+    def record(request: Any) -> None:
+        if request.failure == "csp":  # the policy blocks it: it was never sent
+            return
+        if not request.url.startswith(ours):
+            tab.foreign.append(request.url)
+        elif request.failure and "ERR_ABORTED" not in request.failure:  # cut off by the next page
+            tab.complaints.append(f"failed: {request.url}")
+
+    tab.on("requestfinished", record)
+    tab.on("requestfailed", record)
+    tab.on("console", lambda said: said.type == "error" and tab.complaints.append(said.text))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    return tab
+
+
+@pytest.fixture
+def page(tab: Any) -> Iterator[Any]:
+    """The tab as if new."""
+    tab.foreign, tab.complaints = [], []
+    yield tab
+    tab.on("dialog", accept)  # for what a form still holds
+    tab.goto("/health/live/")
+    tab.remove_listener("dialog", accept)
+    tab.evaluate("localStorage.clear(), sessionStorage.clear()")
+    tab.context.clear_cookies()
+    tab.set_viewport_size({"width": 1280, "height": 720})
+    tab.emulate_media(color_scheme="light")
+
+
+def accept(dialog: Any) -> None:
+    dialog.accept()
+
+
 # What a marked test needs, and how long it may take.
 MISSING = {
     "mysql": connection.vendor != "mysql" and "set DATABASE_URL=mysql://…",
@@ -106,7 +152,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help=text)
 
 
+@pytest.hookimpl(trylast=True)  # the order within each part is pytest-django's and randomly's
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # First what takes long and waits for other processes: the short ones fill the gaps.
+    # Those that use the test database keep their place: a transactional one empties it.
+    def comes_later(item: pytest.Item) -> bool:
+        return not item.get_closest_marker("worker") or bool(item.get_closest_marker("django_db"))
+
+    items.sort(key=comes_later)
     for item in items:
         for name, cure in MISSING.items():
             if cure and name in item.keywords:

@@ -2,12 +2,10 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from library.files.tests.test_jobs import examined
 from library.models import Book, BulkChange
@@ -16,6 +14,8 @@ from members.files.tests.test_jobs import examined as member_file
 from members.models import Member
 from members.registration import register_member
 from project.api.authentication import AuthToken
+
+from .test_browser import log_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -90,68 +90,48 @@ def addresses(staff) -> list[str]:
     ]
 
 
-def log_in(context, staff, url: str) -> None:
-    client = Client()
-    client.force_login(staff)
-    session = client.cookies[settings.SESSION_COOKIE_NAME].value
-    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
-
-
 @pytest.mark.sweep
 @pytest.mark.parametrize("language", ["en", "ru"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_page_is_too_wide_asks_others_or_has_an_error(
-    browser, live_server, staff, addresses, language, scheme, width
+    page, live_server, staff, addresses, language, width
 ):
-    size = {"width": width, "height": 900}
-    context = browser.new_context(base_url=live_server.url, color_scheme=scheme, viewport=size)
-    log_in(context, staff, live_server.url)
-    context.add_cookies([{"name": "django_language", "value": language, "url": live_server.url}])
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: message.type == "error" and said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on(  # what the next page cuts off is no failure
-        "requestfailed",
-        lambda r: "ERR_ABORTED" in str(r.failure) or said.append(f"failed: {r.url}"),
-    )
-    page.on("request", lambda r: r.url.startswith(live_server.url) or said.append(r.url))
+    page.set_viewport_size({"width": width, "height": 900})
+    log_in(page, staff, live_server.url)
+    cookie = {"name": "django_language", "value": language, "url": live_server.url}
+    page.context.add_cookies([cookie])
     for address in addresses:
         answer = page.goto(address)
         expected = 404 if "nowhere" in address else 200
         assert answer and answer.status == expected, address
-        too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert too_wide <= 0, address
-        errors = [text for text in said if not (expected == 404 and "404" in text)]
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            expect(page.locator("html")).to_have_attribute("data-bs-theme", scheme)
+            too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert too_wide <= 0, (address, scheme)
+        errors = [text for text in page.complaints if not (expected == 404 and "404" in text)]
         assert errors == [], address
-        said.clear()
-    context.close()
+        assert page.foreign == [], address
+        page.complaints.clear()
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
-def test_axe_finds_nothing(browser: Browser, live_server, staff, addresses, scheme, width):
-    size = {"width": width, "height": 900}
-    context = browser.new_context(base_url=live_server.url, color_scheme=scheme, viewport=size)
-    page = context.new_page()
+def test_axe_finds_nothing(page, live_server, staff, addresses, scheme, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
     for address in (reverse("admin:login"), reverse("admin:password_reset")):
         page.goto(address)
         assert complaints(page) == [], address
-    log_in(context, staff, live_server.url)
+    log_in(page, staff, live_server.url)
     for address in addresses:
         page.goto(address)
         assert complaints(page) == [], address
-    context.close()
 
 
-def test_on_a_phone_save_stays_in_reach_and_the_menu_covers_the_page(
-    browser, live_server, staff, addresses
-):
-    size = {"width": 390, "height": 500}
-    context = browser.new_context(base_url=live_server.url, viewport=size)
-    log_in(context, staff, live_server.url)
-    page = context.new_page()
+def test_on_a_phone_save_stays_in_reach_and_the_menu_covers_the_page(page, live_server, staff):
+    page.set_viewport_size({"width": 390, "height": 500})
+    log_in(page, staff, live_server.url)
     page.goto(reverse("admin:auth_user_add"))
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_in_viewport()
     menu = page.get_by_role("button", name="Menu")
@@ -161,29 +141,22 @@ def test_on_a_phone_save_stays_in_reach_and_the_menu_covers_the_page(
     page.keyboard.press("Escape")
     expect(menu).to_be_focused()
     expect(page.get_by_role("link", name="Books", exact=True)).not_to_be_in_viewport()
-    context.close()
 
 
-def test_the_first_tab_leads_past_the_menu(browser, live_server, staff):
-    context = browser.new_context(base_url=live_server.url)
-    log_in(context, staff, live_server.url)
-    page = context.new_page()
+def test_the_first_tab_leads_past_the_menu(page, live_server, staff):
+    log_in(page, staff, live_server.url)
     page.goto(reverse("admin:index"))
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
-    context.close()
 
 
-def test_light_or_dark_is_chosen_and_kept(browser, live_server, staff):
-    context = browser.new_context(base_url=live_server.url, color_scheme="light")
-    log_in(context, staff, live_server.url)
-    page = context.new_page()
+def test_light_or_dark_is_chosen_and_kept(page, live_server, staff):
+    log_in(page, staff, live_server.url)
     page.goto(reverse("admin:index"))
     page.get_by_role("button", name="Colour scheme").click()
     page.get_by_role("button", name="Dark").click()
     for address in (reverse("admin:index"), reverse("swagger-ui")):
         page.goto(address)
         assert page.locator("html").get_attribute("data-bs-theme") == "dark"
-    context.close()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
@@ -142,6 +143,16 @@ def test_a_request_line_may_have_8190_characters(web):
     line = f"GET {BOOKS}?search= HTTP/1.1"
     address = f"{BOOKS}?search={'x' * (8190 - len(line))}"
     assert web.request("GET", address)[0] == 200
+
+
+def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(web):
+    halves = [b"GET /health/live/ HTTP/1.1\r\nHost: x", b"POST / HTTP/1.1\r\nHost: x\r\n"] * 4
+    with ExitStack() as opened:
+        for half in halves:
+            connection = socket.create_connection(("127.0.0.1", web.port))
+            opened.enter_context(connection).sendall(half)
+        time.sleep(0.3)  # each has its thread
+        assert web.request("GET", "/health/live/")[0] == 200
 
 
 def test_the_access_log_holds_no_link_that_sets_a_password():

@@ -209,11 +209,12 @@ def state() -> list[list[dict]]:
 
 def check_table(role: str, table: str) -> None:
     client = program(role)
+    before = state()
     for line in table.strip().splitlines():
         route, methods, *statuses = line.split()
         for method in methods.split(","):
             with transaction.atomic():  # each meets the same records
-                check(client, method, route, int(statuses[ROLES.index(role)]))
+                check(client, method, route, int(statuses[ROLES.index(role)]), before)
                 transaction.set_rollback(True)
 
 
@@ -222,8 +223,7 @@ def test_each_role_at_each_route(role):
     check_table(role, API)
 
 
-def check(client: APIClient, method: str, route: str, status: int) -> None:
-    before = state()
+def check(client: APIClient, method: str, route: str, status: int, before: list) -> None:
     path = f"/api/{route}".replace("/api/..", "")
     body = json.dumps(BODIES.get(route, {})) if method in ("POST", "PUT", "PATCH") else ""
     content_type = "application/x-ndjson" if "imports/" in route else "application/json"

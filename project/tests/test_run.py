@@ -135,19 +135,6 @@ def web(tmp_path):
         process.wait()
 
 
-def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(web):
-    address, _ = web
-    halves = ["GET /health/live/ HTTP/1.1\r\nHost: x", "POST / HTTP/1.1\r\nHost: x\r\n"] * 4
-    opened = [socket.create_connection(address) for half in halves]
-    for connection, half in zip(opened, halves, strict=True):
-        connection.sendall(half.encode())
-    time.sleep(0.3)  # each has its thread
-    with urlopen(f"http://127.0.0.1:{address[1]}/health/live/", timeout=10) as answer:
-        assert answer.status == 200
-    for connection in opened:
-        connection.close()
-
-
 def test_a_web_that_is_told_to_end_takes_what_waits_and_refuses_the_rest(web):
     """Later connections must fail at once, so that a proxy asks another web."""
     address, process = web
@@ -188,11 +175,11 @@ def free_port() -> int:
 
 
 def wait_for(condition) -> bool:
-    for _ in range(300):
+    for _ in range(1200):
         try:
             if condition():
                 return True
         except OSError:
             pass
-        time.sleep(0.2)
+        time.sleep(0.05)
     return False

@@ -3,8 +3,6 @@
 import threading
 
 import pytest
-from django.conf import settings as configured
-from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import expect
 
@@ -12,6 +10,7 @@ from library.files.models import Import
 from library.models import Book
 from project.jobs.models import State
 from project.jobs.tasks import work
+from project.tests.test_browser import log_in
 
 from .test_jobs import lines, uploaded
 
@@ -30,17 +29,10 @@ def in_a_thread(job: Import) -> None:
     thread.join()
 
 
-def test_the_page_follows_the_worker_to_the_end(browser, live_server, staff, settings, tmp_path):
+def test_the_page_follows_the_worker_to_the_end(page, live_server, staff, settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
-    client = Client()
-    client.force_login(staff)
     job = uploaded(*lines(1, 2), "No ISBN,Author,2000,")
-    page = browser.new_page(base_url=live_server.url)
-    complaints: list[str] = []
-    page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
-    name = configured.SESSION_COOKIE_NAME
-    cookie = {"name": name, "value": client.cookies[name].value, "url": live_server.url}
-    page.context.add_cookies([cookie])
+    log_in(page, staff, live_server.url)
     page.goto(reverse("admin:library_import_change", args=[job.pk]))
     expect(page.locator("progress")).to_be_visible()
     in_a_thread(job)
@@ -52,6 +44,5 @@ def test_the_page_follows_the_worker_to_the_end(browser, live_server, staff, set
     in_a_thread(job)
     expect(page.locator("progress")).to_have_count(0)
     expect(page.locator(".desk-numbers")).to_contain_text("Added")
-    assert complaints == []
+    assert page.complaints == []
     assert Book.objects.count() == 2
-    page.close()
