@@ -29,7 +29,7 @@ def log_in(page: Page, staff, url: str) -> None:
 
 def register(page: Page, username: str) -> dict:
     """Fill in and send Swagger UI's form; return the response."""
-    operation = page.locator("#operations-members-members_register_create")
+    operation = page.locator("#operations-members-members_register")
     operation.locator(".opblock-summary-control").click()
     body = {"username": username, "email": f"{username}@example.org"}
     operation.locator("textarea.body-param__text").fill(json.dumps(body))
