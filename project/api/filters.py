@@ -42,6 +42,18 @@ class OrderingFilter(filters.OrderingFilter):
         ]
 
 
+class FilterSet(django_filters.FilterSet):
+    """Only of the filters that the request names: each costs a copy of itself and a form field."""
+
+    base_filters: dict[str, django_filters.Filter]
+
+    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+        self.base_filters = {
+            name: each for name, each in self.base_filters.items() if name in (data or {})
+        }
+        super().__init__(data, *args, **kwargs)
+
+
 class TimeField(fields.IsoDateTimeField):
     """A time that every database can store: in UTC, year 1 or 9999 may be out of range."""
 
