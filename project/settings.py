@@ -180,7 +180,7 @@ REDIS_URL = env.redis("REDIS_URL")
 if REDIS_URL:
     CACHES = {
         "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "project.base.cache.RedisCache",
             "LOCATION": REDIS_URL,
             "KEY_PREFIX": "cache",
             "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
@@ -188,7 +188,7 @@ if REDIS_URL:
     }
 else:
     # One web process with threads (see project/gunicorn.py), so memory is shared enough.
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CACHES = {"default": {"BACKEND": "project.base.cache.LocMemCache"}}
 
 # --- Auth ---
 AUTH_PASSWORD_VALIDATORS = [
