@@ -1,7 +1,12 @@
+from collections.abc import Callable
+from copy import copy, deepcopy
+from operator import attrgetter
 from typing import Any, ClassVar
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.validators import EmailValidator, ProhibitNullCharactersValidator
 from django.db import models
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
@@ -61,6 +66,36 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         models.EmailField: ExactEmailField,
         models.PositiveSmallIntegerField: ExactIntegerField,
     }
+
+    _built: ClassVar[dict[str, serializers.Field]]
+
+    def get_fields(self) -> dict[str, Any]:
+        """Those of the model are built once for each class: its instances bind copies.
+
+        Declared ones are made anew, as DRF does: a limit may depend on the day.
+        """
+        if "_built" not in vars(type(self)):
+            type(self)._built = super().get_fields()
+        fields = {name: copy(field) for name, field in self._built.items()}
+        return fields | deepcopy(self._declared_fields)
+
+    @cached_property
+    def _shown(self) -> list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]:
+        return [
+            (str(field.field_name), attrgetter(str(field.source)), field.to_representation)
+            for field in self._readable_fields
+        ]
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """As DRF's for attributes of the instance alone: it asks each value of each row for more."""
+        shown = {}
+        for name, attribute, represent in self._shown:
+            try:
+                value = attribute(instance)
+            except ObjectDoesNotExist:  # the other side of a relation
+                value = None
+            shown[name] = None if value is None else represent(value)
+        return shown
 
     def get_unique_together_validators(self) -> list[Any]:
         return []
