@@ -356,7 +356,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["project.api.permissions.ModelPermissions"],
     "DEFAULT_PARSER_CLASSES": ["project.api.parsers.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["project.api.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
         "project.api.filters.OrderingFilter",
@@ -372,6 +372,7 @@ REST_FRAMEWORK = {
         "login": env.rate("THROTTLE_LOGIN", "20/min"),
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",
+    "DATETIME_FORMAT": None,  # the renderer writes times
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
     "NUM_PROXIES": TRUSTED_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
