@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .history import BATCH_SIZE, Kind, record
+from .history import BATCH_SIZE, Kind, history_of, record
 
 Record = TypeVar("Record", bound=models.Model)
 
@@ -100,7 +100,7 @@ class VersionedQuerySet(models.QuerySet[Record]):
         return found
 
     def _snapshots(self, records: Iterable[Record]) -> dict[int, tuple[Any, ...]]:
-        fields = self.model.history.model.tracked_fields  # type: ignore[attr-defined]
+        fields = history_of(self.model).tracked_fields
         names = [field.attname for field in fields if field.name != "version"]
         values = attrgetter(*names)
         return {record.pk: values(record) for record in records}
