@@ -1,6 +1,7 @@
 """Records that several people write: no edit is lost, and a deleted record stays deleted."""
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -169,8 +170,13 @@ class VersionedModel(models.Model):
 
     def _columns(self) -> dict[str, Any]:
         """The loaded ones."""
-        names = (field.attname for field in self._meta.concrete_fields)
-        return {name: self.__dict__[name] for name in names if name in self.__dict__}
+        loaded = self.__dict__
+        return {name: loaded[name] for name in self._column_names() if name in loaded}
+
+    @classmethod
+    @cache
+    def _column_names(cls) -> list[str]:
+        return [field.attname for field in cls._meta.concrete_fields]
 
     def _changed(self, among: Collection[str] | None) -> set[str]:
         stored = getattr(self, "_stored", {})  # bulk_create() leaves none
