@@ -41,6 +41,8 @@ class RedisCache(redis.RedisCache):
     def count(self, key: str, number: int, seconds: int) -> int:
         """As above, in one round trip: add() and incr() are three."""
         client, key = self._cache.get_client(), self.make_and_validate_key(key)
+        if not number:
+            return int(client.get(key) or 0)
         total = client.incrby(key, number)
         if total == number:
             client.expire(key, seconds)
