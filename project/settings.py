@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from celery.schedules import crontab, schedule
-from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.urls import reverse_lazy
 
 from project.admin.theme import JAZZMIN_SETTINGS, JAZZMIN_UI_TWEAKS  # noqa: F401
@@ -89,11 +88,10 @@ INSTALLED_APPS = [
 
 # --- Middleware ---
 MIDDLEWARE = [
-    "project.api.middleware.permissions_policy",
+    "project.api.middleware.browser_policies",
     "project.base.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "project.api.middleware.ChunkedBodyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -141,19 +139,19 @@ PERMISSIONS_POLICY = ", ".join(
         *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
     )
 )
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": [SELF],
-        "script-src": [SELF],  # our templates replace those of jazzmin that have inline scripts
-        "style-src": [SELF, UNSAFE_INLINE],  # jazzmin, Select2, Swagger UI and ReDoc set styles
-        "img-src": [SELF, "data:"],
-        "worker-src": [SELF, "blob:"],  # ReDoc's search
-        "object-src": [NONE],
-        "base-uri": [SELF],
-        "form-action": [SELF],
-        "frame-ancestors": [NONE],
-    }
-}
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self'",  # our templates replace those of jazzmin that have inline scripts
+        "style-src 'self' 'unsafe-inline'",  # jazzmin, Select2, Swagger UI and ReDoc set styles
+        "img-src 'self' data:",
+        "worker-src 'self' blob:",  # ReDoc's search
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
 
 # --- Database ---
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
