@@ -189,6 +189,7 @@ else:
     CACHES = {"default": {"BACKEND": "project.base.cache.LocMemCache"}}
 
 # --- Auth ---
+AUTHENTICATION_BACKENDS = ["project.base.accounts.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": name}
     for name in (
