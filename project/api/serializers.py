@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.validators import EmailValidator, ProhibitNullCharactersValidator
 from django.db import models
-from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
@@ -68,6 +67,8 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
     }
 
     _built: ClassVar[dict[str, serializers.Field]]
+    # Of each field its name, how to get its value from an instance, and how to show that.
+    _shown: ClassVar[list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]]
 
     def get_fields(self) -> dict[str, Any]:
         """Those of the model are built once for each class: its instances bind copies.
@@ -79,15 +80,14 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         fields = {name: copy(field) for name, field in self._built.items()}
         return fields | deepcopy(self._declared_fields)
 
-    @cached_property
-    def _shown(self) -> list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]:
-        return [
-            (str(field.field_name), attrgetter(str(field.source)), field.to_representation)
-            for field in self._readable_fields
-        ]
-
     def to_representation(self, instance: Any) -> dict[str, Any]:
         """As DRF's for attributes of the instance alone: it asks each value of each row for more."""
+        if "_shown" not in vars(type(self)):
+            fields = type(self)()._readable_fields  # of a serializer that holds no request
+            type(self)._shown = [
+                (str(field.field_name), attrgetter(str(field.source)), field.to_representation)
+                for field in fields
+            ]
         shown = {}
         for name, attribute, represent in self._shown:
             try:
