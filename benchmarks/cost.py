@@ -141,36 +141,27 @@ def calls(number: int) -> Iterator[Call]:
         lambda: ("/api/v1/members/register/", member()),
         lambda: ("/register", member()),
     )
-    # Of few books: the author of one in the middle.
-    author = Book.objects.get(pk=ids[len(ids) // 2]).author
+    author = Book.objects.get(pk=ids[len(ids) // 2]).author  # of few books
     yield get("by author", {"author": author}, "/author", author=author)
-    rare = word(VOCABULARY + 1)
-    for step in range(1, number):
-        rare = word(VOCABULARY + step)
-        if Book.objects.with_title_words(rare).exists():
-            break
+    words = map(word, range(VOCABULARY, VOCABULARY + number))
+    rare = next(text for text in words if Book.objects.with_title_words(text).exists())
     yield get("search, rare word", {"search": rare}, "/search", words=rare)
     yield get("list of 50", {}, "/books")
     deep = Book.objects.order_by("title", "pk")[number * 9 // 10]
     yield Call(
         "list of 50 at nine tenths",
         "GET",
-        lambda: (page_at(number * 9 // 10), None),
+        lambda: (f"@{number * 9 // 10}", None),  # filled in by send()
         lambda: (f"/books?{urlencode({'title': deep.title, 'id': deep.pk})}", None),
     )
     frequent, second = word(1), word(2)
     yield get("search, frequent word", {"search": frequent}, "/search", words=frequent)
     both = f"{frequent} {second}"
     yield get("search, two words", {"search": both}, "/search", words=both)
-    years = {"publication_year_min": 1990, "publication_year_max": 2000}
     for order, ordering in (("year", "publication_year"), ("title", "title")):
+        years = {"publication_year_min": 1990, "publication_year_max": 2000}
         ours = years | {"ordering": ordering}
         yield get(f"years, by {order}", ours, "/years", first=1990, last=2000, order=order)
-
-
-def page_at(position: int) -> str:
-    """Filled in by measure(), which asks each server for its own cursor."""
-    return f"@{position}"
 
 
 # --- Servers ---
@@ -188,24 +179,23 @@ class Server:
         self.client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         self.cursor = ""
 
-    def send(self, call: Call) -> bytes:
+    def send(self, call: Call) -> None:
         path, body = (call.ours if self.is_ours else call.theirs)()
         if path.startswith("@"):
             path = self.cursor = self.cursor or self.find_page(int(path[1:]))
-        headers = {"Host": "localhost", "Content-Type": "application/json"}
-        if call.method == "POST" and "register" not in path:
+        headers = {"Host": "localhost"}
+        if body:
+            headers["Content-Type"] = "application/json"
+        if call.name == "create":
             headers["Authorization"] = f"Bearer {self.token}"
-        if call.method == "GET":
-            del headers["Content-Type"]
         self.client.request(call.method, path, body and json.dumps(body), headers)
         response = self.client.getresponse()
         content = response.read()
         if response.status >= 300:
             raise SystemExit(f"{self.name}: {call.method} {path}: {response.status} {content!r}")
-        return content
 
     def find_page(self, position: int) -> str:
-        """The page after so many books: the server's own links lead there from a filtered list."""
+        """The page of 50 after so many books, by following the server's own links."""
         path = "/api/v1/books/?page_size=200"
         for _ in range(position // 200):
             self.client.request("GET", path, headers={"Host": "localhost"})
@@ -256,7 +246,8 @@ def make_environment(folder: Path) -> Path:
 
 def desk(name: str, folder: Path, port: int, token: str, data_dir: str) -> Any:
     environment = os.environ | RATES | {"PORT": str(port), "DATA_DIR": data_dir}
-    environment |= {"PYTHONPATH": str(folder), "WEB_MAX_REQUESTS": "0"}
+    # Nobody connects anew or starts again while it is measured.
+    environment |= {"PYTHONPATH": str(folder), "WEB_MAX_REQUESTS": "0", "CONN_MAX_AGE": "3600"}
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:project.gunicorn"]
     options = {"env": environment, "cwd": folder, "is_ours": True, "token": token}
     return started(name, gunicorn, port, **options)

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import redis
 from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, EmailStr, Field
-from sqlalchemy import JSON, ForeignKey, Select, and_, create_engine, exists, or_, select
+from sqlalchemy import (
+    JSON,
+    ForeignKey,
+    Integer,
+    Select,
+    and_,
+    create_engine,
+    exists,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column, sessionmaker
 
 engine = create_engine(
@@ -169,7 +180,8 @@ def search(words: str, database: Database) -> dict[str, Any]:
     books = books.where(BookWord.word_id == first).order_by(BookWord.rank, BookWord.book_id)
     for word in others:
         row = aliased(BookWord)
-        books = books.where(exists().where(row.book_id == Book.id, row.word_id == word).is_(True))
+        same = exists().where(row.book_id == Book.id, row.word_id == word)
+        books = books.where(type_coerce(same, Integer) == 1)  # MySQL joins a bare one the wrong way
     return page_of(database, books)
 
 

@@ -19,7 +19,7 @@ settings.configure(
     SECRET_KEY="peer",
     USE_TZ=True,
 )
-settings.DATABASES["default"]["CONN_MAX_AGE"] = 60
+settings.DATABASES["default"]["CONN_MAX_AGE"] = 3600
 django.setup()
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402
