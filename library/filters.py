@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from drf_spectacular.utils import extend_schema_field
 
-from project.api.filters import TimeFilter
+from project.api.filters import FilterSet, TimeFilter
 
 from .isbn import EXAMPLE, IsbnFormField
 from .models import Book, BookQuerySet
@@ -45,7 +45,7 @@ class YearFilter(filters.NumberFilter):
         extend_schema_field({**schema, "description": label})(self)
 
 
-class BookFilterSet(filters.FilterSet):
+class BookFilterSet(FilterSet):
     search = filters.CharFilter(
         method="by_search",
         label="An ISBN in any spelling, or its beginning (at least 4 digits of 978… or 979…); or "

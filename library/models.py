@@ -127,8 +127,8 @@ class Book(VersionedModel):
 
 @receiver(post_save, sender=Book)
 def index_words(
-    instance: Book, update_fields: Collection[str] | None = None, **kwargs: Any
+    instance: Book, created: bool, update_fields: Collection[str] | None = None, **kwargs: Any
 ) -> None:
     # A signal, because loaddata does not call save().
     if update_fields is None or {"title", "author"} & set(update_fields):
-        BookWord.objects.index([instance])
+        BookWord.objects.index([instance], new=created)

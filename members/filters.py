@@ -3,12 +3,12 @@ from datetime import date
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from project.api.filters import TimeFilter
+from project.api.filters import FilterSet, TimeFilter
 
 from .models import Member, WelcomeEmail
 
 
-class MemberFilterSet(filters.FilterSet):
+class MemberFilterSet(FilterSet):
     search = filters.CharFilter(
         method="by_search", label="The beginning of username or e-mail address, ignoring case."
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from celery.schedules import crontab, schedule
-from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.urls import reverse_lazy
 
 from project.admin.theme import JAZZMIN_SETTINGS, JAZZMIN_UI_TWEAKS  # noqa: F401
@@ -89,11 +88,10 @@ INSTALLED_APPS = [
 
 # --- Middleware ---
 MIDDLEWARE = [
-    "project.api.middleware.permissions_policy",
+    "project.api.middleware.browser_policies",
     "project.base.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "project.api.middleware.ChunkedBodyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -141,19 +139,19 @@ PERMISSIONS_POLICY = ", ".join(
         *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
     )
 )
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": [SELF],
-        "script-src": [SELF],  # our templates replace those of jazzmin that have inline scripts
-        "style-src": [SELF, UNSAFE_INLINE],  # jazzmin, Select2, Swagger UI and ReDoc set styles
-        "img-src": [SELF, "data:"],
-        "worker-src": [SELF, "blob:"],  # ReDoc's search
-        "object-src": [NONE],
-        "base-uri": [SELF],
-        "form-action": [SELF],
-        "frame-ancestors": [NONE],
-    }
-}
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self'",  # our templates replace those of jazzmin that have inline scripts
+        "style-src 'self' 'unsafe-inline'",  # jazzmin, Select2, Swagger UI and ReDoc set styles
+        "img-src 'self' data:",
+        "worker-src 'self' blob:",  # ReDoc's search
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
 
 # --- Database ---
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
@@ -180,7 +178,7 @@ REDIS_URL = env.redis("REDIS_URL")
 if REDIS_URL:
     CACHES = {
         "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "project.base.cache.RedisCache",
             "LOCATION": REDIS_URL,
             "KEY_PREFIX": "cache",
             "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
@@ -188,9 +186,10 @@ if REDIS_URL:
     }
 else:
     # One web process with threads (see project/gunicorn.py), so memory is shared enough.
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CACHES = {"default": {"BACKEND": "project.base.cache.LocMemCache"}}
 
 # --- Auth ---
+AUTHENTICATION_BACKENDS = ["project.base.accounts.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": name}
     for name in (
@@ -356,7 +355,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["project.api.permissions.ModelPermissions"],
     "DEFAULT_PARSER_CLASSES": ["project.api.parsers.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["project.api.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "project.api.negotiation.ContentNegotiation",
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
@@ -374,6 +373,7 @@ REST_FRAMEWORK = {
         "login": env.rate("THROTTLE_LOGIN", "20/min"),
     },
     "EXCEPTION_HANDLER": "project.api.errors.problem_response",
+    "DATETIME_FORMAT": None,  # the renderer writes times
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
     "NUM_PROXIES": TRUSTED_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

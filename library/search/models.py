@@ -116,14 +116,17 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     SAMPLE_BOOKS = 1000
     MAX_SORTED_ROWS = 3000
 
-    def index(self, books: Iterable["Book"]) -> None:
-        """Bring the words of these saved books in line with their titles and authors."""
+    def index(self, books: Iterable["Book"], new: bool = False) -> None:
+        """Bring the words of these saved books in line with their titles and authors.
+
+        The words of new ones are not looked for: they have none.
+        """
         wanted = {book.pk: BookWord.ranked_words(book) for book in books}
         ids = Word.objects.ids_of({text for words in wanted.values() for text, rank in words})
         due = {(ids[text], rank, book) for book, words in wanted.items() for text, rank in words}
         held = {
             row
-            for batch in batches(list(wanted), 900)
+            for batch in batches([] if new else list(wanted), 900)
             for row in self.filter(book__in=batch).values_list("word_id", "rank", "book_id")
         }
         for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000

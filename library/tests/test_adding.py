@@ -93,5 +93,5 @@ def test_who_may_not_write_books_is_told_nothing(client):
 
 
 def test_the_check_is_one_question(cataloguer, django_assert_max_num_queries):
-    with django_assert_max_num_queries(5):  # session, account, permissions (2), the book
+    with django_assert_max_num_queries(4):  # session, account, permissions, the book
         cataloguer.get(CHECK, {"isbn": THE_BOOK})

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from library.models import Book
 
-from .books import BOOKS, SPELLINGS, THE_BOOK, add, unsaved
+from .books import BOOKS, SPELLINGS, THE_BOOK, add, isbn_number, unsaved
 from .test_isbn import BAD
 
 pytestmark = pytest.mark.django_db
@@ -667,6 +667,13 @@ def test_a_search_in_another_order_sorts_the_few_books_that_it_found(
     with django_assert_num_queries(3) as queries:
         api.get(BOOKS, {"search": "emma", "ordering": "author"})
     assert "library_bookword" not in queries[-1]["sql"]
+
+
+def test_adding_a_book_of_known_words_costs_few_queries(staff_api, django_assert_max_num_queries):
+    add(title=GIVEN["title"], author=GIVEN["author"], isbn=isbn_number(7))
+    with django_assert_max_num_queries(6):  # book, history, words (2), BEGIN and COMMIT
+        response = staff_api.post(BOOKS, GIVEN)
+    assert response.status_code == 201
 
 
 def test_a_detail_costs_one_query(api, django_assert_max_num_queries):

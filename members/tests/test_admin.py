@@ -204,5 +204,5 @@ def test_deleting_a_member_takes_its_welcome_e_mail_along(staff_client):
 def test_lists_cost_the_same_for_many_rows(staff_client, page, rows, django_assert_max_num_queries):
     for number in range(rows):
         member(username=f"ann{number}", email=f"ann{number}@example.org")
-    with django_assert_max_num_queries(6):  # session, account, its permissions (2), count, rows
+    with django_assert_max_num_queries(5):  # session, account, its permissions, count, rows
         staff_client.get(page)

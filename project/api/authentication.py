@@ -72,10 +72,11 @@ class TokenAuthentication(knox.TokenAuthentication):
         if not token.isalnum():
             raise AuthenticationFailed(_("Invalid token."))
         tokens = AuthToken.objects.select_related("user")
-        found = tokens.filter(digest=hash_token(token.decode("ascii"))).first()
+        try:
+            found = tokens.get(digest=hash_token(token.decode("ascii")))
+        except AuthToken.DoesNotExist:
+            raise AuthenticationFailed(_("Invalid token.")) from None
         now = timezone.now()
-        if found is None:
-            raise AuthenticationFailed(_("Invalid token."))
         if found.expiry and found.expiry <= now:
             raise AuthenticationFailed(_("This token has expired."), "token_expired")
         user = self.validate_user(found)[0]

@@ -14,7 +14,6 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions, status
-from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
@@ -23,6 +22,7 @@ from project.base import request_id
 from project.base.database import is_lock_error
 
 from .negotiation import CONTENT_TYPE
+from .renderers import JSONRenderer
 
 logger = logging.getLogger(__name__)
 

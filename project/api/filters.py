@@ -58,6 +58,18 @@ class OrderingFilter(filters.OrderingFilter):
         ]
 
 
+class FilterSet(django_filters.FilterSet):
+    """Only of the filters that the request names: each costs a copy of itself and a form field."""
+
+    base_filters: dict[str, django_filters.Filter]
+
+    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+        self.base_filters = {
+            name: each for name, each in self.base_filters.items() if name in (data or {})
+        }
+        super().__init__(data, *args, **kwargs)
+
+
 EARLIEST, LATEST = datetime(1000, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 
 

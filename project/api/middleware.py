@@ -59,13 +59,15 @@ class CommonMiddleware(common.CommonMiddleware):
     response_redirect_class = SameRequestElsewhere
 
 
-def permissions_policy(
+def browser_policies(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Tells the browser, in every response, which features its page may not use."""
+    """Tells the browser, in every response, what its page may load and which features it may use."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
+        if not (settings.DEBUG and response.status_code in (404, 500)):  # with inline scripts
+            response["Content-Security-Policy"] = settings.CONTENT_SECURITY_POLICY
         response["Permissions-Policy"] = settings.PERMISSIONS_POLICY
         return response
 

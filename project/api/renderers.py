@@ -1,13 +1,29 @@
-"""Operations that answer with a file: which one, by content negotiation."""
+"""JSON, and files by content negotiation."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from django.utils.translation import gettext as _
+from rest_framework import renderers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+
+encode_rest = renderers.JSONRenderer.encoder_class().default  # lazy texts, decimals …
+
+
+class JSONRenderer(renderers.JSONRenderer):
+    """What DRF's writes, by orjson."""
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        return b"" if data is None else orjson.dumps(data, encode_rest, orjson.OPT_UTC_Z)
 
 
 class FileRenderer(BaseRenderer):

@@ -1,6 +1,11 @@
+import json
 import re
+from collections.abc import Callable
+from copy import copy, deepcopy
+from operator import attrgetter
 from typing import Any, ClassVar
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.validators import (
     EmailValidator,
     ProhibitNullCharactersValidator,
@@ -9,6 +14,8 @@ from django.core.validators import (
 from django.db import models
 from django.utils.translation import gettext as _
 from rest_framework import serializers
+
+from .renderers import JSONRenderer
 
 # Of a text: no NUL, and not only what str.isspace() or another language's \s takes for a space.
 TEXT = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85\ufeff][^\x00]*$"
@@ -89,6 +96,7 @@ class StrictSerializer(serializers.Serializer):
         if not given:
             return {}
         stored = {} if self.instance is None else self.to_representation(self.instance)
+        stored = json.loads(JSONRenderer().render(stored))  # as it was read
         message = _("This field is read-only: leave it out, or send it as you read it.")
         error = serializers.ErrorDetail(message, "read_only")
         return {name: [error] for name in given if name not in stored or stored[name] != data[name]}
@@ -102,6 +110,37 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         models.EmailField: ExactEmailField,
         models.PositiveSmallIntegerField: ExactIntegerField,
     }
+
+    _built: ClassVar[dict[str, serializers.Field]]
+    # Of each field its name, how to get its value from an instance, and how to show that.
+    _shown: ClassVar[list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]]
+
+    def get_fields(self) -> dict[str, Any]:
+        """Those of the model are built once for each class: its instances bind copies.
+
+        Declared ones are made anew, as DRF does: a limit may depend on the day.
+        """
+        if "_built" not in vars(type(self)):
+            type(self)._built = super().get_fields()
+        fields = {name: copy(field) for name, field in self._built.items()}
+        return fields | deepcopy(self._declared_fields)
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """As DRF's for attributes of the instance alone: it asks each value of each row for more."""
+        if "_shown" not in vars(type(self)):
+            fields = type(self)()._readable_fields  # of a serializer that holds no request
+            type(self)._shown = [
+                (str(field.field_name), attrgetter(str(field.source)), field.to_representation)
+                for field in fields
+            ]
+        shown = {}
+        for name, attribute, represent in self._shown:
+            try:
+                value = attribute(instance)
+            except ObjectDoesNotExist:  # the other side of a relation
+                value = None
+            shown[name] = None if value is None else represent(value)
+        return shown
 
     def get_unique_together_validators(self) -> list[Any]:
         return []

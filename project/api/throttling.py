@@ -45,8 +45,7 @@ class RateThrottle(BaseThrottle):
         key = f"throttle:{scope}:{self.client(request)}:{current}"
         try:
             with breaker.cache:
-                cache.add(key, 0, timeout=self.window + 1)
-                used = cache.incr(key, number)
+                used = cache.count(key, number, self.window + 1)  # type: ignore[attr-defined]
         except Exception as error:  # a cache may fail in as many ways as it has backends
             logger.warning("No limits are enforced, the cache fails: %r", error)
             return True

@@ -108,6 +108,10 @@ class RecordMixin(StrictMixin):
         records = super().get_queryset()  # type: ignore[misc]
         return records.select_for_update(of=("self",)) if self.action in WRITE_ACTIONS else records  # type: ignore[attr-defined]
 
+    def filter_queryset(self, queryset: QuerySet) -> QuerySet:
+        """Of lists alone: a single record takes no parameters, so there is nothing to filter by."""
+        return queryset if self.detail else super().filter_queryset(queryset)  # type: ignore[misc,attr-defined]
+
     def get_object(self) -> VersionedModel:
         self.record = record = super().get_object()  # type: ignore[misc]
         if self.action in WRITE_ACTIONS:  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from django.apps import apps
@@ -161,10 +161,16 @@ class History(HistoricalRecords):
         pass
 
 
+@cache
+def history_of(model: type[models.Model]) -> Any:
+    """Its history's model. `model.history` makes a class of manager each time it is read."""
+    return model.history.model  # type: ignore[attr-defined]
+
+
 def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     """Write the history of these records, which are stored and locked by this transaction."""
     context = current()
-    history = model.history.model  # type: ignore[attr-defined]
+    history = history_of(model)
     head = _first_of_batch(history, context, ids) if context.batch else None
     values = {
         "history_date": timezone.now(),

@@ -94,6 +94,16 @@ def log_dropped(error: Exception) -> None:
 
 
 class Channel(redis.Channel):
+    _client: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Kombu's makes one for each message, which costs more CPU than sending it."""
+        if asynchronous:
+            return super()._create_client(asynchronous)  # type: ignore[misc]
+        if self._client is None or self._client.connection_pool is not self.pool:
+            self._client = super()._create_client()  # type: ignore[misc]
+        return self._client
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Records that several people write: no edit is lost, and a deleted record stays deleted."""
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -9,7 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .history import BATCH_SIZE, Kind, record
+from .history import BATCH_SIZE, Kind, history_of, record
 
 Record = TypeVar("Record", bound=models.Model)
 
@@ -100,7 +101,7 @@ class VersionedQuerySet(models.QuerySet[Record]):
         return found
 
     def _snapshots(self, records: Iterable[Record]) -> dict[int, tuple[Any, ...]]:
-        fields = self.model.history.model.tracked_fields  # type: ignore[attr-defined]
+        fields = history_of(self.model).tracked_fields
         names = [field.attname for field in fields if field.name != "version"]
         values = attrgetter(*names)
         return {record.pk: values(record) for record in records}
@@ -169,8 +170,13 @@ class VersionedModel(models.Model):
 
     def _columns(self) -> dict[str, Any]:
         """The loaded ones."""
-        names = (field.attname for field in self._meta.concrete_fields)
-        return {name: self.__dict__[name] for name in names if name in self.__dict__}
+        loaded = self.__dict__
+        return {name: loaded[name] for name in self._column_names() if name in loaded}
+
+    @classmethod
+    @cache
+    def _column_names(cls) -> list[str]:
+        return [field.attname for field in cls._meta.concrete_fields]
 
     def _changed(self, among: Collection[str] | None) -> set[str]:
         stored = getattr(self, "_stored", {})  # bulk_create() leaves none

@@ -169,7 +169,7 @@ def test_rollback_leaves_no_words():
 
 
 def test_a_failing_index_fails_the_save(monkeypatch):
-    def fail(*args: Any) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError
 
     monkeypatch.setattr("library.search.models.BookWordQuerySet.index", fail)
@@ -181,7 +181,7 @@ def test_a_failing_index_fails_the_save(monkeypatch):
 def test_a_failing_index_rolls_back_a_bulk_write(monkeypatch):
     add(title="Before")
 
-    def fail(*args: Any) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError
 
     monkeypatch.setattr("library.search.models.BookWordQuerySet.index", fail)

@@ -151,7 +151,7 @@ def test_the_block_costs_a_handful_of_queries(operator, alive, django_assert_max
     for number in range(40):
         mail(list(State)[number % 6], sent_at=timezone.now(), claimed_at=timezone.now())
     request = Mock(user=User.objects.get())
-    with django_assert_max_num_queries(11) as first:  # permissions (2), the switch, the mails (8)
+    with django_assert_max_num_queries(10) as first:  # permissions, the switch, the mails (8)
         dashboard.overview(request)
     assert sum("welcomeemail" in query["sql"] for query in first) == 8
     with django_assert_max_num_queries(7):

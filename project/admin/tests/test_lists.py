@@ -273,6 +273,6 @@ def test_every_page_costs_the_same(staffed, link, django_assert_max_num_queries)
     query = "?size=2"
     if link:
         query = getattr(staffed.get(BOOKS + query).context["cl"], link)
-    with django_assert_max_num_queries(6):  # session, account, its permissions (2), count, rows
+    with django_assert_max_num_queries(5):  # session, account, its permissions, count, rows
         staffed.get(BOOKS + query)
     assert Book.objects.count() == 5

@@ -133,7 +133,7 @@ def test_a_dead_cache_keeps_nobody_out(client, staff, limit, monkeypatch):
 
     limit(login="1/m")
     with monkeypatch.context() as patch:  # undone before the settings are
-        patch.setattr(throttling.cache, "add", fail)
+        patch.setattr(throttling.cache, "count", fail)
         assert [sign_in(client, WRONG).status_code for _ in range(3)] == [200] * 3
         assert sign_in(client).status_code == 302
 

@@ -1,7 +1,9 @@
 from unittest.mock import patch
 
+import pytest
 from django.core.cache import cache
 
+from project import settings as configured
 from project.base import breaker
 from project.base.cache import remembered
 
@@ -23,3 +25,12 @@ def test_what_is_unknown_is_remembered_too():
 def test_what_is_found_is_kept():
     answers = iter([1, 2])
     assert [remembered("kept", 60, lambda: next(answers)) for _ in range(2)] == [1, 1]
+
+
+@pytest.mark.redis
+def test_a_count_in_redis_ends_and_adds_up(settings):
+    settings.CACHES = {"default": configured.CACHES["default"] | {"OPTIONS": {}}}
+    cache.delete("count")
+    assert [cache.count("count", number, 60) for number in (0, 1, 2)] == [0, 1, 3]
+    seconds_left = cache._cache.get_client().ttl(cache.make_key("count"))
+    assert 0 < seconds_left <= 60, "a count without an end would stay for ever"

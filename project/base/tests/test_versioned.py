@@ -222,5 +222,5 @@ def test_a_failing_save_leaves_nothing_of_itself():
     assert again(book).title == "D"
 
 
-def _fail(*args):
+def _fail(*args, **kwargs):
     raise RuntimeError
