@@ -95,7 +95,7 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def tab(browser: "Browser", live_server: Any) -> Any:
+def tab(browser: "Browser", live_server: Any) -> Iterator[Any]:
     """The one page of all tests: to open another, and load all that it shows, takes a second.
 
     It records requests to other hosts, errors of scripts, and what its policy blocks.
@@ -115,7 +115,8 @@ def tab(browser: "Browser", live_server: Any) -> Any:
     tab.on("requestfailed", record)
     tab.on("console", lambda said: said.type == "error" and tab.complaints.append(said.text))
     tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    return tab
+    yield tab
+    tab.close()  # and its connections, while the server's threads may still use the database
 
 
 @pytest.fixture
