@@ -95,13 +95,18 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def tab(browser: "Browser", live_server: Any) -> Any:
+def tab(browser: "Browser", live_server: Any) -> Iterator[Any]:
     """The one page of all tests: to open another, and load all that it shows, takes a second.
 
     It records requests to other hosts, errors of scripts, and what its policy blocks.
     """
     tab: Any = browser.new_page(base_url=live_server.url)
     ours = (live_server.url, "data:", "blob:")
+
+    def note(said: Any) -> None:
+        # Of the text to which each test returns, which has no icon.
+        if said.type == "error" and not said.location["url"].endswith("/favicon.ico"):
+            tab.complaints.append(said.text)
 
     def record(request: Any) -> None:
         if request.failure == "csp":  # the policy blocks it: it was never sent
@@ -113,9 +118,10 @@ def tab(browser: "Browser", live_server: Any) -> Any:
 
     tab.on("requestfinished", record)
     tab.on("requestfailed", record)
-    tab.on("console", lambda said: said.type == "error" and tab.complaints.append(said.text))
+    tab.on("console", note)
     tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    return tab
+    yield tab
+    tab.close()  # and its connections, while the server's threads may still use the database
 
 
 @pytest.fixture
