@@ -218,15 +218,22 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                 operation["responses"].setdefault(status, reference)
             operation["responses"] = dict(sorted(operation["responses"].items()))
             for parameter in operation.get("parameters", []):
-                if parameter["in"] == "query" and parameter["schema"] == {"type": "string"}:
-                    parameter["schema"] = {"type": "string", "minLength": 1, "pattern": TEXT}
-                elif parameter["schema"].get("pattern") == "^[0-9]+$":  # a lookup_value_regex
+                if parameter["in"] == "query":
+                    _document_text(parameter["schema"])
+                if parameter["schema"].get("pattern") == "^[0-9]+$":  # a lookup_value_regex
                     parameter["schema"] = {"type": "integer", "minimum": 1}
             for body in operation.get("requestBody", {}).get("content", {}).values():
                 if name := body["schema"].get("$ref", "").rpartition("/")[2]:
                     components["schemas"][name]["additionalProperties"] = False
     _forget_enum_ids(result)
     return result
+
+
+def _document_text(schema: dict[str, Any]) -> None:
+    """No parameter may be blank."""
+    text = schema.get("items", schema)
+    if text.get("type") == "string" and not text.keys() & {"enum", "format", "pattern"}:
+        text |= {"minLength": 1, "pattern": TEXT}
 
 
 def _headers(*names: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A client that openapi-python-client generates from the schema, without a warning, does the work."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from project.base import history
+from project.imports.serializers import MEDIA_TYPES
 
 pytestmark = [pytest.mark.sweep, pytest.mark.django_db(transaction=True)]
 
@@ -31,7 +33,17 @@ def generated(live_server, tmp_path, monkeypatch) -> Iterator[Any]:
         "--meta",
         "none",
     ]
-    command += ["--url", f"{live_server.url}/api/schema/", "--output-path", tmp_path / PACKAGE]
+    config = tmp_path / "config.json"  # its generator knows no other files
+    files = dict.fromkeys(MEDIA_TYPES, "application/octet-stream")
+    config.write_text(json.dumps({"content_type_overrides": files}))
+    command += [
+        "--config",
+        config,
+        "--url",
+        f"{live_server.url}/api/schema/",
+        "--output-path",
+        tmp_path / PACKAGE,
+    ]
     path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
