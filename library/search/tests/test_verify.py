@@ -37,7 +37,7 @@ def add_orphans(*ids: int) -> None:
     word = Word.objects.create(text="orphan")
     if connection.vendor == "mysql":
         sql("SET foreign_key_checks = 0")
-    BookWord.objects.insert([(word.pk, 1, pk) for pk in ids])
+    BookWord.objects.insert([(word.pk, 1, pk, 0, 0) for pk in ids])
     if connection.vendor == "mysql":
         sql("SET foreign_key_checks = 1")
 
@@ -47,7 +47,7 @@ def test_a_right_index_is_said_to_be_right():
         add(title=title)
     assert run() == (
         "3 books compared: 0 with words missing, 0 with words too many, "
-        "words of 0 that do not exist.\n"
+        "0 with a wrong Bloom filter, words of 0 that do not exist.\n"
     )
 
 
@@ -64,9 +64,10 @@ def test_a_title_changed_by_sql_is_found_but_left_alone_without_repair():
     assert error.returncode == 1
     assert out == (
         f"book {book.pk}, The Sea, the Sky: missing: sea (rank 4), sky (rank 4), the (rank 4); "
-        "extra: sea (rank 2), the (rank 2)\n"
+        "extra: sea (rank 2), the (rank 2); "
+        "wrong Bloom filter\n"
         "2 books compared: 1 with words missing, 1 with words too many, "
-        "words of 0 that do not exist.\n"
+        "1 with a wrong Bloom filter, words of 0 that do not exist.\n"
     )
     assert set(BookWord.objects.values_list()) == before
 
@@ -85,12 +86,25 @@ def test_repair_makes_the_index_right():
     assert Book.objects.get(pk=other.pk).version == changed.version == 1
 
 
+@pytest.mark.parametrize("table", ["library_book", "library_bookword"])
+def test_a_wrong_bloom_filter_is_found_and_repaired(table):
+    book = add(title="The Sea")
+    sql(f"UPDATE {table} SET bloom_high = 0")
+    out, _error = run_in_vain()
+    assert f"book {book.pk}, The Sea: wrong Bloom filter\n" in out
+    run("--repair")
+    assert "0 with a wrong Bloom filter" in run()
+
+
 def test_words_of_books_that_do_not_exist_are_found_and_deleted():
     book = add()
     add_orphans(book.pk + 1, book.pk + 5)  # after the last book
     out, _error = run_in_vain()
     assert f"book {book.pk + 1} does not exist: orphan (rank 1)" in out
-    assert "1 books compared: 0 with words missing, 0 with words too many, words of 2 " in out
+    assert (
+        "1 books compared: 0 with words missing, 0 with words too many, 0 with a wrong Bloom filter, words of 2 "
+        in out
+    )
     run("--repair")
     assert set(BookWord.objects.values_list("book", flat=True)) == {book.pk}
 
