@@ -151,10 +151,11 @@ class BloomField(models.BigIntegerField):
         return name, path, arguments, options
 
     def pre_save(self, model_instance: models.Model, add: bool) -> int:
-        texts = {text for text, rank in BookWord.ranked_words(model_instance)}  # type: ignore[arg-type]
-        halves = dict(zip(BLOOM, bloom_of(texts), strict=True))
-        setattr(model_instance, self.attname, halves[self.attname])
-        return halves[self.attname]
+        if self.attname == BLOOM[0]:  # which comes first
+            texts = (text for text, rank in BookWord.ranked_words(model_instance))  # type: ignore[arg-type]
+            for half, bits in zip(BLOOM, bloom_of(texts), strict=True):
+                setattr(model_instance, half, bits)
+        return getattr(model_instance, self.attname)
 
 
 class BookWordQuerySet(models.QuerySet["BookWord"]):
@@ -165,6 +166,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     BOOK_COST = 18  # a book to look up and sort, in entries of an index to read
     MIN_SORTED_BOOKS = 500
     SAMPLE_ROWS = 3000
+    COUNTED = 10  # times as many rows of the rarest of several words
 
     def index(self, books: Iterable["Book"]) -> None:
         """Bring the words of these saved books in line with their titles and authors."""
@@ -227,18 +229,19 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         last = self.aggregate(Max("book"))["book__max"] or 0
         few = max(isqrt(self.PAGE_SIZE * last // self.BOOK_COST), self.MIN_SORTED_BOOKS)
         rarest = self.filter(word__in=terms[0].ids, **rank)
-        if rarest.order_by()[: few + 1].count() <= few:
-            return True
-        if len(terms) == 1:
-            return False
+        most = few if len(terms) == 1 else self.COUNTED * few
+        rows = rarest.order_by()[: most + 1].count()
+        if rows <= few or len(terms) == 1:
+            return rows <= few
         # How many of its books have the others? Long titles first, as in books_with().
         allowed = Q(*(term.allowed() for term in terms[1:]))
         hit = Case(When(allowed, then=1), default=0) if allowed else Value(1)
         sample = rarest.order_by("-word_id", "-rank", "-book_id").annotate(hit=hit).values("hit")
         hits = sample[: self.SAMPLE_ROWS].aggregate(hits=Sum("hit"))["hits"]
-        newest = self._in_the_newest_books(terms[:1], **rank)[0]
-        rows = max(len(newest) * last // self.SAMPLE_BOOKS, few)
-        books = max(hits * rows // self.SAMPLE_ROWS, 1)
+        if rows > most:
+            newest = self._in_the_newest_books(terms[:1], **rank)[0]
+            rows = max(rows, len(newest) * last // self.SAMPLE_BOOKS)
+        books = max(hits * rows // min(rows, self.SAMPLE_ROWS), 1)
         cost = self.BOOK_COST * len(terms)  # it is looked up among the rows of each
         return rows + cost * books < self.PAGE_SIZE * last // books
 

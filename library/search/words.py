@@ -23,9 +23,15 @@ APOSTROPHES = re.compile("['’ʼ`´]")
 
 def words_of(text: str) -> list[str]:
     """The words in order, folded: no case, accents or apostrophes (O’Brien becomes obrien)."""
+    return [*_words_of(text)]
+
+
+@lru_cache(maxsize=4096)  # a batch of books, whose words are needed twice
+def _words_of(text: str) -> tuple[str, ...]:
     folded = unicodedata.normalize("NFKD", APOSTROPHES.sub("", text)).casefold()
     plain = "".join(c for c in folded if not unicodedata.combining(c))
-    return [word[:MAX_WORD_LENGTH] for word in WORD.findall(unicodedata.normalize("NFC", plain))]
+    words = WORD.findall(unicodedata.normalize("NFC", plain))
+    return tuple(word[:MAX_WORD_LENGTH] for word in words)
 
 
 @lru_cache(maxsize=65_536)

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 
-KEPT = {"DATABASE_URL", "REDIS_URL", "SWEEP", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
+KEPT = {"DATABASE_URL", "REDIS_URL", "SWEEP", "PLAN_BOOKS", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
 KEPT_PREFIXES = ("PYTEST_", "PYTHON", "COVERAGE_", "MUTANT_", "LD_")
 worker = os.environ.get("PYTEST_XDIST_WORKER")  # its environment is already its controller's
 
