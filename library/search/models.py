@@ -163,7 +163,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     SAMPLE_BOOKS = 1000
     MAX_SORTED_ROWS = 3000
     PAGE_SIZE = 50
-    BOOK_COST = 18  # a book to look up and sort, in entries of an index to read
+    BOOK_COST = 13  # a book to look up and sort, in entries of an index to read
     MIN_SORTED_BOOKS = 500
     SAMPLE_ROWS = 3000
     COUNTED = 10  # times as many rows of the rarest of several words
