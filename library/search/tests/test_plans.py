@@ -61,7 +61,8 @@ def write() -> None:
         books, words = [], []
         for pk in range(first, min(first + 10_000, BOOKS + 1)):
             title = [text for text, each in EVERY.items() if chance.random() * each < 1]
-            title += [f"filler{chance.randrange(500)}" for _ in range(4)]
+            # Of any length: the order of relevance begins with short titles.
+            title += [f"filler{chance.randrange(500)}" for _ in range(chance.randint(1, 8))]
             author = [text for text, each in AUTHORS.items() if chance.random() * each < 1]
             author = author or [f"filler{chance.randrange(500)}"]
             chance.shuffle(title)
