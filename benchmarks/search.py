@@ -1,15 +1,12 @@
 """Database time of a page of the catalogue; see README.md beside this file."""
 
 import argparse
-import csv
 import os
-import random
 import statistics
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,97 +19,16 @@ import django  # noqa: E402
 
 django.setup()
 
-from django.db import connection, transaction  # noqa: E402
+from django.db import DatabaseError, connection  # noqa: E402
 from rest_framework.request import Request  # noqa: E402
 from rest_framework.test import APIClient, APIRequestFactory  # noqa: E402
-from stdnum import ean  # noqa: E402
-from tqdm import tqdm  # noqa: E402
 
 from library.models import Book  # noqa: E402
 from library.search.models import BookWord, Word  # noqa: E402
 from project.api.pagination import KeysetPagination  # noqa: E402
 from project.base.keyset import total_ordering  # noqa: E402
 
-FILL_BATCH_SIZE = 20_000
 HOST = {"host": "localhost"}
-SYLLABLES = [consonant + vowel for consonant in "bdgklmnrst" for vowel in "aeo"]
-
-
-# --- Fill ---
-
-
-def fill(source: Path, count: int) -> None:
-    """Add `count` invented books, with the words of a real catalogue at their real frequency."""
-    books = invented(source, random.Random(1))
-    word_ids = dict(Word.objects.values_list("text", "pk"))
-    last = Book.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    with tqdm(total=count, unit=" books", file=sys.stderr) as bar:
-        for first in range(last + 1, last + count + 1, FILL_BATCH_SIZE):
-            size = min(FILL_BATCH_SIZE, last + count + 1 - first)
-            batch = list(islice(books, size))
-            for pk, book in enumerate(batch, first):
-                book.pk = pk
-                book.isbn = isbn_number(pk)
-            with transaction.atomic():
-                write(batch, word_ids)
-            bar.update(size)
-    with connection.cursor() as cursor:
-        tables = ", ".join(model._meta.db_table for model in (Book, Word, BookWord))
-        cursor.execute(f"ANALYZE TABLE {tables}" if connection.vendor == "mysql" else "ANALYZE")
-
-
-def write(books: list[Book], word_ids: dict[str, int]) -> None:
-    """What bulk_create() writes, in a third of its time."""
-    wanted = {book.pk: BookWord.ranked_words(book) for book in books}
-    new = {text for found in wanted.values() for text, rank in found} - word_ids.keys()
-    Word.objects.bulk_create([Word(text=text) for text in sorted(new)])
-    word_ids |= Word.objects.ids_of(new)
-    insert(Book, [[getattr(book, f.attname) for f in Book._meta.fields] for book in books])
-    BookWord.objects.insert(
-        sorted((word_ids[text], rank, pk) for pk, found in wanted.items() for text, rank in found)
-    )
-
-
-def insert(model: type[Book], rows: list[list[Any]]) -> None:
-    quote = connection.ops.quote_name
-    columns = ", ".join(quote(str(field.column)) for field in model._meta.fields)
-    marks = ", ".join(["%s"] * len(model._meta.fields))
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})", rows
-        )
-
-
-def invented(source: Path, chance: random.Random) -> Iterator[Book]:
-    with source.open(encoding="utf-8-sig") as file:
-        rows = [
-            (row["title"].split(), row["authors"].split(", ")[0]) for row in csv.DictReader(file)
-        ]
-    words = [word for title, _ in rows for word in title]
-    lengths = [len(title) for title, _ in rows]
-    names = [author.split() for _, author in rows]
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    for number in range(10**9):
-        title = chance.choices(words, k=chance.choice(lengths))
-        if chance.random() < 0.2:  # as in real catalogues, most words occur once or twice
-            title.append("".join(chance.choices(SYLLABLES, k=5)).capitalize())
-        author = [chance.choice(names)[0], chance.choice(names)[-1]]
-        added = start + timedelta(seconds=150 * number)
-        yield Book(
-            title=" ".join(title)[:500],
-            author=" ".join(author),
-            publication_year=2026 - int(chance.expovariate(1 / 20)) % 500,
-            created_at=added,
-            updated_at=added + timedelta(seconds=chance.randrange(10**7)),
-        )
-
-
-def isbn_number(number: int) -> str:
-    body = f"978{number * 387_420_489 % 10**9:09d}"  # scattered; odd and no 5, so no two are equal
-    return body + ean.calc_check_digit(body)
-
-
-# --- Measure ---
 
 
 def cases() -> Iterator[tuple[str, dict[str, str]]]:
@@ -130,6 +46,8 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
             ordering = {"ordering": sign + name}
             yield f"ordered by {sign}{name}", ordering
             yield f"ordered by {sign}{name}, page at nine tenths", at(deep, ordering)
+    for pair in ("author,publication_year", "publication_year,title"):
+        yield f"ordered by {pair}", {"ordering": pair}
     yield f"title has “{frequent}”", {"title": frequent}
     yield f"title has “{middle}”", {"title": middle}
     yield f"title has “{frequent} {second}”", {"title": f"{frequent} {second}"}
@@ -214,26 +132,75 @@ class Stopwatch:
             self.slowest = max(self.slowest, (taken, sql, params), key=lambda s: s[0])
 
 
+def rows_read() -> int:
+    """By this connection so far, asking included; MySQL counts them."""
+    if connection.vendor != "mysql":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(value) for _, value in cursor.fetchall())
+
+
+def cpu_ms() -> float | None:
+    """That MySQL has used for this connection, if the server counts it and lets us read it."""
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT SUM(sum_cpu_time) / 1e9 FROM performance_schema.threads JOIN "
+            "performance_schema.events_statements_summary_by_thread_by_event_name "
+            "USING (thread_id) WHERE processlist_id = CONNECTION_ID()"
+        )
+        return float(cursor.fetchone()[0]) or None
+    return None
+
+
+def bytes_per_book() -> float:
+    tables = [model._meta.db_table for model in (Book, Book.history.model, Word, BookWord)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT SUM(data_length + index_length) FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_name IN %s",
+            [tables],
+        )
+        return float(cursor.fetchone()[0]) / Book.objects.count()
+
+
 def measure(runs: int, slow: float, only: str) -> None:
     client = APIClient(headers=HOST)
-    print(f"{connection.vendor}, {Book.objects.count():,} books, medians of {runs} runs\n")
-    print("| page | database, ms | in all, ms |\n|---|--:|--:|")
+    print(f"{connection.vendor}, {Book.objects.count():,} books, medians of {runs} runs")
+    if connection.vendor == "mysql":
+        print(f"{bytes_per_book():,.0f} bytes on disk per book, with its words and history")
+    counts_cpu = cpu_ms() is not None
+    print(f"\n| page | rows read | database{' CPU' * counts_cpu}, ms | in all, ms |")
+    print("|---|--:|--:|--:|")
+    asking_ms = statistics.median(-(cpu_ms() or 0) + (cpu_ms() or 0) for _ in range(20))
+    before = rows_read()
+    cpu_ms(), cpu_ms()
+    asking = rows_read() - before
     explained = []
     for name, parameters in cases():
         if only not in name:
             continue
-        database, whole = [], []
+        database, whole, rows = [], [], []
         for _ in range(runs):
             watch = Stopwatch()
+            before = rows_read()
+            used = cpu_ms()
             start = time.perf_counter()
             with connection.execute_wrapper(watch):
                 response = client.get(f"/api/v1/books/?{urlencode(parameters)}")
             whole.append((time.perf_counter() - start) * 1000)
-            database.append(watch.seconds * 1000)
+            now = cpu_ms()
+            spent = now - used - asking_ms if now and used else watch.seconds * 1000
+            database.append(spent)
+            rows.append(rows_read() - before - asking)
             assert response.status_code == 200, response.content
         median = statistics.median(database)
         found = len(response.json()["results"])
-        print(f"| {name} ({found}) | {median:.1f} | {statistics.median(whole):.1f} |", flush=True)
+        print(
+            f"| {name} ({found}) | {statistics.median(rows):,.0f} | {median:.1f} "
+            f"| {statistics.median(whole):.1f} |",
+            flush=True,
+        )
         if statistics.median(whole if connection.vendor == "sqlite" else database) > slow:
             explained.append((name, watch.slowest))
     for name, (taken, sql, params) in explained:
@@ -249,19 +216,11 @@ def measure(runs: int, slow: float, only: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    filling = commands.add_parser("fill", help="add invented books")
-    filling.add_argument("source", type=Path, help="a CSV file with columns title and authors")
-    filling.add_argument("count", type=int)
-    measuring = commands.add_parser("measure")
-    measuring.add_argument("--runs", type=int, default=7)
-    measuring.add_argument("--slow", type=float, default=50, help="explain what takes longer (ms)")
-    measuring.add_argument("--only", default="", help="pages whose name has this text")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--slow", type=float, default=50, help="explain what takes longer (ms)")
+    parser.add_argument("--only", default="", help="pages whose name has this text")
     options = parser.parse_args()
-    if options.command == "fill":
-        fill(options.source, options.count)
-    else:
-        measure(options.runs, options.slow, options.only)
+    measure(options.runs, options.slow, options.only)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ class YearsFilter(RangeFilter):
     field = "publication_year"
     bounds = (MIN_YEAR, MAX_YEAR)
 
+    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Book]:
+        books: Any = super().queryset(request, queryset)
+        books.ids_first = books.ids_first or bool(self.first or self.last)
+        return books
+
 
 class AuthorFilter(TextFilter):
     title = gettext_lazy("author")

@@ -44,6 +44,11 @@ class YearFilter(filters.NumberFilter):
         schema = {"type": "integer", "minimum": MIN_YEAR, "maximum": MAX_YEAR}
         extend_schema_field({**schema, "description": label})(self)
 
+    def filter(self, qs: BookQuerySet, value: Any) -> BookQuerySet:
+        books = super().filter(qs, value)
+        books.ids_first = books.ids_first or value is not None
+        return books
+
 
 class BookFilterSet(FilterSet):
     search = filters.CharFilter(

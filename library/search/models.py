@@ -1,24 +1,27 @@
 """The word index, which keeps searches fast at any size of the catalogue."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isqrt
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import connections, models
-from django.db.models import Exists, Max, OuterRef, Value
+from django.db.models import Case, Exists, F, Max, OuterRef, Q, Sum, Value, When
 from django.db.models.functions import Abs
 from django.db.models.lookups import Exact
 from django.utils.translation import gettext as _
 
 from project.base.fields import BinaryCharField
 
-from .words import MAX_WORD_LENGTH, stem_of, words_of
+from .words import MAX_WORD_LENGTH, bloom_mask, bloom_of, stem_of, words_of
 
 if TYPE_CHECKING:
     from library.models import Book
 
 T = TypeVar("T")
+BLOOM = ("bloom_low", "bloom_high")
+ANY_WORD = 2**63 - 1
 
 
 class TooManyWordsError(ValidationError):
@@ -38,10 +41,20 @@ class Term:
 
     typed: int | None  # the word as it was typed, if the catalogue has it
     ids: list[int]
+    stems: frozenset[str] = frozenset()  # of these words, if they are few
+
+    def allowed(self, prefix: str = "") -> Q:
+        """Whether the Bloom filter of a book allows one of the words."""
+        found = Q()
+        for stem in self.stems:
+            masks = zip(BLOOM, bloom_mask(stem), strict=True)
+            found |= Q(*(Exact(F(prefix + half).bitand(mask), Value(mask)) for half, mask in masks))
+        return found
 
 
 class WordQuerySet(models.QuerySet["Word"]):
     MAX_COMPLETIONS = 500
+    MAX_STEMS = 8  # that a search asks Bloom filters for
 
     def ids_of(self, texts: Collection[str]) -> dict[str, int]:
         """The id of each text, adding the words that are new."""
@@ -70,20 +83,30 @@ class WordQuerySet(models.QuerySet["Word"]):
             for stem, text, pk in rows:
                 forms.setdefault(stem, {})[text] = pk
         terms = [
-            Term(forms.get(stem, {}).get(word), sorted(forms.get(stem, {}).values()))
+            Term(
+                forms.get(stem, {}).get(word),
+                sorted(forms.get(stem, {}).values()),
+                frozenset([stem]),
+            )
             for word, stem in zip(words, stems, strict=True)
         ]
         if words and terms[-1].typed is None:
-            ids = {*terms[-1].ids, *self.beginning_with(words[-1])}
-            terms[-1] = Term(None, sorted(ids))
+            longer = self.beginning_with(words[-1])
+            found = {*longer.values(), stems[-1]}
+            terms[-1] = Term(
+                None,
+                sorted({*terms[-1].ids, *longer}),
+                frozenset(found if len(found) <= self.MAX_STEMS else ()),
+            )
         return terms
 
-    def beginning_with(self, beginning: str) -> list[int]:
+    def beginning_with(self, beginning: str) -> dict[int, str]:
+        """The stems of these words by their ids."""
         fitting = self.filter(text__gte=beginning, text__lt=beginning + "\U0010ffff")
-        ids = list(fitting.values_list("pk", flat=True)[: self.MAX_COMPLETIONS + 1])
-        if len(ids) > self.MAX_COMPLETIONS:
+        stems = dict(fitting.values_list("pk", "stem")[: self.MAX_COMPLETIONS + 1])
+        if len(stems) > self.MAX_COMPLETIONS:
             raise TooManyWordsError(beginning)
-        return ids
+        return stems
 
 
 class StemField(BinaryCharField):
@@ -111,35 +134,79 @@ class Word(models.Model):
         return self.text
 
 
+class BloomField(models.BigIntegerField):
+    """A half of the Bloom filter of a book, which follows its title and author.
+
+    Until it is known, it allows any word: also of what raw SQL adds.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        options |= {"default": ANY_WORD, "db_default": ANY_WORD, "editable": False}
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, path, arguments, options = super().deconstruct()
+        for option in ("default", "db_default", "editable"):
+            del options[option]
+        return name, path, arguments, options
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> int:
+        if self.attname == BLOOM[0]:  # which comes first
+            texts = (text for text, rank in BookWord.ranked_words(model_instance))  # type: ignore[arg-type]
+            for half, bits in zip(BLOOM, bloom_of(texts), strict=True):
+                setattr(model_instance, half, bits)
+        return getattr(model_instance, self.attname)
+
+
 class BookWordQuerySet(models.QuerySet["BookWord"]):
     MAX_RARE_ROWS = 1000
     SAMPLE_BOOKS = 1000
     MAX_SORTED_ROWS = 3000
+    PAGE_SIZE = 50
+    BOOK_COST = 13  # a book to look up and sort, in entries of an index to read
+    MIN_SORTED_BOOKS = 500
+    SAMPLE_ROWS = 3000
+    COUNTED = 10  # times as many rows of the rarest of several words
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
 
         The words of new ones are not looked for: they have none.
         """
-        wanted = {book.pk: BookWord.ranked_words(book) for book in books}
-        ids = Word.objects.ids_of({text for words in wanted.values() for text, rank in words})
-        due = {(ids[text], rank, book) for book, words in wanted.items() for text, rank in words}
+        wanted = {book.pk: (BookWord.ranked_words(book), book) for book in books}
+        ids = Word.objects.ids_of({text for words, _ in wanted.values() for text, rank in words})
+        due = set()
+        stale = []
+        for pk, (words, book) in wanted.items():
+            bloom = bloom_of(text for text, rank in words)
+            due |= {(ids[text], rank, pk, *bloom) for text, rank in words}
+            if bloom != (book.bloom_low, book.bloom_high):
+                book.bloom_low, book.bloom_high = bloom
+                stale.append((*bloom, pk))
         held = {
             row
             for batch in batches([] if new else list(wanted), 900)
-            for row in self.filter(book__in=batch).values_list("word_id", "rank", "book_id")
+            for row in self.filter(book__in=batch).values_list(*BookWord.COLUMNS)
         }
         for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000
-            self.filter(pk__in=batch).delete()
+            self.filter(pk__in=[row[:3] for row in batch]).delete()
         self.insert(sorted(due - held))
+        if stale:
+            book_table = connections[self.db].ops.quote_name(book._meta.db_table)
+            with connections[self.db].cursor() as cursor:
+                cursor.executemany(
+                    f"UPDATE {book_table} SET bloom_low = %s, bloom_high = %s WHERE id = %s",  # nosec
+                    stale,
+                )
 
-    def insert(self, rows: list[tuple[int, int, int]]) -> None:
-        """Add rows of word, rank and book."""
+    def insert(self, rows: list[tuple[int, ...]]) -> None:
+        """Add rows with these COLUMNS."""
         # Not bulk_create(): these rows, about eight a book, are most of the work of an import.
         database = connections[self.db]
-        names = [str(field.column) for field in self.model._meta.concrete_fields]
-        table, *columns = map(database.ops.quote_name, [self.model._meta.db_table, *names])
-        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s)"  # nosec
+        table, *columns = map(
+            database.ops.quote_name, [self.model._meta.db_table, *BookWord.COLUMNS]
+        )
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s, %s, %s)"  # nosec
         with database.cursor() as cursor:
             cursor.executemany(insert, rows)
 
@@ -148,11 +215,38 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         rarest, *others = terms
         hits = self.filter(word__in=rarest.ids, **rank)
         for term in others:
+            hits = hits.filter(term.allowed())
             hits = hits.filter(
                 exists_per_row(self.filter(word__in=term.ids, book=OuterRef("book"), **rank))
             )
         # Long titles first: if there are many hits, they turn up sooner there.
         return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
+
+    def are_sooner_sorted(self, terms: list[Term], **rank: int) -> bool:
+        """Whether a page is found sooner by sorting all books with these terms, rarest first.
+
+        The other way, along the ordering's index, takes N / books entries for each row of a page.
+        A row of a word takes about as long to read as an entry, a book to look up BOOK_COST times
+        as long. So for one word neither way reads more than √N times a constant.
+        """
+        last = self.aggregate(Max("book"))["book__max"] or 0
+        few = max(isqrt(self.PAGE_SIZE * last // self.BOOK_COST), self.MIN_SORTED_BOOKS)
+        rarest = self.filter(word__in=terms[0].ids, **rank)
+        most = few if len(terms) == 1 else self.COUNTED * few
+        rows = rarest.order_by()[: most + 1].count()
+        if rows <= few or len(terms) == 1:
+            return rows <= few
+        # How many of its books have the others? Long titles first, as in books_with().
+        allowed = Q(*(term.allowed() for term in terms[1:]))
+        hit = Case(When(allowed, then=1), default=0) if allowed else Value(1)
+        sample = rarest.order_by("-word_id", "-rank", "-book_id").annotate(hit=hit).values("hit")
+        hits = sample[: self.SAMPLE_ROWS].aggregate(hits=Sum("hit"))["hits"]
+        if rows > most:
+            newest = self._in_the_newest_books(terms[:1], **rank)[0]
+            rows = max(rows, len(newest) * last // self.SAMPLE_BOOKS)
+        books = max(hits * rows // min(rows, self.SAMPLE_ROWS), 1)
+        cost = self.BOOK_COST * len(terms)  # it is looked up among the rows of each
+        return rows + cost * books < self.PAGE_SIZE * last // books
 
     def order_by_rarity(self, terms: list[Term], **rank: int) -> tuple[list[Term], bool]:
         """The terms, rarest first, and whether many books clearly have all of them.
@@ -176,7 +270,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         if rarest.typed and len(rarest.ids) > 1:
             rows = self.filter(word__in=rarest.ids, **rank)[: self.MAX_SORTED_ROWS + 1]
             if rows.count() > self.MAX_SORTED_ROWS:
-                terms = [Term(rarest.typed, [rarest.typed]), *terms[1:]]
+                terms = [replace(rarest, ids=[rarest.typed]), *terms[1:]]
         return terms, many
 
     def _in_the_newest_books(self, terms: list[Term], **rank: int) -> list[set[int]]:
@@ -200,11 +294,15 @@ class BookWord(models.Model):
 
     LONG_TITLE_RANK = 9
     AUTHOR_RANK = 10
+    COLUMNS = ("word_id", "rank", "book_id", *BLOOM)
 
     pk = models.CompositePrimaryKey("word_id", "rank", "book_id")
     word = models.ForeignKey(Word, models.PROTECT, related_name="+", db_index=False)
     rank = models.PositiveSmallIntegerField()
     book = models.ForeignKey("library.Book", models.CASCADE, related_name="words", db_index=False)
+    # As the book's: a search for several words reads the rows of one, and looks up few books.
+    bloom_low = models.BigIntegerField(db_default=ANY_WORD, editable=False)
+    bloom_high = models.BigIntegerField(db_default=ANY_WORD, editable=False)
 
     objects = BookWordQuerySet.as_manager()
 

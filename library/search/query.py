@@ -6,14 +6,24 @@ from datetime import date
 from typing import TYPE_CHECKING, Self
 
 from django.core.exceptions import ValidationError
-from django.db.models import Case, CharField, ExpressionWrapper, F, OuterRef, Q, Value, When
+from django.db.models import (
+    Case,
+    CharField,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    Subquery,
+    Value,
+    When,
+)
 from django.utils.translation import gettext as _
 
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
 from project.base.versioned import VersionedQuerySet
 
 from .models import BookWord, Term, Word, exists_per_row
-from .words import words_of
+from .words import stem_of, words_of
 
 if TYPE_CHECKING:
     from library.models import Book  # noqa: F401
@@ -36,6 +46,8 @@ class YearOrWord:
 class SearchQuerySet(VersionedQuerySet["Book"]):
     MAX_WORDS = 40
     MAX_IDS = 3000  # in one IN (…)
+    MAX_LISTED_IDS = 500  # that are cheaper to list than to ask for again
+    ids_first = False  # keyset.read_page() is to read the ids of a page from an index alone
 
     def search(self, text: str, ranked: bool = True) -> Self:
         """The book with this ISBN, or the books with all these words, best matches first.
@@ -76,7 +88,8 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         known = Word.objects.known(words)
         if not words or len(known) < len(words):
             return self.none()
-        return self._with_all([Term(known[word], [known[word]]) for word in words], **rank)
+        terms = [Term(known[word], [known[word]], frozenset([stem_of(word)])) for word in words]
+        return self._with_all(terms, **rank)
 
     def _words(self, text: str) -> list[str]:
         words = list(dict.fromkeys(words_of(text)))
@@ -129,7 +142,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         # continue in its order.
         key = f"_word{rarest.typed or rarest.ids[0]}"
         books = self.filter(words__word__in=rarest.ids).annotate(
-            _word=F("words__word"), _rank=F("words__rank"), _id=F("words__book")
+            _word=F("words__word"),
+            _rank=F("words__rank"),
+            _id=F("words__book"),
+            _bloom_low=F("words__bloom_low"),
+            _bloom_high=F("words__bloom_high"),
         )
         rows = BookWord.objects.filter(book=OuterRef("_id"))
         same = rows.filter(word__in=rarest.ids)
@@ -145,24 +162,41 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             better |= Q(rank=OuterRef("_rank"), word__lt=OuterRef("_word"))
             better = Q(form__lt=OuterRef(key)) | Q(form=OuterRef(key)) & better
         for term in others:
+            books = books.filter(term.allowed("_"))
             books = books.filter(exists_per_row(rows.filter(word__in=term.ids)))
         # Once per book, even if it has several of the words, or one in title and author.
         books = books.filter(exists_per_row(same.filter(better), exist=False))
         return books.order_by(key, "_rank", "_id")
 
     def _with_all(self, terms: list[Term], **rank: int) -> Self:
-        """For any ordering: a few books are selected by id and sorted; of many, a page soon turns
-        up along the ordering's own index."""
-        terms, many = BookWord.objects.order_by_rarity(terms, **rank)
-        if not many:
-            ids = BookWord.objects.books_with(terms, **rank)[: self.MAX_IDS + 1]
-            if len(ids) <= self.MAX_IDS:
-                return self.filter(pk__in=set(ids))
+        """For any ordering: a few books are found by their words and sorted; of many, a page soon
+        turns up along the ordering's own index, which tells most of the others by itself."""
+        words = BookWord.objects
+        terms, many = words.order_by_rarity(terms, **rank)
+        found = words.books_with(terms, **rank)
+        if len(terms) == 1 and len(ids := found[: self.MAX_LISTED_IDS + 1]) <= self.MAX_LISTED_IDS:
+            return self.filter(pk__in=set(ids))
+        if not many and words.are_sooner_sorted(terms, **rank):
+            return self.filter(pk__in=Found(found))
         books = self
+        for term in terms:
+            books = books.filter(term.allowed())
         for term in terms:
             same_book = BookWord.objects.filter(word__in=term.ids, book=OuterRef("pk"), **rank)
             books = books.filter(exists_per_row(same_book))
+        books.ids_first = True
         return books
+
+    def _clone(self) -> Self:
+        clone = super()._clone()  # type: ignore[misc]
+        clone.ids_first = self.ids_first
+        return clone
+
+
+class Found(Subquery):
+    """These rows first: the limit keeps MySQL from merging them into the query around."""
+
+    template = "(SELECT * FROM (%(subquery)s LIMIT 1000000) found)"
 
 
 def form_of(word: str, term: Term) -> Case | Value:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from project.base.database import persistent_transaction
 
-from .models import BookWord, Word
+from .models import BLOOM, BookWord, Word
+from .words import bloom_of
 
 if TYPE_CHECKING:
     from library.models import Book
@@ -25,13 +26,15 @@ class Fault:
     title: str | None  # None: there is no such book
     missing: list[str]
     extra: list[str]
+    stale: bool  # its Bloom filter
 
     def __str__(self) -> str:
         if self.title is None:
             return f"book {self.book} does not exist: {', '.join(self.extra)}"
         parts = [("missing", self.missing), ("extra", self.extra)]
-        words = "; ".join(f"{name}: {', '.join(words)}" for name, words in parts if words)
-        return f"book {self.book}, {self.title}: {words}"
+        faults = [f"{name}: {', '.join(words)}" for name, words in parts if words]
+        faults += ["wrong Bloom filter"] if self.stale else []
+        return f"book {self.book}, {self.title}: {'; '.join(faults)}"
 
 
 def verify(repair: bool = False) -> Iterator[tuple[int, list[Fault]]]:
@@ -60,7 +63,7 @@ def _ids_after(last: int) -> list[int]:
 def _books(ids: Sequence[int], lock: bool = False) -> "dict[int, Book]":
     from library.models import Book
 
-    books = Book.objects.only("title", "author").filter(pk__in=ids).order_by("pk")
+    books = Book.objects.only("title", "author", *BLOOM).filter(pk__in=ids).order_by("pk")
     return {book.pk: book for book in (books.select_for_update() if lock else books)}
 
 
@@ -68,8 +71,15 @@ def _faults(ids: Sequence[int], books: "dict[int, Book]") -> list[Fault]:
     wanted = {pk: BookWord.ranked_words(book) for pk, book in books.items()}
     known = Word.objects.known({text for words in wanted.values() for text, rank in words})
     due = {(known.get(text), rank, pk) for pk, words in wanted.items() for text, rank in words}
-    rows = BookWord.objects.filter(book__in=ids).values_list("word_id", "rank", "book_id")
-    held = set(rows)
+    rows = BookWord.objects.filter(book__in=ids).values_list(*BookWord.COLUMNS)
+    held = set()
+    blooms = {pk: {(book.bloom_low, book.bloom_high)} for pk, book in books.items()}
+    for *row, low, high in rows:
+        held.add(tuple(row))
+        blooms.setdefault(row[-1], set()).add((low, high))
+    stale = {
+        pk for pk, words in wanted.items() if blooms[pk] != {bloom_of(text for text, rank in words)}
+    }
     unknown = {word for word, rank, pk in held - due}
     texts = dict(Word.objects.filter(pk__in=unknown).values_list("pk", "text"))
     missing, extra = defaultdict(list), defaultdict(list)
@@ -80,8 +90,14 @@ def _faults(ids: Sequence[int], books: "dict[int, Book]") -> list[Fault]:
     for word, rank, pk in held - due:
         extra[pk].append(f"{texts.get(word, '?')} (rank {rank})")
     return [
-        Fault(pk, books[pk].title if pk in books else None, missing[pk], sorted(extra[pk]))
-        for pk in sorted({*missing, *extra})
+        Fault(
+            pk,
+            books[pk].title if pk in books else None,
+            missing[pk],
+            sorted(extra[pk]),
+            pk in stale,
+        )
+        for pk in sorted({*missing, *extra, *stale})
     ]
 
 

@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
+from hashlib import blake2b
 
 import snowballstemmer
 
@@ -21,9 +23,15 @@ APOSTROPHES = re.compile("['’ʼ`´]")
 
 def words_of(text: str) -> list[str]:
     """The words in order, folded: no case, accents or apostrophes (O’Brien becomes obrien)."""
+    return [*_words_of(text)]
+
+
+@lru_cache(maxsize=4096)  # a batch of books, whose words are needed twice
+def _words_of(text: str) -> tuple[str, ...]:
     folded = unicodedata.normalize("NFKD", APOSTROPHES.sub("", text)).casefold()
     plain = "".join(c for c in folded if not unicodedata.combining(c))
-    return [word[:MAX_WORD_LENGTH] for word in WORD.findall(unicodedata.normalize("NFC", plain))]
+    words = WORD.findall(unicodedata.normalize("NFC", plain))
+    return tuple(word[:MAX_WORD_LENGTH] for word in words)
 
 
 @lru_cache(maxsize=65_536)
@@ -35,3 +43,25 @@ def stem_of(word: str) -> str:
         # Folding made й an и, by which the stemmer would not know an ending such as -ый.
         return RUSSIAN.stemWord(VOWEL_AND_I.sub("й", word))
     return word
+
+
+@lru_cache(maxsize=65_536)
+def bloom_mask(stem: str) -> tuple[int, int]:
+    """The bits of a stem in the two halves of a book's Bloom filter, three in each.
+
+    63 bits a half, because SQLite's integers are signed. Of the books without a word, 1 in 400
+    seems to have it.
+    """
+    number = int.from_bytes(blake2b(stem.encode(), digest_size=8).digest())
+    bits = [number >> shift & 0x3FF for shift in range(0, 60, 10)]
+    low, high = ({1 << bit % 63 for bit in half} for half in (bits[:3], bits[3:]))
+    return sum(low), sum(high)
+
+
+def bloom_of(words: Iterable[str]) -> tuple[int, int]:
+    """A book's Bloom filter: the masks of all its words."""
+    low = high = 0
+    for word in words:
+        mask = bloom_mask(stem_of(word))
+        low, high = low | mask[0], high | mask[1]
+    return low, high

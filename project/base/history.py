@@ -117,11 +117,16 @@ class HistoryRow(models.Model):
 class History(HistoricalRecords):
     """Newest first is the order of the primary key, which every index ends with."""
 
-    def __init__(self, no_db_index: Sequence[str] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        no_db_index: Sequence[str] = (),
+        excluded_fields: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(
             bases=[HistoryRow],
             history_id_field=models.BigAutoField(),
-            excluded_fields=["updated_at"],
+            excluded_fields=["updated_at", *excluded_fields],
             no_db_index=no_db_index,
             **options,
         )

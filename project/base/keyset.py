@@ -47,13 +47,22 @@ def read_page(
     page = queryset.order_by(*(reverse(ordering) if backwards else ordering))
     if keys is not None:
         page = after(page, ordering, keys, backwards)
-    rows = list(page[: size + 1])
+    rows = read_rows(page[: size + 1])
     more = len(rows) > size
     rows = rows[:size]
     if backwards:
         rows.reverse()
         return Page(rows, more_before=more, more_after=bool(rows) and keys is not None)
     return Page(rows, more_before=bool(rows) and keys is not None, more_after=more)
+
+
+def read_rows(page: QuerySet) -> list[Any]:
+    """The rows of a page; its ids first if an index alone tells them."""
+    if not getattr(page, "ids_first", False) or page.query.annotation_select:
+        return list(page)
+    ids = list(page.values_list("pk", flat=True))
+    rows = page.model._default_manager.in_bulk(ids)
+    return [rows[pk] for pk in ids if pk in rows]
 
 
 def after(

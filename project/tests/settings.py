@@ -8,7 +8,8 @@ import os
 import sys
 import tempfile
 
-KEPT = {"DATABASE_URL", "REDIS_URL", "SWEEP", "CASES", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
+KEPT = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PATH", "HOME", "TMPDIR"}
+KEPT |= {"SWEEP", "CASES", "PLAN_BOOKS"}  # which tests, and how much
 KEPT_PREFIXES = ("PYTEST_", "PYTHON", "COVERAGE_", "MUTANT_", "LD_")
 worker = os.environ.get("PYTEST_XDIST_WORKER")  # its environment is already its controller's
 

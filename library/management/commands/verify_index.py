@@ -23,7 +23,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, repair: bool, **options: Any) -> None:
-        compared = missing = extra = orphaned = wrong = 0
+        compared = missing = extra = stale = orphaned = wrong = 0
         examples: list[Fault] = []
         # disable=None: no bar without a terminal.
         bar = tqdm(total=Book.objects.count(), unit=" books", file=sys.stderr, disable=None)
@@ -33,6 +33,7 @@ class Command(BaseCommand):
                 wrong += len(faults)
                 missing += sum(bool(fault.missing) for fault in faults)
                 extra += sum(bool(fault.extra and fault.title is not None) for fault in faults)
+                stale += sum(fault.stale for fault in faults)
                 orphaned += sum(fault.title is None for fault in faults)
                 examples += faults[: MAX_EXAMPLES - len(examples)]
                 bar.update(books)
@@ -43,7 +44,8 @@ class Command(BaseCommand):
             self.stdout.write(f"… and {wrong - len(examples):,} more")
         self.stdout.write(
             f"{compared:,} books compared: {missing:,} with words missing, {extra:,} with words "
-            f"too many, words of {orphaned:,} that do not exist."
+            f"too many, {stale:,} with a wrong Bloom filter, words of {orphaned:,} that do not "
+            "exist."
         )
         if wrong and repair:
             self.stdout.write("All of them are repaired.")

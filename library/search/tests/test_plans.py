@@ -1,0 +1,213 @@
+"""How many rows MySQL reads for a page: by its own counters, so no clock decides.
+
+With PLAN_BOOKS=1000000 on a large catalogue, in some minutes.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from math import isqrt
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from library.models import Book, BookQuerySet
+from library.search.models import BookWord, BookWordQuerySet, Word
+from library.search.words import bloom_of, stem_of
+from library.tests.books import isbn_number
+from project.base import keyset
+
+pytestmark = [pytest.mark.mysql, pytest.mark.django_db]
+
+BOOKS = int(os.environ.get("PLAN_BOOKS", 20_000))
+PAGE = 50
+# Of every how many books have it. Of the middling ones it takes longest to find a page.
+FREQUENT = {"the": 2, "of": 4, "and": 10}
+MIDDLING = {f"middling{n}": max(isqrt(BOOKS) // n, 2) for n in (1, 2, 3, 4, 8, 20)}
+EVERY = {**FREQUENT, **MIDDLING, "rare": BOOKS // 30}
+AUTHORS = {"john": 40, "smith": 90, "ann": isqrt(BOOKS) // 4}
+ORDERINGS = ["title", "author", "publication_year", "created_at", "updated_at", "id"]
+
+
+def sql(statement: str, rows: list[Any] | None = None) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, rows) if rows else cursor.execute(statement)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def catalogue(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    with django_db_blocker.unblock():
+        write()
+        sql("ANALYZE TABLE library_book, library_word, library_bookword")
+        yield
+        sql("SET foreign_key_checks = 0")
+        for table in ("library_bookword", "library_word", "library_book"):
+            sql(f"TRUNCATE TABLE {table}")
+        sql("SET foreign_key_checks = 1")
+
+
+def write() -> None:
+    chance = random.Random(1)
+    texts = [*EVERY, *AUTHORS, *(f"filler{n}" for n in range(500))]
+    ids = {text: pk for pk, text in enumerate(texts, 1)}
+    sql(
+        "INSERT INTO library_word (id, text, stem) VALUES (%s, %s, %s)",
+        [(pk, text, stem_of(text)) for text, pk in ids.items()],
+    )
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    for first in range(1, BOOKS + 1, 10_000):
+        books, words = [], []
+        for pk in range(first, min(first + 10_000, BOOKS + 1)):
+            title = [text for text, each in EVERY.items() if chance.random() * each < 1]
+            # Of any length: the order of relevance begins with short titles.
+            title += [f"filler{chance.randrange(500)}" for _ in range(chance.randint(1, 8))]
+            author = [text for text, each in AUTHORS.items() if chance.random() * each < 1]
+            author = author or [f"filler{chance.randrange(500)}"]
+            chance.shuffle(title)
+            bloom = bloom_of({*title, *author})
+            rank = min(len(title), BookWord.LONG_TITLE_RANK)
+            words += [(ids[text], rank, pk, *bloom) for text in set(title)]
+            words += [(ids[text], BookWord.AUTHOR_RANK, pk, *bloom) for text in author]
+            year = 2026 - int(chance.expovariate(1 / 20)) % 500
+            times = [start + timedelta(minutes=chance.randrange(10**6)) for _ in range(2)]
+            books.append(
+                (pk, " ".join(title), " ".join(author), year, isbn_number(pk), *times, 1, *bloom)
+            )
+        sql(
+            "INSERT INTO library_book (id, title, author, publication_year, isbn, created_at, "
+            "updated_at, version, bloom_low, bloom_high) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, "
+            "%s, %s)",
+            books,
+        )
+        BookWord.objects.insert(sorted(words))
+
+
+@pytest.fixture(autouse=True)
+def samples(monkeypatch) -> int:
+    """What is read to choose a way; in a small catalogue less, or it would read all of it."""
+    if BOOKS < 1_000_000:
+        monkeypatch.setattr(BookQuerySet, "MAX_LISTED_IDS", 20)
+        for name in ("MAX_RARE_ROWS", "SAMPLE_BOOKS", "SAMPLE_ROWS", "MIN_SORTED_BOOKS"):
+            monkeypatch.setattr(BookWordQuerySet, name, 100)
+        monkeypatch.setattr(BookWordQuerySet, "MAX_SORTED_ROWS", 300)
+    words = BookWordQuerySet
+    return (
+        3 * words.MAX_RARE_ROWS
+        + 2 * 9 * words.SAMPLE_BOOKS
+        + 2 * words.SAMPLE_ROWS
+        + 2 * words.MAX_SORTED_ROWS
+        + words.COUNTED * isqrt(BOOKS * PAGE // words.BOOK_COST)
+    )
+
+
+def read() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(value) for name, value in cursor.fetchall())
+
+
+def rows_read(page: Any) -> int:
+    start = read()
+    cost_of_asking = read() - start
+    before = read()
+    rows = page()
+    after = read() - before - cost_of_asking
+    assert rows, "nothing to measure"
+    return after
+
+
+def page_of(books: BookQuerySet, ordering: list[str], keys: list[Any] | None = None) -> list[Any]:
+    return keyset.read_page(books, ordering, PAGE, keys).rows
+
+
+def middle_of(column: str) -> list[Any]:
+    book = Book.objects.get(pk=BOOKS // 2)
+    return keyset.keys_of(book, [column] if column == "id" else [column, "id"])
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("column", ORDERINGS)
+def test_a_page_of_all_books_reads_only_its_rows_at_any_depth(column, sign):
+    ordering = [sign + column] if column == "id" else [sign + column, f"{sign}id"]
+    for keys in (None, middle_of(column)):
+        assert rows_read(lambda keys=keys: page_of(Book.objects.all(), ordering, keys)) < 3 * PAGE
+
+
+SEARCHES = [
+    "the",
+    *MIDDLING,
+    "rare",
+    "the of",
+    "the middling1",
+    "the middling4",
+    "the middling20",
+    "the rare",
+    "of and",
+    # Few books have all of them: the samples of a small catalogue are too small to tell.
+    *(["middling8 middling20", "middling4 the of"] if BOOKS >= 200_000 else []),
+]
+
+
+@pytest.mark.parametrize("text", SEARCHES)
+def test_a_page_of_a_search_by_relevance_reads_few_rows(samples, text):
+    books = Book.objects.search(text)
+    most = samples + 4 * isqrt(BOOKS * PAGE)
+    assert rows_read(lambda: page_of(books, keyset.total_ordering(books))) < most
+
+
+@pytest.mark.parametrize("column", ORDERINGS)
+@pytest.mark.parametrize("text", SEARCHES)
+def test_a_page_of_a_search_in_another_order_reads_few_rows(samples, text, column):
+    for sign in ("", "-"):
+        ordering = [sign + column] if column == "id" else [sign + column, f"{sign}id"]
+
+        def page(ordering=ordering):
+            return page_of(Book.objects.search(text, ranked=False), ordering)
+
+        assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+@pytest.mark.parametrize("author", [*AUTHORS, "john smith"])
+def test_a_page_of_an_author_reads_few_rows(samples, author):
+    def page():
+        return page_of(Book.objects.with_author_words(author), ["title", "id"])
+
+    assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+@pytest.mark.parametrize("title", ["the", *MIDDLING])
+def test_a_page_of_a_title_filter_reads_few_rows(samples, title):
+    def page():
+        return page_of(Book.objects.with_title_words(title), ["title", "id"])
+
+    assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+@pytest.mark.parametrize("years", [(2001, 2001), (1950, 2100), (1900, 1920), (1850, 1900)])
+@pytest.mark.parametrize("column", ["title", "author", "publication_year"])
+def test_a_page_of_some_years_reads_few_rows(years, column):
+    first, last = years
+    books = Book.objects.filter(publication_year__gte=first, publication_year__lte=last)
+    books.ids_first = True  # as the filter of API and admin does
+
+    assert rows_read(lambda: page_of(books, [column, "id"])) < 6 * isqrt(BOOKS * PAGE)
+
+
+def test_a_walk_along_an_ordering_reads_its_index_alone(monkeypatch):
+    monkeypatch.setattr(BookQuerySet, "MAX_LISTED_IDS", 0)
+    monkeypatch.setattr(BookWordQuerySet, "MIN_SORTED_BOOKS", 0)
+    monkeypatch.setattr(BookWordQuerySet, "PAGE_SIZE", 0)
+    books = Book.objects.search("middling1", ranked=False)
+    assert books.ids_first
+    for column in ORDERINGS[:-1]:
+        plan = books.order_by(column, "id").values("pk")[:PAGE].explain()
+        index = {"publication_year": "year"}.get(column, column.removesuffix("_at"))
+        assert f"Covering index scan on library_book using library_book_{index}" in plan, plan
+
+
+def test_words_are_as_frequent_as_this_file_says():
+    for text, each in {"the": 2, "middling1": isqrt(BOOKS)}.items():
+        word = Word.objects.get(text=text)
+        assert BookWord.objects.filter(word=word).count() == pytest.approx(BOOKS / each, rel=0.4)
