@@ -45,8 +45,7 @@ class YearsFilter(RangeFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Book]:
         books: Any = super().queryset(request, queryset)
-        books.ids_first = books.ids_first or bool(self.first or self.last)
-        return books
+        return books.reading_ids_first() if self.first or self.last else books
 
 
 class AuthorFilter(TextFilter):

@@ -46,8 +46,7 @@ class YearFilter(filters.NumberFilter):
 
     def filter(self, qs: BookQuerySet, value: Any) -> BookQuerySet:
         books = super().filter(qs, value)
-        books.ids_first = books.ids_first or value is not None
-        return books
+        return books if value is None else books.reading_ids_first()
 
 
 class BookFilterSet(FilterSet):

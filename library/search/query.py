@@ -184,6 +184,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         for term in terms:
             same_book = BookWord.objects.filter(word__in=term.ids, book=OuterRef("pk"), **rank)
             books = books.filter(exists_per_row(same_book))
+        return books.reading_ids_first()
+
+    def reading_ids_first(self) -> Self:
+        """For conditions that the index of an ordering answers by itself."""
+        books = self._chain()  # type: ignore[attr-defined]
         books.ids_first = True
         return books
 
