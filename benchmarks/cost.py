@@ -33,8 +33,8 @@ from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import Group, User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
+from fill import isbn_number  # noqa: E402
 from redis import Redis  # noqa: E402
-from stdnum import ean  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from library.models import Book  # noqa: E402
@@ -89,14 +89,6 @@ def fill(number: int) -> None:
             bar.update(len(books))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE TABLE library_book, library_word, library_bookword")
-
-
-def isbn_number(number: int) -> str:
-    body = f"978{number * 387_420_489 % 10**9:09d}"  # scattered; odd and no 5, so no two are equal
-    return body + ean.calc_check_digit(body)
-
-
-# --- Requests ---
 
 
 @dataclass
