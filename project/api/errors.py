@@ -21,8 +21,7 @@ from rest_framework.views import exception_handler
 from project.base import request_id
 from project.base.database import is_lock_error
 
-from .negotiation import CONTENT_TYPE
-from .renderers import JSONRenderer
+from .renderers import PROBLEM_TYPE, JSONRenderer
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +80,10 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     response.data = problem(response.status_code, cast(exceptions.APIException, error))
-    response.content_type = CONTENT_TYPE
+    response.content_type = PROBLEM_TYPE
     # Even where the view itself renders a page, or the schema in YAML.
     context["request"].accepted_renderer = JSONRenderer()
-    context["request"].accepted_media_type = CONTENT_TYPE
+    context["request"].accepted_media_type = PROBLEM_TYPE
     return response
 
 
@@ -184,7 +183,7 @@ def _answer(request: HttpRequest, error: type[exceptions.APIException]) -> HttpR
     code = error.status_code
     if not f"{request.path}/".startswith("/api/"):
         return _page(request, code, *PAGES[code])
-    return JsonResponse(problem(code, error()), status=code, content_type=CONTENT_TYPE)
+    return JsonResponse(problem(code, error()), status=code, content_type=PROBLEM_TYPE)
 
 
 def _page(request: HttpRequest, code: int, title: Any, text: Any) -> HttpResponse:

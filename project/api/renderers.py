@@ -11,6 +11,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+PROBLEM_TYPE = "application/problem+json"
 encode_rest = renderers.JSONRenderer.encoder_class().default  # lazy texts, decimals …
 
 
@@ -24,6 +25,14 @@ class JSONRenderer(renderers.JSONRenderer):
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         return b"" if data is None else orjson.dumps(data, encode_rest, orjson.OPT_UTC_Z)
+
+
+class ContentNegotiation(DefaultContentNegotiation):
+    """Who asks for problem documents gets JSON too: errors are of one type, records of the other."""
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        accepted = super().get_accept_list(request)
+        return [token.replace(PROBLEM_TYPE, "application/json") for token in accepted]
 
 
 class FileRenderer(BaseRenderer):
