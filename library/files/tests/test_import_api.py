@@ -16,8 +16,8 @@ from rest_framework.test import APIClient
 from library.files.models import Import
 from library.models import Book
 from library.tests.books import THE_BOOK, add, isbn_number
-from project.api.authentication import AuthToken
 from project.api.idempotency import IdempotencyKey
+from project.api.tests.programs import program
 from project.api.tests.test_bodies import chunked
 from project.base.files.tests.test_reading import xlsx
 from project.imports.serializers import ImportSerializer
@@ -48,13 +48,7 @@ def delay(monkeypatch) -> Mock:
 
 @pytest.fixture
 def sync(db) -> APIClient:
-    """A program with a named token."""
-    user = User.objects.create_user("catalogue-sync")
-    user.groups.add(Group.objects.get(name="Integrator, write"))
-    token = AuthToken.objects.create(user, name="nightly")[1]
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
-    return client
+    return program("catalogue-sync")
 
 
 def content_of(*rows: str, header: str = HEADER) -> bytes:

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from library.files.models import Import
 from members.files.models import MemberImport
 from members.models import Member, WelcomeEmail
-from project.api.authentication import AuthToken
+from project.api.tests.programs import program
 from project.jobs.models import State
 from project.jobs.tasks import work
 
@@ -29,12 +29,7 @@ def delay(monkeypatch) -> Mock:
 
 @pytest.fixture
 def sync(db) -> APIClient:
-    user = User.objects.create_user("member-sync")
-    user.groups.add(Group.objects.get(name="Integrator, write"))
-    client = APIClient()
-    token = AuthToken.objects.create(user, name="nightly")[1]
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
-    return client
+    return program("member-sync")
 
 
 def send(api, *rows: str, query: str = "", header: str = "username,e-mail", **headers: str):
