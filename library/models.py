@@ -1,4 +1,4 @@
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
@@ -40,14 +40,6 @@ def not_after_next_year(year: int) -> None:
 
 
 class BookQuerySet(SearchQuerySet):
-    def in_batches(self, size: int = 1000) -> Iterator[list["Book"]]:
-        """All books by id, one batch in memory at a time (a MySQL cursor would hold them all)."""
-        books: BookQuerySet = self.order_by("pk")
-        last = 0
-        while batch := list(books.filter(pk__gt=last)[:size]):
-            yield batch
-            last = batch[-1].pk
-
     def written(self, records: Sequence["Book"], fields: Collection[str]) -> None:
         if {"title", "author"} & set(fields):
             for batch in batches(records, 900):

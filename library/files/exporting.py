@@ -38,9 +38,13 @@ Row = Sequence[Any]  # the values of FIELDS
 Batches = Iterable[list[Row]]
 
 
-def rows_of(batches: Iterable[list[Book]]) -> Batches:
-    for books in batches:
-        yield [[getattr(book, name) for name in FIELDS] for book in books]
+def whole_catalogue() -> Batches:
+    """By id, one batch in memory at a time (a MySQL cursor would hold all rows)."""
+    books = Book.objects.order_by("pk").values_list("pk", *FIELDS)
+    last = 0
+    while batch := list(books.filter(pk__gt=last)[:BATCH_SIZE]):
+        yield [row[1:] for row in batch]
+        last = batch[-1][0]
 
 
 def for_spreadsheets(row: Row) -> Row:

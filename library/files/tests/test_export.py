@@ -1,14 +1,14 @@
 import csv
 import io
 import os
-from functools import partialmethod
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from library.files import exporting
 from library.management.commands import export_books
-from library.models import Book, BookQuerySet
+from library.models import Book
 from library.tests.books import THE_BOOK, add, unsaved
 
 from .test_import import counts, run
@@ -57,8 +57,7 @@ def test_an_exported_catalogue_is_imported_unchanged():
 
 def test_books_are_read_in_batches(django_assert_num_queries, monkeypatch):
     Book.objects.bulk_create([unsaved() for _ in range(7)])
-    smaller = partialmethod(BookQuerySet.in_batches, 3)
-    monkeypatch.setattr(BookQuerySet, "in_batches", smaller)
+    monkeypatch.setattr(exporting, "BATCH_SIZE", 3)
     with django_assert_num_queries(5):  # the count, three with books, one without
         assert exported().count("\r\n") == 8
 
@@ -67,7 +66,7 @@ def test_every_book_is_written_once_from_the_oldest_on(monkeypatch):
     titles = ["C", "A", "E", "B", "D", "A", "C"]
     for title in titles:
         add(title=title)
-    monkeypatch.setattr(BookQuerySet, "in_batches", partialmethod(BookQuerySet.in_batches, 2))
+    monkeypatch.setattr(exporting, "BATCH_SIZE", 2)
     out = io.StringIO()
     call_command("export_books", "all.csv", stdout=out)
     assert "7 books" in out.getvalue()
@@ -84,10 +83,10 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(monkeypatch, folde
     (folder / "all.csv").write_text("old")
     Book.objects.bulk_create([unsaved() for _ in range(3)])
 
-    def fail(books: BookQuerySet, size: int = 0) -> None:
+    def fail() -> None:
         raise error
 
-    monkeypatch.setattr(BookQuerySet, "in_batches", fail)
+    monkeypatch.setattr(export_books, "whole_catalogue", fail)
     with pytest.raises(seen or type(error), match="No space left" if seen else None):
         call_command("export_books", "all.csv")
     assert (folder / "all.csv").read_text() == "old"

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from library.files.entries import FIELDS
-from library.files.exporting import rows_of, write_csv, write_json_lines
+from library.files.exporting import whole_catalogue, write_csv, write_json_lines
 from library.models import Book
 from project.base.files.reading import format_of
 from project.base.files.writing import MAX_XLSX_ROWS, write_xlsx
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{count:,} books written to {path}.")
 
     def export(self, write: Callable[[str], object], kind: str = "csv") -> int:
-        batches = rows_of(Book.objects.in_batches())
+        batches = whole_catalogue()
         if kind == "jsonl":
             chunks = write_json_lines(batches)
         else:
@@ -77,8 +77,7 @@ class Command(BaseCommand):
         if total > MAX_XLSX_ROWS:
             raise CommandError(f"XLSX holds {MAX_XLSX_ROWS:,} books, not {total:,}: choose .csv.")
         with path.open("wb") as target:
-            batches = rows_of(Book.objects.in_batches())
-            return self.with_progress(write_xlsx(target, FIELDS, batches), total)
+            return self.with_progress(write_xlsx(target, FIELDS, whole_catalogue()), total)
 
     def with_progress(self, counts: Iterator[int], total: int) -> int:
         written = 0
