@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, ValidationError
 from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
@@ -106,6 +107,11 @@ class BaseAdmin(SpeakingAdmin):
     def response_action(  # type: ignore[override]
         self, request: HttpRequest, queryset: QuerySet
     ) -> HttpResponse | None:
+        try:
+            for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.clean(key, None)
+        except ValidationError as error:
+            raise BadRequest(f"no key of a row: {key!r}") from error
         everything = request.POST.get("select_across") not in (None, "", "0")
         everything = everything and not self.acts_on_any_number
         if everything and (counted := self.get_paginator(request, queryset, 1)).capped:

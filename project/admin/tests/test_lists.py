@@ -173,6 +173,13 @@ def test_an_action_reaches_rows_of_a_later_page(staffed):
     assert Member.objects.count() == 3
 
 
+@pytest.mark.parametrize("key", ["abc", "", "\0", "9" * 30])
+def test_what_is_no_key_of_a_row_is_a_bad_request(staffed, key):
+    staffed.raise_request_exception = False
+    response = staffed.post(BOOKS, {"action": "delete_selected", "_selected_action": key})
+    assert response.status_code == 400
+
+
 @pytest.mark.parametrize(("rows", "offered"), [(3, True), (4, False)])
 def test_all_rows_are_offered_to_actions_only_where_they_are_taken(
     staffed, monkeypatch, rows, offered
