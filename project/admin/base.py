@@ -11,6 +11,8 @@ from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext_lazy
 
@@ -58,6 +60,12 @@ class BaseAdmin(SpeakingAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BaseChangeList
+
+    def action_checkbox(self, obj: Model) -> SafeString:
+        """Django's, without a form widget's template: that is a quarter of a list's time."""
+        label = _("Select %(row)s") % {"row": obj}
+        box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
+        return format_html(box, ACTION_CHECKBOX_NAME, obj.pk, label)
 
     # --- Pages beside those of Django ---
 
