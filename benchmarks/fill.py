@@ -1,4 +1,4 @@
-"""Fill an empty catalogue with any number of invented books; see README.md beside this file."""
+"""Fill an empty desk with invented books and members; see README.md beside this file."""
 
 import argparse
 import csv
@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from library.search.words import bloom_of, stem_of, words_of  # noqa: E402
 
 BATCH_SIZE = 10_000  # rows, where the server takes no files
 SYLLABLES = [consonant + vowel for consonant in "bdgklmnrst" for vowel in "aeo"]
-START = datetime(2020, 1, 1)  # UTC
+SECONDS_PER_BOOK = 15  # from one to the next; the last is added when this program runs
 HISTORY = Book.history.model
 COLUMNS: dict[type[models.Model], list[str]] = {
     Book: [
@@ -73,6 +73,7 @@ COLUMNS: dict[type[models.Model], list[str]] = {
 def write_files(source: Path, count: int, folder: Path) -> None:
     """The words of a real catalogue at their real frequency, and its authors."""
     chance = random.Random(1)
+    now = datetime.now(UTC).replace(tzinfo=None)
     titles, lengths, names = read(source)
     ids: dict[str, int] = {}
     known: dict[str, tuple[list[int], int, int]] = {}
@@ -108,8 +109,8 @@ def write_files(source: Path, count: int, folder: Path) -> None:
             for row in rows:  # of one width, so that a sort of the text sorts the numbers
                 index.write(f"{row}\t{pk:08}\t{low}\t{high}\n")
             year = 2026 - int(chance.expovariate(1 / 20)) % 500
-            added = START + timedelta(seconds=15 * pk)
-            changed = added + timedelta(seconds=chance.randrange(10**7))
+            added = now - timedelta(seconds=SECONDS_PER_BOOK * (count - pk))
+            changed = added + (now - added) * chance.random()
             values = (
                 f"{' '.join(title)[:500]}\t{' '.join(author)}\t{year}\t{isbn_number(pk)}\t{added}"
             )
@@ -237,10 +238,57 @@ def secondary_keys(table: str) -> tuple[list[str], list[str]]:
     return [f"ALTER TABLE {table} {', '.join(drops)}"], [f"ALTER TABLE {table} {', '.join(adds)}"]
 
 
+# --- Members, each with an e-mail that was sent, or not, and the result of its task ---
+
+# A person is a row of the books; {count} is their number.
+PERSON = """(
+    SELECT id,
+    CONCAT('reader', id * 387420489 % 1000000000) AS name,  -- in no order of time
+    UTC_TIMESTAMP(6) - INTERVAL (({count} - id) * 180 + 60) SECOND AS at,
+    LOWER(CONCAT_WS('-', LPAD(HEX(id), 8, '0'), '0000-4000-8000', LPAD(HEX(id), 12, '0'))) AS task,
+    CASE id % 500 WHEN 0 THEN '550' WHEN 1 THEN '450' ELSE '' END AS code,
+    CASE id % 500 WHEN 0 THEN 'failed' WHEN 1 THEN 'queued' WHEN 2 THEN 'queued' ELSE 'sent' END AS state
+    FROM library_book WHERE id <= {count}
+) AS person"""
+MEMBER_ROWS = {
+    "members_member": """
+        (id, version, username, email, registered_at, updated_at)
+        SELECT id, 1, name, CONCAT(name, '@example.org'), at, at""",
+    "members_historicalmember": """
+        (id, version, username, email, registered_at, history_date, history_type, door, detail, batch, listed)
+        SELECT id, 1, name, CONCAT(name, '@example.org'), at, at, '+', 'api', '', '', 1""",
+    "members_welcomeemail": """
+        (member_id, state, attempts, queued_at, next_attempt_at, claimed_at, sent_at, last_error,
+         last_error_code, task_id, message_id, journal)
+        SELECT id, state, 1, at, at, at, IF(state = 'sent', at, NULL), '', code, task,
+        CONCAT('<welcome.', task, '@example.org>'),
+        JSON_ARRAY(JSON_OBJECT('task', task, 'started', at, 'ended', at, 'state', state, 'reason', '', 'code', code))""",
+    "django_celery_results_taskresult": """
+        (task_id, task_name, task_args, task_kwargs, status, worker, content_type, content_encoding,
+         result, date_created, date_started, date_done, meta)
+        SELECT task, 'members.tasks.send_welcome_emails', CONCAT('"(', id, ',)"'), '"{{}}"',
+        IF(code = '', 'SUCCESS', 'FAILURE'), 'celery@desk', 'application/json', 'utf-8',
+        IF(code = '', '[["Welcome e-mails sent: %(count)s.", {{"count": 1}}]]',
+        '{{"exc_type": "AttemptFailedError", "exc_message": [[]], "exc_module": "members.mail.tasks"}}'),
+        at, at, at, '{{"children": []}}'""",
+}
+
+
+def add_members(count: int) -> None:
+    """One for each of the first books, whose ids count them."""
+    with connection.cursor() as cursor:
+        for table, rows in MEMBER_ROWS.items():
+            statement = f"INSERT INTO {table} {rows} FROM {PERSON}"
+            cursor.execute(statement.format(count=count))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="a CSV file with columns title and authors")
     parser.add_argument("count", type=int)
+    parser.add_argument(
+        "--members", type=int, default=0, help="at most as many as books; MySQL only"
+    )
     parser.add_argument("--folder", type=Path, help="keeps the files, or loads those that it has")
     options = parser.parse_args()
     if Book.objects.exists():
@@ -256,7 +304,8 @@ def main() -> None:
             if connection.vendor == "mysql":
                 cursor.execute("SET unique_checks = 0")
             load(folder)
-            tables = ", ".join(model._meta.db_table for model in COLUMNS)
+            add_members(options.members)
+            tables = ", ".join([*(model._meta.db_table for model in COLUMNS), *MEMBER_ROWS])
             cursor.execute(f"ANALYZE TABLE {tables}" if connection.vendor == "mysql" else "ANALYZE")
 
 

@@ -99,7 +99,8 @@ class MemberAdmin(Resend, RecordedAdmin):
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
-        return super().get_queryset(request).select_related("welcome_email")
+        members = super().get_queryset(request).select_related("welcome_email")
+        return members.defer("welcome_email__journal")
 
     def get_fieldsets(self, request: HttpRequest, obj: Member | None = None) -> Any:
         fields: list[Any] = [(None, {"fields": ["username", "email"]})]
@@ -129,7 +130,7 @@ class MemberAdmin(Resend, RecordedAdmin):
     def details(self, row: Member) -> str:
         return f"{row.email} · #{row.pk} · {moment(row.registered_at)}"
 
-    @admin.display(description=gettext_lazy("welcome e-mail"), ordering="welcome_email__state")
+    @admin.display(description=gettext_lazy("welcome e-mail"))
     def welcome_state(self, member: Member) -> SafeString:
         return state_badge(getattr(member, "welcome_email", None))
 

@@ -154,7 +154,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             return welcomes, False
         if WelcomeEmail.objects.filter(task_id=term).exists():
             return welcomes.filter(task_id=term), False
-        found = Member.objects.beginning_with(term, self.MAX_MEMBERS)
+        found = Member.objects.only("pk").beginning_with(term, self.MAX_MEMBERS)
         if len(found) >= self.MAX_MEMBERS:
             text = _("Too many members match, so not all are shown. Type more letters.")
             messages.warning(request, text)

@@ -62,7 +62,7 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return WelcomeTaskResultList
 
-    @admin.display(description=gettext_lazy("state"), ordering="status")
+    @admin.display(description=gettext_lazy("state"))
     def state(self, result: Result) -> SafeString:
         match self.returned(result):
             case [[tasks.SKIPPED, _values]]:

@@ -5,11 +5,14 @@ from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, ValidationError
 from django.db import IntegrityError, OperationalError
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext_lazy
 
@@ -57,6 +60,12 @@ class BaseAdmin(SpeakingAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BaseChangeList
+
+    def action_checkbox(self, obj: Model) -> SafeString:
+        """Django's, without a form widget's template: that is a quarter of a list's time."""
+        label = _("Select %(row)s") % {"row": obj}
+        box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
+        return format_html(box, ACTION_CHECKBOX_NAME, obj.pk, label)
 
     # --- Pages beside those of Django ---
 
@@ -106,6 +115,11 @@ class BaseAdmin(SpeakingAdmin):
     def response_action(  # type: ignore[override]
         self, request: HttpRequest, queryset: QuerySet
     ) -> HttpResponse | None:
+        try:
+            for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.clean(key, None)
+        except ValidationError as error:
+            raise BadRequest(f"no key of a row: {key!r}") from error
         everything = request.POST.get("select_across") not in (None, "", "0")
         everything = everything and not self.acts_on_any_number
         if everything and (counted := self.get_paginator(request, queryset, 1)).capped:

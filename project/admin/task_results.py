@@ -81,7 +81,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskResult]:
         return super().get_queryset(request).defer("traceback", "meta", "task_kwargs")
 
-    @admin.display(description=gettext_lazy("state"), ordering="status")
+    @admin.display(description=gettext_lazy("state"))
     def state(self, result: Result) -> SafeString:
         text, colour = STATES.get(result.status, (result.status, "secondary"))
         return badge(str(text), colour)

@@ -10,10 +10,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.html import strip_tags
+from django_celery_results.models import TaskResult
 
 from library.models import Book
 from library.tests.books import add
-from members.models import Member
+from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from project.admin import lists
 from project.admin.lists import CappedPaginator
@@ -173,6 +174,13 @@ def test_an_action_reaches_rows_of_a_later_page(staffed):
     assert Member.objects.count() == 3
 
 
+@pytest.mark.parametrize("key", ["abc", "", "\0", "9" * 30])
+def test_what_is_no_key_of_a_row_is_a_bad_request(staffed, key):
+    staffed.raise_request_exception = False
+    response = staffed.post(BOOKS, {"action": "delete_selected", "_selected_action": key})
+    assert response.status_code == 400
+
+
 @pytest.mark.parametrize(("rows", "offered"), [(3, True), (4, False)])
 def test_all_rows_are_offered_to_actions_only_where_they_are_taken(
     staffed, monkeypatch, rows, offered
@@ -276,3 +284,18 @@ def test_every_page_costs_the_same(staffed, link, django_assert_max_num_queries)
     with django_assert_max_num_queries(5):  # session, account, its permissions, count, rows
         staffed.get(BOOKS + query)
     assert Book.objects.count() == 5
+
+
+@pytest.mark.parametrize("model", [Book, Member, WelcomeEmail, TaskResult])
+def test_an_endless_list_sorts_only_as_an_index_does(staffed, model):
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    columns = staffed.get(address).context["cl"]
+    numbers = [columns.list_display.index(name) for name in columns.sortable_by]
+    with connection.cursor() as cursor:
+        indexes = connection.introspection.get_constraints(cursor, model._meta.db_table).values()
+    for number in [*numbers, *(-number for number in numbers)]:
+        rows = staffed.get(f"{address}?o={number}").context["cl"].queryset
+        ordering = [str(key) for key in rows.query.order_by]
+        keys = [key.lstrip("-") for key in ordering if key.lstrip("-") != "pk"]
+        assert any(index["columns"][: len(keys)] == keys for index in indexes), ordering
+        assert len({key[0] == "-" for key in ordering}) == 1, ordering

@@ -1,12 +1,14 @@
-"""Database time of a page of the catalogue; see README.md beside this file."""
+"""What a page of the API or of the admin costs; see README.md beside this file."""
 
 import argparse
+import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,26 +21,35 @@ import django  # noqa: E402
 
 django.setup()
 
-from django.db import DatabaseError, connection  # noqa: E402
+from django.contrib.auth.models import User  # noqa: E402
+from django.db import DatabaseError, connection, models, transaction  # noqa: E402
+from django.test import Client  # noqa: E402
+from django.urls import reverse  # noqa: E402
+from django_celery_results.models import TaskResult  # noqa: E402
 from rest_framework.request import Request  # noqa: E402
-from rest_framework.test import APIClient, APIRequestFactory  # noqa: E402
+from rest_framework.test import APIRequestFactory  # noqa: E402
 
 from library.models import Book  # noqa: E402
 from library.search.models import BookWord, Word  # noqa: E402
+from members.models import Member, WelcomeEmail  # noqa: E402
 from project.api.pagination import KeysetPagination  # noqa: E402
 from project.base.keyset import total_ordering  # noqa: E402
 
 HOST = {"host": "localhost"}
+Page = tuple[str, Callable[[], Any]]
+
+
+def api_pages() -> Iterator[Page]:
+    client = Client(headers=HOST)
+    for name, parameters in cases():
+        yield name, partial(client.get, f"/api/v1/books/?{urlencode(parameters)}")
 
 
 def cases() -> Iterator[tuple[str, dict[str, str]]]:
     deep = Book.objects.count() * 9 // 10
     frequent, second = by_frequency()[:2]
     middle = by_frequency()[300]
-    rare = (
-        Word.objects.filter(pk__gt=Word.objects.count() // 2).exclude(text__regex="[0-9]").first()
-    )
-    assert rare is not None
+    rare = rare_word()
     some = Book.objects.order_by("pk")[deep]
     yield "first page", {}
     for name in ("title", "author", "publication_year", "created_at", "id"):
@@ -48,17 +59,17 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
             yield f"ordered by {sign}{name}, page at nine tenths", at(deep, ordering)
     for pair in ("author,publication_year", "publication_year,title"):
         yield f"ordered by {pair}", {"ordering": pair}
-    yield f"title has “{frequent}”", {"title": frequent}
-    yield f"title has “{middle}”", {"title": middle}
-    yield f"title has “{frequent} {second}”", {"title": f"{frequent} {second}"}
-    yield f"title has “{rare}”", {"title": str(rare)}
+    yield "title has a frequent word", {"title": frequent}
+    yield "title has a middling word", {"title": middle}
+    yield "title has two frequent words", {"title": f"{frequent} {second}"}
+    yield "title has a rare word", {"title": str(rare)}
     yield "author has “john”", {"author": "john"}
     yield "author has “john smith”", {"author": "john smith"}
     yield "published in 2001", {"publication_year": "2001"}
     yield "1850 to 1900", {"publication_year_min": "1850", "publication_year_max": "1900"}
     yield "1950 or later", {"publication_year_min": "1950"}
     yield (
-        f"title has “{frequent}”, 1850 to 1900",
+        "title has a frequent word, 1850 to 1900",
         {
             "title": frequent,
             "publication_year_min": "1850",
@@ -90,6 +101,12 @@ def cases() -> Iterator[tuple[str, dict[str, str]]]:
                 yield f"search {name}, by {order}", {"search": text, "ordering": order}
 
 
+def rare_word() -> Word:
+    later = Word.objects.filter(pk__gt=Word.objects.count() // 2)
+    return later.exclude(text__regex="[0-9]")[0]
+
+
+@cache
 def by_frequency() -> list[str]:
     """Words of titles, most frequent first, counted in a sample of the books."""
     counts: dict[str, int] = {}
@@ -115,11 +132,99 @@ def at(position: int, parameters: dict[str, str]) -> dict[str, str]:
     return parameters | {"cursor": paginator._cursor(row, backwards=False)}
 
 
+# --- Pages of the admin: every ordering and filter that a list offers, and those of one row ---
+
+
+def admin_pages() -> Iterator[Page]:
+    """As an administrator; what is saved and deleted is rolled back."""
+    client = Client(headers=HOST | {"accept-language": "en"})
+    user = User.objects.filter(username="benchmark").first()
+    client.force_login(user or User.objects.create_superuser("benchmark"))
+    yield "dashboard", partial(client.get, reverse("admin:index"))
+    frequent, second = by_frequency()[:2]
+    words = {
+        "two frequent words": f"{frequent} {second}",
+        "a middling word": by_frequency()[300],
+        "a rare word": str(rare_word()),
+    }
+    names = {"many of one beginning": "reader1", "one name": "reader777"}
+    one = TaskResult.objects.order_by("pk")[TaskResult.objects.count() // 2]
+    searches: dict[type[models.Model], dict[str, str]] = {
+        Book: words,
+        Member: names,
+        WelcomeEmail: names,
+        TaskResult: {"its id": one.task_id},
+    }
+    for model, texts in searches.items():
+        prefix = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        plural = str(model._meta.verbose_name_plural)
+        for name, address in list_addresses(client, reverse(f"{prefix}_changelist"), texts):
+            yield f"{plural}: {name}", partial(client.get, address)
+        middle = model._base_manager.order_by("pk")[model._base_manager.count() // 2]
+        change, history, delete = (
+            reverse(f"{prefix}_{page}", args=[middle.pk])
+            for page in ("change", "history", "delete")
+        )
+        yield f"{plural}: change page", partial(client.get, change)
+        if model in (Book, Member):
+            yield f"{plural}: history page", partial(client.get, history)
+            yield f"{plural}: delete page", partial(client.get, delete)
+            data = form_data(client, change)
+            yield f"{plural}: change", partial(rolled_back, client, change, data)
+            yield f"{plural}: delete", partial(rolled_back, client, delete, {"post": "yes"})
+
+
+def list_addresses(
+    client: Client, address: str, texts: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    def shown(query: str = "") -> Any:
+        return context(client, address + query)["cl"]
+
+    first = shown()
+    yield "first page", address
+    if first.last_link:
+        yield "last page", address + first.last_link
+        yield "last page but one", address + shown(first.last_link).previous_link
+    for number, column in enumerate(first.list_display):
+        if column in first.sortable_by and first.get_ordering_field(column):
+            for sign in ("", "-"):
+                yield f"ordered by column {sign}{number}", f"{address}?o={sign}{number}"
+    for filter_ in first.filter_specs:
+        for choice in filter_.choices(first):
+            if query := choice.get("query_string", "").lstrip("?"):
+                yield f"{filter_.title}: {choice['display']}", f"{address}?{query}"
+    for name, text in texts.items():
+        yield f"search {name}", f"{address}?{urlencode({'q': text})}"
+
+
+def context(client: Client, address: str) -> dict[str, Any]:
+    return getattr(client.get(address), "context_data")  # noqa: B009  # of a TemplateResponse
+
+
+def form_data(client: Client, address: str) -> dict[str, Any]:
+    """What the browser sends when a form is saved as it is shown, but for the first field."""
+    form = context(client, address)["adminform"].form
+    data = {field.html_name: field.value() or "" for field in form}
+    first = next(iter(data))
+    return data | {first: f"{data[first]}x"}
+
+
+def rolled_back(client: Client, address: str, data: dict[str, Any]) -> Any:
+    with transaction.atomic():
+        response = client.post(address, data)
+        transaction.set_rollback(True)
+    assert response.status_code == 302, response.content
+    return response
+
+
+# --- Measuring ---
+
+
 class Stopwatch:
     """Time spent in the database, and the statement that took longest."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds = 0.0  # in all
         self.slowest: tuple[float, str, Any] = (0.0, "", ())
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -164,63 +269,64 @@ def bytes_per_book() -> float:
         return float(cursor.fetchone()[0]) / Book.objects.count()
 
 
-def measure(runs: int, slow: float, only: str) -> None:
-    client = APIClient(headers=HOST)
-    print(f"{connection.vendor}, {Book.objects.count():,} books, medians of {runs} runs")
-    if connection.vendor == "mysql":
-        print(f"{bytes_per_book():,.0f} bytes on disk per book, with its words and history")
+def measure(pages: Iterator[Page], runs: int, slow: float, only: str) -> dict[str, list[float]]:
+    """Medians of each page: rows read, ms of the database, CPU ms of Python."""
     counts_cpu = cpu_ms() is not None
-    print(f"\n| page | rows read | database{' CPU' * counts_cpu}, ms | in all, ms |")
+    print(f"\n| page | rows read | database{' CPU' * counts_cpu}, ms | Python CPU, ms |")
     print("|---|--:|--:|--:|")
     asking_ms = statistics.median(-(cpu_ms() or 0) + (cpu_ms() or 0) for _ in range(20))
     before = rows_read()
     cpu_ms(), cpu_ms()
     asking = rows_read() - before
+    found: dict[str, list[float]] = {}
     explained = []
-    for name, parameters in cases():
+    for name, ask in pages:
         if only not in name:
             continue
-        database, whole, rows = [], [], []
+        measured = []
+        ask()  # what the first of a kind compiles and remembers
         for _ in range(runs):
             watch = Stopwatch()
-            before = rows_read()
-            used = cpu_ms()
-            start = time.perf_counter()
+            before, used = rows_read(), cpu_ms()
+            start = time.process_time()
             with connection.execute_wrapper(watch):
-                response = client.get(f"/api/v1/books/?{urlencode(parameters)}")
-            whole.append((time.perf_counter() - start) * 1000)
+                response = ask()
+            python = (time.process_time() - start) * 1000
             now = cpu_ms()
-            spent = now - used - asking_ms if now and used else watch.seconds * 1000
-            database.append(spent)
-            rows.append(rows_read() - before - asking)
-            assert response.status_code == 200, response.content
-        median = statistics.median(database)
-        found = len(response.json()["results"])
-        print(
-            f"| {name} ({found}) | {statistics.median(rows):,.0f} | {median:.1f} "
-            f"| {statistics.median(whole):.1f} |",
-            flush=True,
-        )
-        if statistics.median(whole if connection.vendor == "sqlite" else database) > slow:
+            assert response.status_code in (200, 302), response.content
+            database = now - used - asking_ms if now and used else watch.seconds * 1000
+            measured.append((rows_read() - before - asking, database, python))
+        found[name] = [statistics.median(values) for values in zip(*measured, strict=True)]
+        rows, database, python = found[name]
+        print(f"| {name} | {rows:,.0f} | {database:.1f} | {python:.1f} |", flush=True)
+        if database > slow:
             explained.append((name, watch.slowest))
     for name, (taken, sql, params) in explained:
-        print(
-            f"\n{name}: {taken * 1000:.1f} ms\n{sql[:2000] % params if len(params) < 30 else sql[:600]}"
-        )
+        text = sql[:2000] % params if len(params) < 30 else sql[:600]
+        print(f"\n{name}: {taken * 1000:.1f} ms\n{text}")
         explain = "EXPLAIN FORMAT=TREE " if connection.vendor == "mysql" else "EXPLAIN QUERY PLAN "
         with connection.cursor() as cursor:
             cursor.execute(explain + sql, params)
             for row in cursor.fetchall():
                 print(str(row[-1])[:3000])
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["api", "admin"])
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--slow", type=float, default=50, help="explain what takes longer (ms)")
     parser.add_argument("--only", default="", help="pages whose name has this text")
+    parser.add_argument("--json", type=Path, help="writes the numbers here, too")
     options = parser.parse_args()
-    measure(options.runs, options.slow, options.only)
+    print(f"{connection.vendor}, {Book.objects.count():,} books, medians of {options.runs} runs")
+    if connection.vendor == "mysql":
+        print(f"{bytes_per_book():,.0f} bytes on disk per book, with its words and history")
+    pages = {"api": api_pages, "admin": admin_pages}[options.kind]()
+    found = measure(pages, options.runs, options.slow, options.only)
+    if options.json:
+        options.json.write_text(json.dumps(found, ensure_ascii=False))
 
 
 if __name__ == "__main__":
