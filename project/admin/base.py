@@ -97,7 +97,7 @@ class BaseAdmin(SpeakingAdmin):
         """Name only the rows: what is deleted with them (search words, e-mail) is part of them."""
         allowed = self.has_delete_permission(request)
         return (
-            [str(row) for row in objs],
+            [self.name_of(row) for row in objs],
             {self.opts.verbose_name_plural: len(objs)},
             set() if allowed else {self.opts.verbose_name},
             [],
