@@ -30,10 +30,10 @@ class ChaosConfig(AppConfig):
 
         enqueue, order = registration.enqueue, settings.DATA_DIR / "die-before-publishing"
 
-        def die_or_enqueue(*welcome_ids: int) -> bool:
+        def die_or_enqueue(*welcome_ids: int) -> None:
             if order.exists():
                 order.unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
-            return enqueue(*welcome_ids)
+            enqueue(*welcome_ids)
 
         registration.enqueue = die_or_enqueue

@@ -17,7 +17,7 @@ class LibraryAdminConfig(admin.AdminConfig):
     def ready(self) -> None:
         super().ready()
         # They replace the packages' pages, which are registered by now.
-        from .admin import staff, tokens  # noqa: F401
+        from .admin import groups, staff, tokens  # noqa: F401
 
 
 class TaskResultsConfig(task_results.CeleryResultConfig):

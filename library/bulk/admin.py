@@ -20,7 +20,7 @@ class BulkChangeAdmin(JobAdmin):
     undo_question = gettext_lazy(
         "Take back what was done here? Books that somebody changed afterwards are left alone."
     )
-    list_display = ["what", "state_badge", "total", "changed", "user", "when"]
+    list_display = ["what", "state_badge", "total", "changed", "person", "when"]
     sortable_by = ["when"]
     where_from = gettext_lazy("Select books in their list and choose an action.")
 

@@ -47,10 +47,9 @@ def overview(request: HttpRequest) -> dict[str, Any] | None:
     dispatch = Dispatch.objects.current()
     waiting = WelcomeEmail.objects.filter(state=State.QUEUED)
     oldest = waiting.order_by("queued_at").values_list("queued_at", flat=True).first()
-    silent = {
-        part: _is_silent(at or oldest)  # what was never seen may be about to start
-        for part, at in (("beat", dispatch.beat_at), ("worker", dispatch.worker_at))
-    }
+    # What was never seen may be about to start.
+    seen = {"beat": dispatch.beat_at or oldest, "worker": dispatch.worker_at or oldest}
+    silent = {part: bool(at and timezone.now() - at > MAX_SILENCE) for part, at in seen.items()}
     return {
         "dispatch": dispatch,
         "may_switch": request.user.has_perm("members.change_dispatch"),
@@ -65,10 +64,6 @@ def overview(request: HttpRequest) -> dict[str, Any] | None:
         # Counted anew where it is empty: that is quick, and the first mail shows at once.
         "chart": remembered(f"sending:chart:{get_language()}", 60, _chart) or _chart(),
     }
-
-
-def _is_silent(since: datetime | None) -> bool:
-    return since is not None and timezone.now() - since > MAX_SILENCE
 
 
 def _counts(oldest: datetime | None) -> list[Number]:

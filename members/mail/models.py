@@ -81,8 +81,7 @@ class Dispatch(models.Model):
     objects = DispatchQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("dispatch")
-        verbose_name_plural = _("dispatch")
+        verbose_name = verbose_name_plural = _("dispatch")
 
     def __str__(self) -> str:
         return str(self._meta.verbose_name)
@@ -202,23 +201,18 @@ class WelcomeEmail(models.Model):
         """Whether another mail came through after the pause that this one first caused."""
         faults = takewhile(lambda attempt: attempt["code"] == code, reversed(self.journal))
         ended = [datetime.fromisoformat(attempt["ended"]) for attempt in faults]
-        if not (ended and success_at):
-            return False
-        return success_at >= ended[-1] + ConfigurationError.pause
+        return bool(ended and success_at and success_at >= ended[-1] + ConfigurationError.pause)
 
     # An attempt, from its claim to one of its ends. Each end writes the row at once, unless
     # another attempt owns it by now.
 
     def claim(self, task_id: str | None) -> bool:
         """Begin one; of several workers that have read this row exactly one does."""
-        now, attempts = timezone.now(), self.attempts + 1
         read = {"pk": self.pk, "attempts": self.attempts, "claimed_at": self.claimed_at}
         unchanged = WelcomeEmail.objects.filter(state=State.QUEUED, **read)
-        columns = {"attempts": attempts, "claimed_at": now, "task_id": task_id}
-        begun = bool(persistently(partial(unchanged.update, state=State.SENDING, **columns)))
-        if begun:
-            self.attempts, self.claimed_at, self.task_id = attempts, now, task_id
-        return begun
+        self.attempts, self.claimed_at, self.task_id = self.attempts + 1, timezone.now(), task_id
+        columns = {"attempts": self.attempts, "claimed_at": self.claimed_at, "task_id": task_id}
+        return bool(persistently(partial(unchanged.update, state=State.SENDING, **columns)))
 
     def sent(self) -> bool:
         return self._end(State.SENT, sent_at=timezone.now())

@@ -134,9 +134,8 @@ def _by_reply(code: int, answer: bytes | str, *names: str, about: str = "") -> D
     enhanced = ENHANCED_CODE.match(answer)
     detail = enhanced[1] if enhanced else ""
     if about == "sender" or detail in SENDER_REFUSED:
-        return ConfigurationError(
-            _told(_("The mail server refuses our sender address"), said), "sender"
-        )
+        reason = _told(_("The mail server refuses our sender address"), said)
+        return ConfigurationError(reason, "sender")
     is_policy = detail.startswith("7.") and detail not in RECIPIENT_POLICIES
     if is_policy or (not enhanced and OUR_FAULT.search(said)):
         return PolicyError(_told(_("The mail server does not take our mail"), said), "policy")

@@ -114,8 +114,7 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
 
     @admin.display(description=gettext_lazy("member"))
     def about(self, result: Result) -> str | SafeString:
-        number = len(result.welcomes)
-        if number == 0:
+        if not (number := len(result.welcomes)):
             return "–"
         if number == 1:
             member = result.welcomes[0].member

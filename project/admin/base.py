@@ -11,8 +11,6 @@ from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext_lazy
 
@@ -61,12 +59,6 @@ class BaseAdmin(SpeakingAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BaseChangeList
 
-    def action_checkbox(self, obj: Model) -> SafeString:
-        """Django's, without a form widget's template: that is a quarter of a list's time."""
-        label = _("Select %(row)s") % {"row": obj}
-        box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
-        return format_html(box, ACTION_CHECKBOX_NAME, obj.pk, label)
-
     # --- Pages beside those of Django ---
 
     def render(
@@ -106,7 +98,7 @@ class BaseAdmin(SpeakingAdmin):
         """Name only the rows: what is deleted with them (search words, e-mail) is part of them."""
         allowed = self.has_delete_permission(request)
         return (
-            [str(row) for row in objs],
+            [self.name_of(row) for row in objs],
             {self.opts.verbose_name_plural: len(objs)},
             set() if allowed else {self.opts.verbose_name},
             [],

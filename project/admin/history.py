@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
+from project.base.accounts import person_name
 from project.base.history import Door, Kind, as_record, put_back, recorded_as, shown_fields
 
 from .base import once_more
@@ -36,7 +37,7 @@ def who(version: Any) -> str:
         return ""
     if version.history_user is None:
         return _("deleted account %d") % version.history_user_id
-    return version.history_user.get_full_name() or version.history_user.get_username()
+    return person_name(version.history_user)
 
 
 def way(version: Any) -> str:

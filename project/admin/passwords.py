@@ -21,6 +21,8 @@ from django.utils.http import urlsafe_base64_encode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from project.base.accounts import person_name
+
 logger = logging.getLogger(__name__)
 
 PASSWORD_LINK_DAYS = settings.PASSWORD_RESET_TIMEOUT // 86400
@@ -43,7 +45,8 @@ def mail_password_link(user: User, link: str) -> bool:
     """Whether the mail server has taken it."""
     if not (user.email and mail_is_set_up()):
         return False
-    context = {"user": user, "link": link, "days": PASSWORD_LINK_DAYS}
+    days = PASSWORD_LINK_DAYS
+    context = {"user": user, "name": person_name(user), "link": link, "days": days}
     body = render_to_string("registration/password_mail.txt", context)
     connection = get_connection(timeout=MAIL_TIMEOUT_SECONDS)
     try:

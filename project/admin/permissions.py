@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .site import MENU
@@ -64,6 +65,11 @@ def in_words(ids: Collection[int], known: Iterable[tuple[str, list[Grant]]]) -> 
     return format_html_join("", "<div>{}: {}</div>", lines)
 
 
+def group_name(group: Group) -> str:
+    """Groups that ship have a translation."""
+    return gettext(group.name) if group.name else ""
+
+
 class PermissionMatrix(forms.CheckboxSelectMultiple):
     template_name = "admin/includes/permissions.html"
 
@@ -104,5 +110,7 @@ class GroupsField(forms.ModelMultipleChoiceField):
             self.known = areas()
         ids = {permission.pk for permission in group.permissions.all()}
         return format_html(
-            '<span>{}<span class="form-text">{}</span></span>', group, in_words(ids, self.known)
+            '<span>{}<span class="form-text">{}</span></span>',
+            group_name(group),
+            in_words(ids, self.known),
         )

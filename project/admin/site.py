@@ -8,6 +8,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import re_path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
@@ -46,7 +47,9 @@ class LibraryAdminSite(admin.AdminSite):
             return apps
         models = {model["object_name"]: model for app in apps for model in app["models"]}
         for model in models.values():
-            model["add_text"] = getattr(self._registry[model["model"]], "phrases", RECORD).add
+            page = self._registry[model["model"]]
+            model["name"] = capfirst(page.opts.verbose_name_plural)
+            model["add_text"] = getattr(page, "phrases", RECORD).add
         return [
             {
                 "name": name,

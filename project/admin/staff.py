@@ -1,43 +1,32 @@
-"""The pages of staff accounts and groups, instead of Django's."""
+"""The pages of staff accounts, instead of Django's."""
 
+from copy import copy
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextInputWidget
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
+
+from project.base.accounts import person_name
 
 from .base import BaseAdmin
 from .display import badge, moment
 from .filters import ChoiceFilter
 from .passwords import PASSWORD_LINK_DAYS, mail_password_link, password_link
-from .permissions import GroupsField, PermissionsField, areas, in_words
+from .permissions import GroupsField, PermissionsField, group_name
 from .phrases import Phrases, counted
 
-admin.site.unregister([User, Group])
-# Not proxy models, which would need their own permissions, addresses and history.
-User._meta.verbose_name = gettext_lazy("staff member")
-User._meta.verbose_name_plural = gettext_lazy("staff")
-# The names of the groups that ship (project/migrations) have translations.
-SHIPPED = [
-    gettext_noop("Cataloguers"),
-    gettext_noop("Membership desk"),
-    gettext_noop("Operators"),
-    gettext_noop("Integrator, read"),
-    gettext_noop("Integrator, write"),
-]
-HANDED_OVER = (
-    "password_link"  # in the session: whose link the next page tells of, and if it was sent
-)
-setattr(Group, "__str__", lambda group: _(group.name) if group.name else "")  # noqa: B010
-setattr(User, "__str__", lambda user: user.get_full_name() or user.get_username())  # noqa: B010
+admin.site.unregister(User)
+# In the session: whose link the next page tells of, and if it was sent.
+HANDED_OVER = "password_link"
 
 
 class AdminEmail(forms.EmailInput):
@@ -169,6 +158,17 @@ class StaffAdmin(BaseAdmin):
     change_form_template = "admin/staff/change_form.html"
     grants = ("view", "add", "change", "delete")
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # Names for these pages alone. A proxy model would have them too, but also permissions,
+        # addresses and a history of its own.
+        self.opts = copy(self.opts)
+        self.opts.verbose_name = gettext_lazy("staff member")
+        self.opts.verbose_name_plural = gettext_lazy("staff")
+
+    def name_of(self, row: User) -> str:
+        return person_name(row)
+
     # --- The list ---
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -176,7 +176,7 @@ class StaffAdmin(BaseAdmin):
 
     @admin.display(description=gettext_lazy("name"), ordering="first_name")
     def name(self, user: User) -> str:
-        return str(user)
+        return person_name(user)
 
     @admin.display(description=gettext_lazy("e-mail address"), ordering="email")
     def address(self, user: User) -> str:
@@ -185,7 +185,7 @@ class StaffAdmin(BaseAdmin):
     @admin.display(description=gettext_lazy("groups"))
     def group_names(self, user: User) -> str:
         names = [_("administrator")] if user.is_superuser else []
-        return ", ".join([*names, *map(str, user.groups.all())]) or "–"
+        return ", ".join([*names, *map(group_name, user.groups.all())]) or "–"
 
     @admin.display(description=gettext_lazy("last sign-in"), ordering="last_login")
     def last_seen(self, user: User) -> str:
@@ -307,7 +307,8 @@ class StaffAdmin(BaseAdmin):
     def response_add(  # type: ignore[override]
         self, request: HttpRequest, obj: User, post_url_continue: str | None = None
     ) -> HttpResponse:
-        self.message_user(request, str(self.phrases.added % {"name": obj}), messages.SUCCESS)
+        text = self.phrases.added % {"name": person_name(obj)}
+        self.message_user(request, str(text), messages.SUCCESS)
         return self._hand_over(request, obj)
 
     # --- The link by which a person chooses a password ---
@@ -332,6 +333,7 @@ class StaffAdmin(BaseAdmin):
             "admin/staff/link.html",
             title=_("Password link"),
             original=user,
+            name=person_name(user),
             days=PASSWORD_LINK_DAYS,
             sent=is_handed and sent,
             link=password_link(user, here) if is_handed and not sent else "",
@@ -343,61 +345,3 @@ class StaffAdmin(BaseAdmin):
         link = password_link(user, request.build_absolute_uri("/"))
         request.session[HANDED_OVER] = user.pk, mail_password_link(user, link)
         return HttpResponseRedirect(reverse("admin:auth_user_link", args=[user.pk]))
-
-
-class GroupForm(forms.ModelForm):
-    permissions = PermissionsField(label=gettext_lazy("members of this group can"))
-
-    class Meta:
-        model = Group
-        fields = ["name", "permissions"]
-        labels = {"name": gettext_lazy("Name")}
-
-    def clean_permissions(self) -> Any:
-        field: Any = self.fields["permissions"]
-        held: Any = self.instance.permissions if self.instance.pk else Group.objects.none()
-        return field.keep_hidden(self.cleaned_data["permissions"], held)
-
-
-@admin.register(Group)
-class GroupAdmin(BaseAdmin):
-    phrases = Phrases(
-        add=gettext_lazy("Add a group"),
-        added=gettext_lazy("The group “%(name)s” was added."),
-        changed=gettext_lazy("The group “%(name)s” was saved."),
-        deleted=gettext_lazy("The group “%(name)s” was deleted."),
-        delete=gettext_lazy("Delete this group?"),
-        delete_selected=gettext_lazy("Delete selected groups"),
-        delete_many=ngettext_lazy("Delete %(number)s group?", "Delete %(number)s groups?", "count"),
-        deleted_many=ngettext_lazy(
-            "%(number)s group deleted.", "%(number)s groups deleted.", "count"
-        ),
-        consequence=gettext_lazy(
-            "Its members keep their accounts but lose the permissions that only this group gives. "
-            "This cannot be undone."
-        ),
-    )
-    form = GroupForm
-    fields = ["name", "permissions"]
-    list_display = ["shown_name", "may_do"]
-    counted_text = ngettext_lazy("%(number)s group", "%(number)s groups", "count")
-    search_fields = ["name"]
-    search_help_text = gettext_lazy("Name")
-    ordering = ["name"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        return super().get_queryset(request).prefetch_related("permissions")
-
-    @admin.display(description=gettext_lazy("name"), ordering="name")
-    def shown_name(self, group: Group) -> str:
-        return str(group)
-
-    @admin.display(description=gettext_lazy("members of this group can"))
-    def may_do(self, group: Group) -> SafeString | str:
-        ids = {permission.pk for permission in group.permissions.all()}
-        return in_words(ids, areas()) or "–"
-
-    def details(self, row: Any) -> str:
-        number = row.user_set.count()
-        text = ngettext_lazy("%(number)s account", "%(number)s accounts", "count")
-        return counted(text, number)

@@ -15,10 +15,16 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from knox.settings import knox_settings
 
 from project.api.authentication import AuthToken
+from project.base.accounts import person_name
 
 from .base import BaseAdmin
 from .display import moment
 from .phrases import Phrases
+
+
+class AccountField(forms.ModelChoiceField):
+    def label_from_instance(self, account: Any) -> str:
+        return person_name(account)
 
 
 class TokenForm(forms.ModelForm):
@@ -32,6 +38,7 @@ class TokenForm(forms.ModelForm):
         model = AuthToken
         fields = ["user", "name", "expiry"]
         labels = {"user": gettext_lazy("account")}
+        field_classes = {"user": AccountField}
 
     def clean_expiry(self) -> Any:
         if (expiry := self.cleaned_data["expiry"]) < timezone.now() + timedelta(minutes=1):
@@ -95,7 +102,7 @@ class TokenAdmin(BaseAdmin):
 
     @admin.display(description=gettext_lazy("account"), ordering="user__username")
     def account(self, token: AuthToken) -> str:
-        return str(token.user)
+        return person_name(token.user)
 
     @admin.display(description=gettext_lazy("created"), ordering="created")
     def made(self, token: AuthToken) -> str:

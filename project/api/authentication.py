@@ -20,6 +20,8 @@ from rest_framework.authentication import get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from project.base.accounts import person_name
+
 KEYWORDS = (b"bearer", b"token")
 LAST_USE_PRECISION = timedelta(minutes=1)
 
@@ -52,7 +54,7 @@ class AuthToken(AbstractAuthToken):
         verbose_name_plural = gettext_lazy("API tokens")
 
     def __str__(self) -> str:
-        return f"{self.name or f'{self.token_key}…'} · {self.user}"
+        return f"{self.name or f'{self.token_key}…'} · {person_name(self.user)}"
 
 
 class TokenAuthentication(knox.TokenAuthentication):

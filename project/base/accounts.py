@@ -1,3 +1,5 @@
+"""Accounts: what they are called, and what they may do."""
+
 from typing import Any
 
 from django.contrib.auth import backends
@@ -17,6 +19,10 @@ WHERE %s OR permission.id IN (
     WHERE membership.user_id = %s
 )
 """
+
+
+def person_name(account: Any) -> str:
+    return account.get_full_name() or account.get_username()
 
 
 class ModelBackend(backends.ModelBackend):

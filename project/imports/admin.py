@@ -98,7 +98,7 @@ class ImportAdmin(JobAdmin):
         "new",
         "changed",
         "refused",
-        "user",
+        "person",
         "through",
         "uploaded",
     ]

@@ -18,6 +18,7 @@ from project.admin.base import ReadOnlyAdmin
 from project.admin.display import badge
 from project.admin.filters import ChoiceFilter
 from project.admin.history import is_id
+from project.base.accounts import person_name
 
 from .models import CANCELLABLE, WORKING, Job, State
 from .tasks import enqueue
@@ -68,6 +69,10 @@ class JobAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("state"))
     def state_badge(self, job: Any) -> SafeString:
         return state_badge(job)
+
+    @admin.display(description=gettext_lazy("by"))
+    def person(self, job: Any) -> str:
+        return person_name(job.user) if job.user else "–"
 
     def views(self) -> dict[str, Callable[..., Any]]:
         return {

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import template
+from django.contrib import admin
 from django.contrib.admin.templatetags.admin_urls import admin_urlquote
 from django.template import Context
 from django.urls import reverse
@@ -21,15 +22,16 @@ def breadcrumbs(context: Context) -> dict[str, Any]:
     crumbs = [(reverse("admin:index"), _("Dashboard"))]
     title = str(context.get("title") or "")
     if opts := context.get("opts"):
+        page: Any = admin.site._registry[opts.model]
         if group := group_of(opts.object_name):
             slug, name = group
             crumbs.append((reverse("admin:section", args=[slug]), str(name)))
         list_name = f"admin:{opts.app_label}_{opts.model_name}_changelist"
-        crumbs.append((reverse(list_name), capfirst(opts.verbose_name_plural)))
+        crumbs.append((reverse(list_name), capfirst(page.opts.verbose_name_plural)))
         if record := context.get("original") or context.get("object"):
             name = f"admin:{opts.app_label}_{opts.model_name}_change"
             url = reverse(name, args=[admin_urlquote(record.pk)])
-            crumbs.append((url, Truncator(str(record)).chars(MAX_TITLE_LENGTH)))
+            crumbs.append((url, Truncator(page.name_of(record)).chars(MAX_TITLE_LENGTH)))
         # A list's address also shows what its actions ask, and the deleted records.
         url, name = crumbs[-1]
         if url == context["request"].path and (record or title == name):

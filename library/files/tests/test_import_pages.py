@@ -390,6 +390,14 @@ def test_the_list_shows_state_and_counts(desk):
         assert len(desk.get(f"{LIST}?state={state}").context["cl"].result_list) == found
 
 
+def test_who_imported_is_called_by_name(desk, staff):
+    User.objects.filter(pk=staff.pk).update(first_name="Ann", last_name="Reader")
+    upload(desk)
+    job = Import.objects.get()
+    assert '<td class="field-person">Ann Reader</td>' in desk.get(LIST).content.decode()
+    assert "Ann Reader ·" in html(desk, job)
+
+
 def test_an_empty_list_says_what_an_import_is(desk):
     page = desk.get(LIST).content.decode()
     assert "adds and updates the books of a file" in page

@@ -54,6 +54,44 @@ def choose(client, link: str, password: str = GOOD):
     return client.post(page, {"new_password1": password, "new_password2": password}, follow=True)
 
 
+# --- Names ---
+
+
+@pytest.mark.parametrize("page", ["changelist", "change", "history", "delete", "link"])
+def test_a_person_is_called_by_name(desk, page):
+    ann = account(first_name="Ann", last_name="Reader")
+    address = LIST if page == "changelist" else page_of(ann, page)
+    html = desk.get(address).content.decode()
+    assert "Ann Reader" in html
+    assert ">Staff<" in html
+    assert "Select ann" not in html, "the box before a row is read out"
+
+
+def test_who_has_no_name_is_called_by_username(desk):
+    assert desk.get(page_of(account())).context["title"] == "ann"
+
+
+def test_messages_call_a_person_by_name(desk):
+    ann = account(first_name="Ann", last_name="Reader")
+    said = desk.post(page_of(ann, "delete"), {"post": "yes"}, follow=True)
+    assert [str(text) for text in said.context["messages"]] == [
+        "The account of Ann Reader was deleted."
+    ]
+
+
+def test_the_account_of_a_token_is_called_by_name(desk):
+    ann = account(first_name="Ann", last_name="Reader")
+    page = desk.get(reverse("admin:project_authtoken_add")).content.decode()
+    assert f'<option value="{ann.pk}">Ann Reader</option>' in page
+
+
+def test_models_of_others_keep_their_words():
+    """Only our pages have other names for them."""
+    assert str(User(username="ann", first_name="Ann")) == "ann"
+    assert str(User._meta.verbose_name_plural) == "users"
+    assert str(Group(name="Operators")) == "Operators"
+
+
 # --- Adding ---
 
 
