@@ -38,6 +38,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     MAX_IDS = 3000  # in one IN (…)
     MAX_LISTED_IDS = 500  # that are cheaper to list than to ask for again
     ids_first = False  # keyset.read_page() is to read the ids of a page from an index alone
+    few = False  # keyset.read_page() is to sort them all
 
     def search(self, text: str, ranked: bool = True) -> Self:
         """The book with this ISBN, or the books with all these words, best matches first.
@@ -170,7 +171,9 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         if not many and words.are_sooner_sorted(terms, part):
             # These rows first: the limit keeps MySQL from merging them into the query around.
             ids = RawSQL(f"SELECT * FROM ({found} LIMIT 1000000) found", [])  # nosec
-            return self.filter(pk__in=ids)
+            books = self.filter(pk__in=ids)
+            books.few = True
+            return books
         allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
         has = [Condition(term.of_book("{0}", part), "pk") for term in terms]
         return self.filter(*allowed, *has).reading_ids_first()
@@ -183,7 +186,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
 
     def _clone(self) -> Self:
         clone = super()._clone()  # type: ignore[misc]
-        clone.ids_first = self.ids_first
+        clone.ids_first, clone.few = self.ids_first, self.few
         return clone
 
 
