@@ -243,13 +243,11 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     def insert(self, rows: list[tuple[int, ...]]) -> None:
         """Add rows with these COLUMNS."""
         # Not bulk_create(): these rows, about eight a book, are most of the work of an import.
-        database = connections[self.db]
-        table, *columns = map(
-            database.ops.quote_name, [self.model._meta.db_table, *BookWord.COLUMNS]
-        )
-        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s, %s, %s)"  # nosec
-        with database.cursor() as cursor:
-            cursor.executemany(insert, rows)
+        columns = ", ".join(map(connections[self.db].ops.quote_name, BookWord.COLUMNS))
+        with connections[self.db].cursor() as cursor:
+            for batch in batches(rows, 1000):
+                values = ", ".join(map(str, batch))  # a tuple of numbers is written as in SQL
+                cursor.execute(f"INSERT INTO library_bookword ({columns}) VALUES {values}")  # nosec
 
     def books_with(self, terms: list[Term], part: Part = Part.ANY) -> str:
         """A statement for the ids of books with all these terms; the first is the rarest."""
