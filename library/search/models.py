@@ -2,14 +2,12 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import isqrt
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db import connections, models
-from django.db.models import Case, Exists, F, Max, OuterRef, Q, Sum, Value, When
-from django.db.models.functions import Abs
-from django.db.models.lookups import Exact
+from django.db import connections, models, router
 from django.utils.translation import gettext as _
 
 from project.base.fields import BinaryCharField
@@ -22,6 +20,37 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BLOOM = ("bloom_low", "bloom_high")
 ANY_WORD = 2**63 - 1
+LONG_TITLE_RANK = 9
+AUTHOR_RANK = 10
+
+
+def select(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """The rows of a statement. To build it anew takes the ORM ten times as long as to run it."""
+    with connections[router.db_for_read(Word)].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
+class Condition(models.Func):
+    """A condition in SQL, in which {0}, {1} … are these columns."""
+
+    output_field = models.BooleanField()
+
+    def __init__(self, sql: str, *columns: str, **options: Any) -> None:
+        self.sql = sql
+        super().__init__(*columns, **options)
+
+    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
+        columns = [compiler.compile(column)[0] for column in self.source_expressions]
+        return self.sql.format(*columns), []
+
+
+class Part(StrEnum):
+    """Where in a book a word is to occur, by the rank of its row."""
+
+    ANY = "1 = 1"
+    TITLE = f"`rank` < {AUTHOR_RANK}"
+    AUTHOR = f"`rank` = {AUTHOR_RANK}"
 
 
 class TooManyWordsError(ValidationError):
@@ -42,14 +71,27 @@ class Term:
     typed: int | None  # the word as it was typed, if the catalogue has it
     ids: list[int]
     stems: frozenset[str] = frozenset()  # of these words, if they are few
+    rows: int | None = None  # in the index, if they were counted and are few
 
-    def allowed(self, prefix: str = "") -> Q:
-        """Whether the Bloom filter of a book allows one of the words."""
-        found = Q()
-        for stem in self.stems:
-            masks = zip(BLOOM, bloom_mask(stem), strict=True)
-            found |= Q(*(Exact(F(prefix + half).bitand(mask), Value(mask)) for half, mask in masks))
-        return found
+    def among(self, part: Part = Part.ANY) -> str:
+        """Whether a row of the index is of one of the words."""
+        return f"word_id IN ({', '.join(map(str, self.ids)) or 'NULL'}) AND {part}"
+
+    def of_book(self, book: str, part: Part = Part.ANY) -> str:
+        """Whether the book has one of the words, looked for book by book.
+
+        MySQL and SQLite may turn a bare EXISTS into a join, in an order that they guess wrongly.
+        """
+        return f"(EXISTS (SELECT 1 {self.rows_of(book, part)}) = 1)"
+
+    def rows_of(self, book: str, part: Part = Part.ANY) -> str:
+        return f"FROM library_bookword own WHERE own.book_id = {book} AND {self.among(part)}"
+
+    def allowed(self, low: str, high: str) -> str:
+        """Whether the Bloom filter with these halves allows one of the words."""
+        masks = map(bloom_mask, self.stems)
+        allowed = [f"{low} & {a} = {a} AND {high} & {b} = {b}" for a, b in masks]
+        return f"({' OR '.join(allowed) or '1 = 1'})"
 
 
 class WordQuerySet(models.QuerySet["Word"]):
@@ -65,11 +107,7 @@ class WordQuerySet(models.QuerySet["Word"]):
         return known
 
     def known(self, texts: Collection[str]) -> dict[str, int]:
-        return {
-            text: pk
-            for batch in batches(sorted(set(texts)), 900)
-            for text, pk in self.filter(text__in=batch).values_list("text", "pk")
-        }
+        return dict(self._rows("text, id", "text", texts))
 
     def resolve(self, words: Sequence[str]) -> list["Term"]:
         """What each word stands for: itself and its other forms.
@@ -78,10 +116,8 @@ class WordQuerySet(models.QuerySet["Word"]):
         """
         stems = [stem_of(word) for word in words]
         forms: dict[str, dict[str, int]] = {}
-        for batch in batches(sorted(set(stems)), 900):
-            rows = self.filter(stem__in=batch).values_list("stem", "text", "pk")
-            for stem, text, pk in rows:
-                forms.setdefault(stem, {})[text] = pk
+        for stem, text, pk in self._rows("stem, text, id", "stem", stems):
+            forms.setdefault(stem, {})[text] = pk
         terms = [
             Term(
                 forms.get(stem, {}).get(word),
@@ -99,6 +135,11 @@ class WordQuerySet(models.QuerySet["Word"]):
                 frozenset(found if len(found) <= self.MAX_STEMS else ()),
             )
         return terms
+
+    def _rows(self, columns: str, by: str, values: Collection[str]) -> Iterator[tuple[Any, ...]]:
+        for batch in batches(sorted(set(values)), 900):
+            marks = ", ".join(["%s"] * len(batch))
+            yield from select(f"SELECT {columns} FROM library_word WHERE {by} IN ({marks})", *batch)  # nosec
 
     def beginning_with(self, beginning: str) -> dict[int, str]:
         """The stems of these words by their ids."""
@@ -202,53 +243,56 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     def insert(self, rows: list[tuple[int, ...]]) -> None:
         """Add rows with these COLUMNS."""
         # Not bulk_create(): these rows, about eight a book, are most of the work of an import.
-        database = connections[self.db]
-        table, *columns = map(
-            database.ops.quote_name, [self.model._meta.db_table, *BookWord.COLUMNS]
-        )
-        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES (%s, %s, %s, %s, %s)"  # nosec
-        with database.cursor() as cursor:
-            cursor.executemany(insert, rows)
+        columns = ", ".join(map(connections[self.db].ops.quote_name, BookWord.COLUMNS))
+        with connections[self.db].cursor() as cursor:
+            for batch in batches(rows, 1000):
+                values = ", ".join(map(str, batch))  # a tuple of numbers is written as in SQL
+                cursor.execute(f"INSERT INTO library_bookword ({columns}) VALUES {values}")  # nosec
 
-    def books_with(self, terms: list[Term], **rank: int) -> models.QuerySet[Any, int]:
-        """The ids of books with all these terms; the first is the rarest."""
-        rarest, *others = terms
-        hits = self.filter(word__in=rarest.ids, **rank)
-        for term in others:
-            hits = hits.filter(term.allowed())
-            hits = hits.filter(
-                exists_per_row(self.filter(word__in=term.ids, book=OuterRef("book"), **rank))
-            )
+    def books_with(self, terms: list[Term], part: Part = Part.ANY) -> str:
+        """A statement for the ids of books with all these terms; the first is the rarest."""
         # Long titles first: if there are many hits, they turn up sooner there.
-        return hits.order_by("-word", "-rank", "-book").values_list("book", flat=True)
+        return (
+            f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among(part)}"  # nosec
+            f"{''.join(f' AND {self._also(term, part)}' for term in terms[1:])}"
+            " ORDER BY word_id DESC, `rank` DESC, book_id DESC"
+        )
 
-    def are_sooner_sorted(self, terms: list[Term], **rank: int) -> bool:
+    def _also(self, term: Term, part: Part) -> str:
+        has = term.of_book("hit.book_id", part)
+        return f"{term.allowed('hit.bloom_low', 'hit.bloom_high')} AND {has}"
+
+    def are_sooner_sorted(self, terms: list[Term], part: Part = Part.ANY) -> bool:
         """Whether a page is found sooner by sorting all books with these terms, rarest first.
 
         The other way, along the ordering's index, takes N / books entries for each row of a page.
         A row of a word takes about as long to read as an entry, a book to look up BOOK_COST times
         as long. So for one word neither way reads more than √N times a constant.
         """
-        last = self.aggregate(Max("book"))["book__max"] or 0
+        rarest, *others = terms
+        if rarest.rows is not None and rarest.rows <= self.MIN_SORTED_BOOKS:
+            return True
+        last = select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
         few = max(isqrt(self.PAGE_SIZE * last // self.BOOK_COST), self.MIN_SORTED_BOOKS)
-        rarest = self.filter(word__in=terms[0].ids, **rank)
-        most = few if len(terms) == 1 else self.COUNTED * few
-        rows = rarest.order_by()[: most + 1].count()
-        if rows <= few or len(terms) == 1:
+        most = self.COUNTED * few if others else few
+        [rows] = self._counts([rarest], most + 1, part)
+        if rows <= few or not others:
             return rows <= few
         # How many of its books have the others? Long titles first, as in books_with().
-        allowed = Q(*(term.allowed() for term in terms[1:]))
-        hit = Case(When(allowed, then=1), default=0) if allowed else Value(1)
-        sample = rarest.order_by("-word_id", "-rank", "-book_id").annotate(hit=hit).values("hit")
-        hits = sample[: self.SAMPLE_ROWS].aggregate(hits=Sum("hit"))["hits"]
+        allowed = " AND ".join(term.allowed("bloom_low", "bloom_high") for term in others)
+        sample = (
+            f"SELECT {allowed} AS hit FROM library_bookword WHERE {rarest.among(part)}"  # nosec
+            f" ORDER BY word_id DESC, `rank` DESC, book_id DESC LIMIT {self.SAMPLE_ROWS}"
+        )
+        hits = int(select(f"SELECT SUM(hit) FROM ({sample}) sample")[0][0])  # nosec
         if rows > most:
-            newest = self._in_the_newest_books(terms[:1], **rank)[0]
+            newest = self._in_the_newest_books([rarest], part)[0]
             rows = max(rows, len(newest) * last // self.SAMPLE_BOOKS)
         books = max(hits * rows // min(rows, self.SAMPLE_ROWS), 1)
         cost = self.BOOK_COST * len(terms)  # it is looked up among the rows of each
         return rows + cost * books < self.PAGE_SIZE * last // books
 
-    def order_by_rarity(self, terms: list[Term], **rank: int) -> tuple[list[Term], bool]:
+    def order_by_rarity(self, terms: list[Term], part: Part = Part.ANY) -> tuple[list[Term], bool]:
         """The terms, rarest first, and whether many books clearly have all of them.
 
         Rows of rare words are counted, those of frequent words only in the newest books. If the
@@ -256,32 +300,38 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """
         many = False
         if len(terms) > 1:
-            counts = [
-                self.filter(word__in=term.ids, **rank)[: self.MAX_RARE_ROWS].count()
-                for term in terms
-            ]
+            counts = self._counts(terms, self.MAX_RARE_ROWS, part)
             many = min(counts) == self.MAX_RARE_ROWS
             if many:
-                found = self._in_the_newest_books(terms, **rank)
+                found = self._in_the_newest_books(terms, part)
                 counts = [len(books) for books in found]
                 many = len(set.intersection(*found)) * 100 >= self.SAMPLE_BOOKS
+            else:
+                terms = [replace(term, rows=rows) for term, rows in zip(terms, counts, strict=True)]
             terms = [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)]
         rarest = terms[0]
-        if rarest.typed and len(rarest.ids) > 1:
-            rows = self.filter(word__in=rarest.ids, **rank)[: self.MAX_SORTED_ROWS + 1]
-            if rows.count() > self.MAX_SORTED_ROWS:
+        if rarest.rows is None and rarest.typed and len(rarest.ids) > 1:
+            [rows] = self._counts([rarest], self.MAX_SORTED_ROWS + 1, part)
+            if rows > self.MAX_SORTED_ROWS:
                 terms = [replace(rarest, ids=[rarest.typed]), *terms[1:]]
         return terms, many
 
-    def _in_the_newest_books(self, terms: list[Term], **rank: int) -> list[set[int]]:
-        newest = self.aggregate(Max("book"))["book__max"]
-        # Abs keeps SQLite on the index by book; otherwise it reads all rows of the words.
-        sample = (
-            self.filter(book__gt=newest - self.SAMPLE_BOOKS, **rank)
-            .alias(number=Abs("word", output_field=models.BigIntegerField()))
-            .filter(number__in={word for term in terms for word in term.ids})
+    def _counts(self, terms: list[Term], most: int, part: Part) -> list[int]:
+        counts = (
+            f"(SELECT COUNT(*) FROM (SELECT 1 FROM library_bookword WHERE {term.among(part)}"  # nosec
+            f" LIMIT {most}) some)"
+            for term in terms
         )
-        rows = list(sample.values_list("book", "word"))
+        return list(select(f"SELECT {', '.join(counts)}")[0])
+
+    def _in_the_newest_books(self, terms: list[Term], part: Part) -> list[set[int]]:
+        words = ", ".join(str(word) for term in terms for word in term.ids)
+        # ABS keeps SQLite on the index by book; otherwise it reads all rows of the words.
+        rows = select(
+            "SELECT book_id, word_id FROM library_bookword WHERE book_id >"  # nosec
+            f" (SELECT MAX(book_id) FROM library_bookword) - {self.SAMPLE_BOOKS}"
+            f" AND ABS(word_id) IN ({words}) AND {part}"
+        )
         return [{book for book, word in rows if word in term.ids} for term in terms]
 
 
@@ -292,8 +342,8 @@ class BookWord(models.Model):
     a title of one word, 2 a title of two, …, 9 a longer title, 10 the author.
     """
 
-    LONG_TITLE_RANK = 9
-    AUTHOR_RANK = 10
+    LONG_TITLE_RANK = LONG_TITLE_RANK
+    AUTHOR_RANK = AUTHOR_RANK
     COLUMNS = ("word_id", "rank", "book_id", *BLOOM)
 
     pk = models.CompositePrimaryKey("word_id", "rank", "book_id")
@@ -320,14 +370,6 @@ class BookWord(models.Model):
         return {(word, rank) for word in title} | {
             (word, cls.AUTHOR_RANK) for word in words_of(book.author)
         }
-
-
-def exists_per_row(rows: BookWordQuerySet, exist: bool = True) -> Exact:
-    """Whether such rows exist, evaluated for each book.
-
-    MySQL and SQLite may turn a bare EXISTS into a join, in an order that they guess wrongly.
-    """
-    return Exact(Exists(rows), Value(exist))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

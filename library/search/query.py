@@ -3,26 +3,17 @@
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
-from django.db.models import (
-    Case,
-    CharField,
-    ExpressionWrapper,
-    F,
-    OuterRef,
-    Q,
-    Subquery,
-    Value,
-    When,
-)
+from django.db.models import Case, CharField, ExpressionWrapper, F, IntegerField, Q, Value, When
+from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
 from project.base.versioned import VersionedQuerySet
 
-from .models import BookWord, Term, Word, exists_per_row
+from .models import BLOOM, BookWord, Condition, Part, Term, Word, select
 from .words import stem_of, words_of
 
 if TYPE_CHECKING:
@@ -39,8 +30,7 @@ class YearOrWord:
     word: Term
 
     def books(self) -> Q:
-        rows = BookWord.objects.filter(word__in=self.word.ids, book=OuterRef("pk"))
-        return Q(publication_year=self.year) | Q(exists_per_row(rows))
+        return Q(publication_year=self.year) | Q(Condition(self.word.of_book("{0}"), "pk"))
 
 
 class SearchQuerySet(VersionedQuerySet["Book"]):
@@ -48,6 +38,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     MAX_IDS = 3000  # in one IN (…)
     MAX_LISTED_IDS = 500  # that are cheaper to list than to ask for again
     ids_first = False  # keyset.read_page() is to read the ids of a page from an index alone
+    few = False  # keyset.read_page() is to sort them all
 
     def search(self, text: str, ranked: bool = True) -> Self:
         """The book with this ISBN, or the books with all these words, best matches first.
@@ -78,18 +69,18 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return books._ranked(others) if ranked else books
 
     def with_title_words(self, text: str) -> Self:
-        return self._with_words(text, rank__lt=BookWord.AUTHOR_RANK)
+        return self._with_words(text, Part.TITLE)
 
     def with_author_words(self, text: str) -> Self:
-        return self._with_words(text, rank=BookWord.AUTHOR_RANK)
+        return self._with_words(text, Part.AUTHOR)
 
-    def _with_words(self, text: str, **rank: int) -> Self:
+    def _with_words(self, text: str, part: Part) -> Self:
         words = self._words(text)
         known = Word.objects.known(words)
         if not words or len(known) < len(words):
             return self.none()
         terms = [Term(known[word], [known[word]], frozenset([stem_of(word)])) for word in words]
-        return self._with_all(terms, **rank)
+        return self._with_all(terms, part)
 
     def _words(self, text: str) -> list[str]:
         words = list(dict.fromkeys(words_of(text)))
@@ -141,50 +132,51 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         # Named after the word: if another word has become the rarest, an old cursor must not
         # continue in its order.
         key = f"_word{rarest.typed or rarest.ids[0]}"
-        books = self.filter(words__word__in=rarest.ids).annotate(
-            _word=F("words__word"),
-            _rank=F("words__rank"),
-            _id=F("words__book"),
-            _bloom_low=F("words__bloom_low"),
-            _bloom_high=F("words__bloom_high"),
-        )
-        rows = BookWord.objects.filter(book=OuterRef("_id"))
-        same = rows.filter(word__in=rarest.ids)
-        better = Q(rank__lt=OuterRef("_rank"))
+        row = ["words__book", "words__rank"]
         if len(rarest.ids) == 1:
-            books = books.annotate(**{key: F("words__word")})
+            form: Any = F("words__word")
+            better = "own.`rank` < {1}"
         else:
-            books = books.annotate(**{key: form_of("words__word", rarest)})
+            # 0 for the word as it was typed, 1 for its other forms.
+            typed = f"({{0}} <> {rarest.typed})" if rarest.typed else "1"
+            form = Condition(typed, "words__word", output_field=IntegerField())
+            row += ["words__word", "version"]
             # MySQL is to check this after sorting, only for the books of one page: so it names a
             # column of the book.
-            same = same.filter(Q(rank__gte=0) | Q(rank=OuterRef("version")))
-            same = same.annotate(form=form_of("word", rarest))
-            better |= Q(rank=OuterRef("_rank"), word__lt=OuterRef("_word"))
-            better = Q(form__lt=OuterRef(key)) | Q(form=OuterRef(key)) & better
+            better = "(own.`rank` >= 0 OR own.`rank` = {3}) AND "
+            better += f"({typed.format('own.word_id')}, own.`rank`, own.word_id) < "
+            better += f"({typed.format('{2}')}, {{1}}, {{2}})"
+        conditions = [Q(words__word__in=rarest.ids)]
         for term in others:
-            books = books.filter(term.allowed("_"))
-            books = books.filter(exists_per_row(rows.filter(word__in=term.ids)))
+            blooms = (f"words__{half}" for half in BLOOM)
+            conditions += [Q(Condition(term.allowed("{0}", "{1}"), *blooms))]
+            conditions += [Q(Condition(term.of_book("{0}"), "words__book"))]
         # Once per book, even if it has several of the words, or one in title and author.
-        books = books.filter(exists_per_row(same.filter(better), exist=False))
+        first = f"(EXISTS (SELECT 1 {rarest.rows_of('{0}')} AND {better}) = 0)"  # nosec
+        conditions += [Q(Condition(first, *row))]
+        books = self.filter(*conditions)
+        books = books.annotate(**{key: form}, _rank=F("words__rank"), _id=F("words__book"))
         return books.order_by(key, "_rank", "_id")
 
-    def _with_all(self, terms: list[Term], **rank: int) -> Self:
+    def _with_all(self, terms: list[Term], part: Part = Part.ANY) -> Self:
         """For any ordering: a few books are found by their words and sorted; of many, a page soon
         turns up along the ordering's own index, which tells most of the others by itself."""
         words = BookWord.objects
-        terms, many = words.order_by_rarity(terms, **rank)
-        found = words.books_with(terms, **rank)
-        if len(terms) == 1 and len(ids := found[: self.MAX_LISTED_IDS + 1]) <= self.MAX_LISTED_IDS:
-            return self.filter(pk__in=set(ids))
-        if not many and words.are_sooner_sorted(terms, **rank):
-            return self.filter(pk__in=Found(found))
-        books = self
-        for term in terms:
-            books = books.filter(term.allowed())
-        for term in terms:
-            same_book = BookWord.objects.filter(word__in=term.ids, book=OuterRef("pk"), **rank)
-            books = books.filter(exists_per_row(same_book))
-        return books.reading_ids_first()
+        terms, many = words.order_by_rarity(terms, part)
+        found = words.books_with(terms, part)
+        if len(terms) == 1:
+            rows = select(f"{found} LIMIT {self.MAX_LISTED_IDS + 1}")
+            if len(rows) <= self.MAX_LISTED_IDS:
+                return self.filter(pk__in={pk for (pk,) in rows})
+        if not many and words.are_sooner_sorted(terms, part):
+            # These rows first: the limit keeps MySQL from merging them into the query around.
+            ids = RawSQL(f"SELECT * FROM ({found} LIMIT 1000000) found", [])  # nosec
+            books = self.filter(pk__in=ids)
+            books.few = True
+            return books
+        allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
+        has = [Condition(term.of_book("{0}", part), "pk") for term in terms]
+        return self.filter(*allowed, *has).reading_ids_first()
 
     def reading_ids_first(self) -> Self:
         """For conditions that the index of an ordering answers by itself."""
@@ -194,19 +186,8 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
 
     def _clone(self) -> Self:
         clone = super()._clone()  # type: ignore[misc]
-        clone.ids_first = self.ids_first
+        clone.ids_first, clone.few = self.ids_first, self.few
         return clone
-
-
-class Found(Subquery):
-    """These rows first: the limit keeps MySQL from merging them into the query around."""
-
-    template = "(SELECT * FROM (%(subquery)s LIMIT 1000000) found)"
-
-
-def form_of(word: str, term: Term) -> Case | Value:
-    """0 for the word as it was typed, 1 for its other forms."""
-    return Case(When(**{word: term.typed}, then=0), default=1) if term.typed else Value(1)
 
 
 def years_among(words: list[str], terms: list[Term]) -> dict[str, YearOrWord]:

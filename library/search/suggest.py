@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count
 from rapidfuzz.distance import OSA
 
-from .models import BookWord, Term, Word
+from .models import BookWord, Part, Term, Word, select
 from .words import words_of
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def authors_like(text: str) -> list[str]:
         return []
     if not terms or not all(term.ids for term in terms):
         return []
-    author = {"rank": BookWord.AUTHOR_RANK}
-    ordered, _many = BookWord.objects.order_by_rarity(terms, **author)
-    ids = list(BookWord.objects.books_with(ordered, **author)[:MAX_BOOKS])
+    ordered, _many = BookWord.objects.order_by_rarity(terms, Part.AUTHOR)
+    found = BookWord.objects.books_with(ordered, Part.AUTHOR)
+    ids = [pk for (pk,) in select(f"{found} LIMIT {MAX_BOOKS}")]
     counts = Counter(Book.objects.filter(pk__in=ids).values_list("author", flat=True))
     return [name for name, _count in counts.most_common(MAX_AUTHORS)]

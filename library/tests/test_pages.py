@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from drf_spectacular.generators import SchemaGenerator
 
-from library.models import Book
+from library.models import Book, BookQuerySet
 from project.base import keyset
 
 from .books import BOOKS, add
@@ -27,9 +27,19 @@ def walk(api, address: str, link: str) -> tuple[list[int], str]:
         address = page[link]
 
 
-@pytest.mark.parametrize("ordering", ["title,author,publication_year", "-title,author,-id"])
+@pytest.mark.parametrize(
+    "ordering",
+    [
+        "title,author,publication_year",
+        "-title,author,-id",
+        "author,-publication_year,title",
+        "-publication_year,title",
+        "title,-id",
+        "-id,title",
+    ],
+)
 def test_pages_of_several_orderings_neither_skip_nor_repeat_in_either_direction(api, ordering):
-    for title, author, year in product("TU", "AB", (2000, 2001)):
+    for title, author, year in product("tTU", "AB", (2000, 2001)):  # a case makes no difference
         for _ in range(2):
             add(title=title, author=author, publication_year=year)
     names = ordering.split(",")
@@ -42,6 +52,32 @@ def test_pages_of_several_orderings_neither_skip_nor_repeat_in_either_direction(
         back = [book["id"] for book in answer["results"]] + back
         page = answer["previous"]
     assert back == whole
+
+
+@pytest.mark.parametrize("filters", ["", "&title=red", "&search=red sea", "&publication_year=2000"])
+@pytest.mark.parametrize("listed", [0, 500])
+def test_several_orderings_apply_to_what_filters_find(api, monkeypatch, filters, listed):
+    monkeypatch.setattr(BookQuerySet, "MAX_LISTED_IDS", listed)
+    for number in range(8):
+        add(title=f"Red sea {number // 4}", author=f"A{number % 3}", publication_year=2000)
+    add(title="Blue sky", publication_year=2001)
+    ordering = ("title", "-author", "-id")
+    found = Book.objects.filter(title__startswith="Red") if filters else Book.objects.all()
+    whole = list(found.order_by(*ordering).values_list("pk", flat=True))
+    assert walk(api, f"{BOOKS}?ordering=title,-author&page_size=3{filters}", "next")[0] == whole
+
+
+def test_a_row_that_goes_while_a_page_is_read_ends_no_walk(monkeypatch):
+    books = [add(title="T", author=f"A{number}") for number in range(4)]
+
+    def without_the_first(queryset, ids):
+        Book.objects.filter(pk=ids[0]).delete()
+        return rows_of(queryset, ids)
+
+    rows_of = keyset.rows_of
+    monkeypatch.setattr(keyset, "rows_of", without_the_first)
+    page = keyset.read_page(Book.objects.all(), ["title", "author", "id"], 2)
+    assert (page.rows, page.more_after) == ([books[1]], True)
 
 
 def test_a_link_carries_the_filters_and_the_size_but_no_count(api):

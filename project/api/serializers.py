@@ -86,10 +86,12 @@ class StrictSerializer(serializers.Serializer):
         return values
 
     def _unknown_fields(self, data: dict[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
+        unknown = [name for name in data if name not in self.fields]
+        if not unknown:
+            return {}
         known = ", ".join(name for name, field in self.fields.items() if not field.read_only)
         message = _("Unknown field. Known fields: %(names)s.") % {"names": known}
-        error = serializers.ErrorDetail(message, "unknown")
-        return {name: [error] for name in data if name not in self.fields}
+        return {name: [serializers.ErrorDetail(message, "unknown")] for name in unknown}
 
     def _read_only_fields(self, data: dict[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
         given = [name for name, field in self.fields.items() if field.read_only and name in data]

@@ -44,11 +44,15 @@ def read_page(
 
     Raises CursorError if the keys do not fit the ordering.
     """
-    page = queryset.order_by(*(reverse(ordering) if backwards else ordering))
-    if keys is not None:
-        page = after(page, ordering, keys, backwards)
-    rows = read_rows(page[: size + 1])
-    more = len(rows) > size
+    ordering = reverse(ordering) if backwards else ordering
+    page = after(queryset, ordering, keys)[: size + 1]
+    ids = None
+    if has_runs(queryset, ordering):
+        ids = read_runs(queryset, ordering, size + 1, keys)
+    elif getattr(queryset, "ids_first", False) and not queryset.query.annotation_select:
+        ids = list(page.values_list("pk", flat=True))  # an index alone tells them
+    rows = list(page) if ids is None else rows_of(queryset, ids[:size])
+    more = len(rows if ids is None else ids) > size and bool(rows)  # one may be gone by now
     rows = rows[:size]
     if backwards:
         rows.reverse()
@@ -56,38 +60,74 @@ def read_page(
     return Page(rows, more_before=bool(rows) and keys is not None, more_after=more)
 
 
-def read_rows(page: QuerySet) -> list[Any]:
-    """The rows of a page; its ids first if an index alone tells them."""
-    if not getattr(page, "ids_first", False) or page.query.annotation_select:
-        return list(page)
-    ids = list(page.values_list("pk", flat=True))
-    rows = page.model._default_manager.in_bulk(ids)
-    return [rows[pk] for pk in ids if pk in rows]
+def has_runs(queryset: QuerySet, ordering: list[str]) -> bool:
+    """Whether an index has the first key of this ordering, and none has the others too."""
+    first, *others = ordering
+    key = queryset.model._meta.pk.name
+    if not others or others == [f"-{key}" if first.startswith("-") else key]:
+        return False  # every index ends with the id
+    if queryset.query.annotation_select or getattr(queryset, "few", False):
+        return False
+    return has_index(queryset.model, first.removeprefix("-"))
 
 
-def after(
-    queryset: QuerySet, ordering: list[str], keys: list[Any], backwards: bool = False
-) -> QuerySet:
+def read_runs(
+    queryset: QuerySet, ordering: list[str], size: int, keys: list[Any] | None = None
+) -> list[Any]:
+    """The ids of the rows that follow these keys, without sorting all of the table.
+
+    Rows with the same first key, a run, stand together in its index. A page is what is left of the
+    run that it begins in, whole runs, and the first rows of the run that it ends in.
+    """
+    if not has_runs(queryset, ordering):
+        return list(after(queryset, ordering, keys).values_list("pk", flat=True)[:size])
+    first, *others = ordering
+    field = first.removeprefix("-")
+    ids: list[Any] = []
+    if keys is not None:
+        ids = read_runs(queryset.filter(**{field: keys[0]}), others, size, keys[1:])
+        queryset = queryset.filter(_beyond(queryset.model, first, keys[0]))
+    following = queryset.order_by(first).values_list("pk", field)
+    if len(ids) < size and (found := dict(following[: size - len(ids)])):
+        *_, last = found.values()
+        whole = queryset.filter(_beyond(queryset.model, reverse([first])[0], last), pk__in=found)
+        ids += whole.order_by(*ordering).values_list("pk", flat=True)
+        ids += read_runs(queryset.filter(**{field: last}), others, size - len(ids))
+    return ids
+
+
+def rows_of(queryset: QuerySet, ids: list[Any]) -> list[Any]:
+    """In this order."""
+    rows = queryset.model._default_manager.all()
+    rows.query.select_related = queryset.query.select_related
+    found = rows.in_bulk(ids)
+    return [found[pk] for pk in ids if pk in found]
+
+
+def after(queryset: QuerySet, ordering: list[str], keys: list[Any] | None) -> QuerySet:
     """(a > x) or (a = x and b > y) or …, and a >= x in front, where the index starts."""
+    queryset = queryset.order_by(*ordering)
+    if keys is None:
+        return queryset
     condition, equal = Q(), Q()
     try:
         for name, key in zip(ordering, keys, strict=True):
-            condition |= equal & _beyond(queryset.model, name, key, backwards)
+            condition |= equal & _beyond(queryset.model, name, key)
             field = name.removeprefix("-")
             equal &= Q(**({f"{field}__isnull": True} if key is None else {field: key}))
         first = ordering[0].removeprefix("-")
         if not is_nullable(queryset.model, first):
-            rising = ordering[0].startswith("-") == backwards
-            condition &= Q(**{f"{first}__{'gte' if rising else 'lte'}": keys[0]})
+            comparison = "lte" if ordering[0].startswith("-") else "gte"
+            condition &= Q(**{f"{first}__{comparison}": keys[0]})
         return queryset.filter(condition)
     except (ValidationError, ValueError, TypeError):
         raise CursorError from None
 
 
-def _beyond(model: type[Model], name: str, key: Any, backwards: bool) -> Q:
+def _beyond(model: type[Model], name: str, key: Any) -> Q:
     """Both databases sort NULL before every value."""
     field = name.removeprefix("-")
-    rising = name.startswith("-") == backwards
+    rising = not name.startswith("-")
     if not is_nullable(model, field):
         return Q(**{f"{field}__{'gt' if rising else 'lt'}": key})
     if key is None:
@@ -95,6 +135,20 @@ def _beyond(model: type[Model], name: str, key: Any, backwards: bool) -> Q:
     if rising:
         return Q(**{f"{field}__gt": key})
     return Q(**{f"{field}__lt": key}) | Q(**{f"{field}__isnull": True})
+
+
+def has_index(model: type[Model], name: str) -> bool:
+    """Whether an index begins with this field, which is never NULL."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:  # an annotation, or of another table
+        return False
+    if is_nullable(model, name):
+        return False
+    firsts = [index.fields[0] for index in model._meta.indexes if index.fields]
+    return bool(
+        getattr(field, "unique", False) or getattr(field, "db_index", False) or name in firsts
+    )
 
 
 def is_nullable(model: type[Model], path: str) -> bool:
@@ -122,17 +176,18 @@ def _value(row: Any, path: str) -> Any:
 
 
 def total_ordering(queryset: QuerySet) -> list[str]:
-    """The query set's ordering with the id appended, so that no two rows are equal.
+    """The query set's ordering up to the id, or with the id appended: no two rows are equal.
 
     The id sorts in the direction of the key before it, so one index serves both.
     """
     ordering = list(queryset.query.order_by or queryset.model._meta.ordering)
     key = queryset.model._meta.pk.name
     ordering = [f"-{key}" if name == "-pk" else key if name == "pk" else name for name in ordering]
-    # A search calls the id `_id` where it sorts by another table's copy of it.
-    if not {key, f"-{key}", "_id"} & set(ordering):
-        ordering.append(f"-{key}" if ordering and ordering[-1].startswith("-") else key)
-    return ordering
+    for place, name in enumerate(ordering, 1):
+        # A search calls the id `_id` where it sorts by another table's copy of it.
+        if name.removeprefix("-") in (key, "_id"):
+            return ordering[:place]
+    return [*ordering, f"-{key}" if ordering and ordering[-1].startswith("-") else key]
 
 
 def reverse(ordering: list[str]) -> list[str]:

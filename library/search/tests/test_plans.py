@@ -135,6 +135,29 @@ def test_a_page_of_all_books_reads_only_its_rows_at_any_depth(column, sign):
         assert rows_read(lambda keys=keys: page_of(Book.objects.all(), ordering, keys)) < 3 * PAGE
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "title,author",
+        "title,-publication_year",
+        "-title,id",
+        "author,-publication_year,title",
+        "publication_year,title",
+        "-publication_year,created_at",
+        "created_at,updated_at,title",
+    ],
+)
+def test_a_page_in_order_of_several_fields_reads_few_rows(fields, backwards):
+    ordering = keyset.total_ordering(Book.objects.order_by(*fields.split(",")))
+    for keys in (None, keyset.keys_of(Book.objects.get(pk=BOOKS // 2), ordering)):
+
+        def page(keys=keys):
+            return keyset.read_page(Book.objects.all(), ordering, PAGE, keys, backwards).rows
+
+        assert rows_read(page) < 6 * isqrt(BOOKS * PAGE)
+
+
 SEARCHES = [
     "the",
     *MIDDLING,

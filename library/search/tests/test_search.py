@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 from unittest.mock import patch
 
@@ -370,13 +371,25 @@ def test_the_newest_books_show_whether_many_have_all_words(monkeypatch, newest, 
     assert BookWord.objects.order_by_rarity(terms)[1] == many
 
 
-def test_no_search_reads_more_rows_of_a_word_than_it_needs():
+def test_no_search_reads_more_rows_of_a_word_than_it_needs(monkeypatch):
+    monkeypatch.setattr(BookWordQuerySet, "MIN_SORTED_BOOKS", 0)
+    monkeypatch.setattr(BookWordQuerySet, "PAGE_SIZE", 0)
     add(title="red sea")
     with CaptureQueriesContext(connection) as queries:
         list(Book.objects.search("red sea", ranked=False))
     read = [query["sql"] for query in queries if "library_bookword" in query["sql"]]
-    limits = ["LIMIT 1000", "LIMIT 1000", "MAX(", "LIMIT 5001", "LIMIT 1000000"]
-    assert [limit in sql for limit, sql in zip(limits, read, strict=True)] == [True] * 5
+    found = [re.findall(r"LIMIT (\d+)", sql) for sql in read]
+    # Of each word, the last book, of the rarest, a sample of it, the newest books, the page.
+    assert found == [["1000", "1000"], [], ["1"], ["3000"], [], []]
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_a_search_for_rare_words_costs_three_queries(django_assert_num_queries, ranked):
+    add(title="red sea")
+    with django_assert_num_queries(3):  # the words, how many books have them, the books
+        assert list(Book.objects.search("red sea", ranked))
+    with django_assert_num_queries(3):
+        assert list(Book.objects.with_title_words("red sea"))
 
 
 TEXTS = st.lists(st.sampled_from(["sea", "sky", "Séa", "red", "x"]), min_size=1, max_size=10)

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -176,3 +177,27 @@ def test_the_account_of_compose_changes_no_schema(account, statement):
     with connect(**account) as server, pytest.raises(driver.Error) as refused:
         server.query(statement)
     assert refused.value.args[0] in (1044, 1045, 1142, 1143, 1227), refused.value
+
+
+# --- Times ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31 09:30:00.000001",
+        "2026-01-31 09:30:00",
+        "1000-01-01 00:00:00",
+        "9999-12-31 23:59:59.999999",
+    ],
+)
+def test_a_time_is_read_as_the_driver_reads_it(text):
+    precision = 6 if "." in text else 0
+    question = f"SELECT CAST('{text}' AS DATETIME({precision})), CAST(NULL AS DATETIME)"
+    with connect() as plain, plain.cursor() as cursor:
+        cursor.execute(question)
+        expected = cursor.fetchone()
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        assert cursor.fetchone() == expected == (datetime.fromisoformat(text), None)
+    assert connection.settings_dict["OPTIONS"]["conv"]
