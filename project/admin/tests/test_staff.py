@@ -65,6 +65,8 @@ def test_a_person_is_called_by_name(desk, page):
     assert "Ann Reader" in html
     assert "Staff" in html and "Users" not in html
     assert "for an action - ann" not in html, "the box before a row is read out"
+    if page in ("history", "delete", "link"):
+        assert ">Ann Reader</a>" in html, "the breadcrumb leads back"
 
 
 def test_who_has_no_name_is_called_by_username(desk):
