@@ -4,8 +4,6 @@ Without DATABASE_URL this is the embedded run: SQLite, Celery's filesystem broke
 files, all under DATA_DIR.
 """
 
-import os
-import secrets
 import zoneinfo
 from datetime import timedelta
 from pathlib import Path
@@ -15,42 +13,19 @@ from celery.schedules import crontab, schedule
 from django.urls import reverse_lazy
 
 from project.admin.theme import JAZZMIN_SETTINGS, JAZZMIN_UI_TWEAKS  # noqa: F401
+from project.api.description import SPECTACULAR_SETTINGS  # noqa: F401
 from project.base import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED = not env.text("DATABASE_URL", "")
-
-
-def make_folder(path: Path, setting: str = "DATA_DIR") -> Path:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise env.SettingError(
-            setting, f"cannot be written: {error.strerror}: {error.filename}"
-        ) from None
-    return path
-
-
-DATA_DIR = make_folder(Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).absolute())
-
-
-def embedded_secret_key() -> str:
-    """The key that the first embedded run generates, readable only by its owner."""
-    path = DATA_DIR / "secret-key"
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise env.SettingError("DATA_DIR", f"cannot be written: {error}") from None
-    return path.read_text()
-
+DATA_DIR = env.folder("DATA_DIR", Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).absolute())
 
 # --- Core ---
 DEBUG = env.flag("DEBUG", default=False)
 # No default with a real database: a missing secret must stop the start.
-SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or embedded_secret_key()
+SECRET_KEY = env.text("SECRET_KEY", "" if EMBEDDED else None) or env.stored_key(
+    "DATA_DIR", DATA_DIR / "secret-key"
+)
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 CSRF_FAILURE_VIEW = "project.api.errors.csrf_failure"
@@ -157,7 +132,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     if not DATABASES["default"]["NAME"].startswith(":"):
-        make_folder(Path(DATABASES["default"]["NAME"]).parent, "DATABASE_URL")
+        env.folder("DATABASE_URL", Path(DATABASES["default"]["NAME"]).parent)
     DATABASES["default"]["OPTIONS"] = {
         # Readers never wait for a writer; writers queue at BEGIN instead of failing at COMMIT.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
@@ -231,8 +206,8 @@ STORAGES = {
 WHITENOISE_MANIFEST_STRICT = False
 
 # --- Uploaded files: read by workers, never served ---
-MEDIA_ROOT = make_folder(
-    Path(env.text("MEDIA_ROOT", str(DATA_DIR / "media"))).absolute(), "MEDIA_ROOT"
+MEDIA_ROOT = env.folder(
+    "MEDIA_ROOT", Path(env.text("MEDIA_ROOT", str(DATA_DIR / "media"))).absolute()
 )
 FILE_UPLOAD_TEMP_DIR = MEDIA_ROOT  # large ones, until they are stored: not in /tmp's memory
 # REQUIRE_ISBN=0 where the catalogue holds books without one, as most before 1970 are.
@@ -339,9 +314,9 @@ if REDIS_URL:
 else:
     CELERY_BROKER_URL = "filesystem://localhost"
     CELERY_BROKER_TRANSPORT_OPTIONS = WORKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(make_folder(DATA_DIR / "broker" / "queue")),
+        "data_folder_in": str(env.folder("DATA_DIR", DATA_DIR / "broker" / "queue")),
         "data_folder_out": str(DATA_DIR / "broker" / "queue"),
-        "control_folder": str(make_folder(DATA_DIR / "broker" / "control")),
+        "control_folder": str(env.folder("DATA_DIR", DATA_DIR / "broker" / "control")),
         "polling_interval": 0.1,  # a worker takes one message per poll; kombu polls once a second
     }
 
@@ -377,40 +352,6 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter of this API
     "NUM_PROXIES": TRUSTED_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Library desk",
-    "VERSION": "1.0.0",
-    "OAS_VERSION": "3.1.0",
-    "DESCRIPTION": (BASE_DIR / "project" / "api" / "description.md").read_text(encoding="utf-8"),
-    "SCHEMA_PATH_PREFIX": "/api/v1",
-    "LICENSE": {"name": "MIT", "identifier": "MIT"},
-    "SERVERS": [{"url": "/", "description": "The desk that serves this description."}],
-    "COMPONENT_SPLIT_REQUEST": True,
-    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for maintainers
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {
-        "deepLinking": True,
-        "displayRequestDuration": True,
-        "filter": True,
-        "persistAuthorization": True,
-        "tryItOutEnabled": True,
-        "validatorUrl": None,  # Swagger UI would send the schema to its maker's server
-    },
-    "TAGS": [
-        {"name": "books", "description": "The catalogue."},
-        {"name": "members", "description": "Registration and the member register."},
-        {"name": "auth", "description": "Tokens for programs."},
-        {"name": "health", "description": "What load balancers and monitors ask."},
-    ],
-    "POSTPROCESSING_HOOKS": [
-        "project.api.conditional.document_conditions",
-        "project.api.schema.document_problems",
-        "project.api.schema.name_this_host",
-    ],
 }
 
 # --- Logging ---

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 from collections.abc import Callable
 from email.utils import parseaddr
 from pathlib import Path
@@ -160,6 +161,27 @@ def http(name: str) -> str:
     if not host:
         raise SettingError(name, "must look like https://host.")
     return text(name).rstrip("/")
+
+
+def folder(name: str, path: Path) -> Path:
+    """This one, made if need be; readable only by its owner."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(name, f"cannot be written: {error.strerror}: {error.filename}") from None
+    return path
+
+
+def stored_key(name: str, path: Path) -> str:
+    """The key in this file, which the first call writes, readable only by its owner."""
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise SettingError(name, f"cannot be written: {error}") from None
+    return path.read_text()
 
 
 def _host_and_path(url: SplitResult) -> tuple[str | None, str]:
