@@ -71,7 +71,7 @@ class TokenAdmin(BaseAdmin):
     search_fields = ["=token_key", "=user__username", "^name"]
     search_help_text = gettext_lazy("Start of the token or its name, or a username")
     ordering = ["-created"]
-    readonly_fields = ["beginning", "name", "account", "made", "ends", "used"]
+    shown_fields = ["beginning", "name", "account", "made", "ends", "used"]
 
     def get_form(
         self,
@@ -120,7 +120,10 @@ class TokenAdmin(BaseAdmin):
         return moment(row.created)
 
     def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
-        return self.readonly_fields if obj else ["user", "name", "expiry"]
+        return self.shown_fields if obj else ["user", "name", "expiry"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> list[Any]:
+        return self.shown_fields if obj else []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
         tokens = super().get_queryset(request)

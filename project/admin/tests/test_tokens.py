@@ -27,6 +27,15 @@ def test_a_token_is_shown_once_and_works(client, staff, api):
     assert api.get("/api/v1/members/", HTTP_AUTHORIZATION=f"Token {secret}").status_code == 200
 
 
+def test_a_token_gets_the_name_that_is_typed(client, staff):
+    client.force_login(staff)
+    assert 'name="name"' in client.get(ADD).content.decode()
+    issue(client, staff, name="Opening hours")
+    token = AuthToken.objects.get()
+    assert token.name == "Opening hours"
+    assert "Opening hours" in client.get(page_of(token)).content.decode()
+
+
 def test_a_token_that_has_expired_is_not_issued(client, staff):
     client.force_login(staff)
     answer = issue(client, staff, expiry="2020-01-31T12:00")
