@@ -1,5 +1,6 @@
 """Fixtures for every app's tests, and which tests can run here."""
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -156,6 +157,16 @@ SLOW_TIMEOUT_SECONDS = 300  # seconds
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "a test that cannot run fails; leave out by name: -m 'not browser'"
     parser.addoption("--no-skips", action="store_true", help=text)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """What is collected stays: the garbage collector need not look at it, now or at the end."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 @pytest.hookimpl(trylast=True)  # the order within each part is pytest-django's and randomly's

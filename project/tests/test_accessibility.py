@@ -158,5 +158,5 @@ def test_light_or_dark_is_chosen_and_kept(page, live_server, staff):
     page.get_by_role("button", name="Colour scheme").click()
     page.get_by_role("button", name="Dark").click()
     for address in (reverse("admin:index"), reverse("swagger-ui")):
-        page.goto(address)
+        page.goto(address, wait_until="domcontentloaded")  # before Swagger UI shows each operation
         assert page.locator("html").get_attribute("data-bs-theme") == "dark"

@@ -24,7 +24,6 @@ HOSTILE = {
 CHOSEN = [
     "project/tests/test_isolation.py::test_a_process_writes_into_a_folder_of_its_own",
     "project/tests/test_isolation.py::test_a_child_process_inherits_the_clean_environment",
-    "library/tests/test_isbn.py",
     "library/tests/test_constraints.py",
     "members/tests/test_registration.py",
     "members/tests/test_register_api.py",

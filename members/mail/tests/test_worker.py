@@ -39,6 +39,7 @@ from django_celery_results.models import TaskResult
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
 from members.mail.tasks import enqueue, sweep_welcome_emails
+from project.celery import app
 
 if not connection.introspection.table_names():  # on MySQL
     call_command("migrate", verbosity=0)
@@ -135,18 +136,26 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.fixture
-def desk(migrated, tmp_path) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def only_desk(migrated, tmp_path_factory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
     with ExitStack() as stack:
         places = {"DATABASE_URL": "", "REDIS_URL": ""}
         if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
             places["DATABASE_URL"] = stack.enter_context(mysql_database())
             places["REDIS_URL"] = stack.enter_context(redis_database())
         else:
-            migrated(tmp_path)
-        desk = Desk(tmp_path, **places)
+            migrated(folder)
+        desk = Desk(folder, **places)
         stack.callback(desk.end)
         yield desk
+
+
+@pytest.fixture
+def desk(only_desk) -> Iterator[Desk]:
+    """As if new: to start another takes seconds."""
+    yield only_desk
+    only_desk.run("app.control.purge(); call_command('flush', interactive=False, verbosity=0)")
 
 
 def test_registered_while_the_worker_is_away_and_while_it_is_there(desk):
@@ -272,7 +281,6 @@ def test_a_sweep_that_waited_too_long_is_dropped(desk):
         # The row's message is lost: only the sweep could bring it about.
         desk.run(
             'register("ann")\n'
-            "from project.celery import app\n"
             "app.control.purge()\n"
             "WelcomeEmail.objects.update(enqueued_at=None)\n"
             "sweep_welcome_emails.apply_async(expires=0.1)\n"
