@@ -15,7 +15,7 @@ from rest_framework.permissions import OR
 from rest_framework.request import Request
 
 from . import idempotency
-from .serializers import TEXT
+from .serializers import NO_NUL, TEXT
 
 PROBLEM = {
     "type": "object",
@@ -232,7 +232,8 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 def _document_text(schema: dict[str, Any]) -> None:
     """No parameter may be blank."""
     text = schema.get("items", schema)
-    if text.get("type") == "string" and not text.keys() & {"enum", "format", "pattern"}:
+    is_free = not text.keys() & {"enum", "format"} and text.get("pattern", NO_NUL) == NO_NUL
+    if text.get("type") == "string" and is_free:
         text |= {"minLength": 1, "pattern": TEXT}
 
 

@@ -16,7 +16,7 @@ from project.api import idempotency
 from project.base.files.refused import REASONS, ROW
 from project.base.files.writing import csv_lines, json_lines
 
-from .serializers import MEDIA_TYPES, ImportSerializer, OptionsSerializer
+from .serializers import FILE, MEDIA_TYPES, ImportSerializer, OptionsSerializer
 
 
 def described(
@@ -63,14 +63,14 @@ def described(
             summary=f"Import {records}",
             description=f"A file with one row for each record: CSV, TSV, XLSX, ODS or JSON lines, as "
             f"the body or as `file` of a form. {matching} Options are parameters of the query or "
-            "fields of the form, which count first. A worker examines the file, then writes what is new or changed; "
+            "fields of the form, and none is given in both. A worker examines the file, then writes what is new or changed; "
             "rows that cannot be a record are refused, the others written.",
             parameters=[options, idempotency.PARAMETER, location(202), retry_after(202)],
             request={
                 "multipart/form-data": OpenApiRequest(
                     upload, encoding={"file": {"contentType": ", ".join(MEDIA_TYPES)}}
                 ),
-                **dict.fromkeys(MEDIA_TYPES, OpenApiTypes.BINARY),
+                **dict.fromkeys(MEDIA_TYPES, FILE),
             },
             responses={202: ImportSerializer},
             examples=[form, *bodies, answer(header, path, "It waits for a worker", {})],

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from project.api.errors import TooLargeError
-from project.api.serializers import FlagField, StrictSerializer
+from project.api.serializers import ExactCharField, FlagField, StrictSerializer
 from project.base.files.delimited import DELIMITERS
 from project.base.files.reading import ENDINGS, FORMATS, format_of
 from project.base.history import Door
@@ -29,6 +29,7 @@ MEDIA_TYPES = {
     "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl",
 }
+FILE = {"type": "string", "format": "binary", "minLength": 1}
 ENCODING_NAMES = {same_encoding(name): name for name in ENCODINGS}
 
 
@@ -37,7 +38,7 @@ class OptionsSerializer(StrictSerializer):
 
     records_columns: ClassVar[Sequence[Column]]
 
-    filename = serializers.CharField(
+    filename = ExactCharField(
         max_length=255,
         required=False,
         help_text="What lists and the history call the file. Default: the name that it comes with.",
@@ -53,7 +54,7 @@ class OptionsSerializer(StrictSerializer):
         required=False,
         help_text="Of CSV and TSV. Default: the one that the header suggests.",
     )
-    sheet = serializers.CharField(
+    sheet = ExactCharField(
         max_length=255,
         required=False,
         trim_whitespace=False,
@@ -69,7 +70,7 @@ class OptionsSerializer(StrictSerializer):
         fields = super().get_fields()
         for column in self.records_columns:
             text = f"The header of the column with `{column.name}`, if it is not recognised."
-            header: Any = serializers.CharField(max_length=255, required=False, help_text=text)
+            header: Any = ExactCharField(max_length=255, required=False, help_text=text)
             if column.several:
                 text = f"{text} Given several times, the valid one counts."
                 header = serializers.ListField(child=header, required=False, help_text=text)
@@ -87,7 +88,7 @@ class OptionsSerializer(StrictSerializer):
 class UploadMixin(serializers.Serializer):
     # Beside the options; makes the columns of an import of them.
 
-    file = serializers.FileField()
+    file = extend_schema_field(FILE)(serializers.FileField)()
 
     def get_fields(self) -> dict[str, Any]:
         """A form sends a field that was left blank: it counts as not given."""
@@ -162,7 +163,7 @@ class ImportWrittenSerializer(serializers.Serializer):
 class ImportReadingSerializer(serializers.Serializer):
     encoding = serializers.CharField()
     delimiter = serializers.CharField()
-    sheet = serializers.CharField()
+    sheet = ExactCharField()
     columns = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
         help_text="The headers of each field's columns.",
@@ -178,7 +179,7 @@ class ImportSerializer(serializers.Serializer):
         "`undone`: staff take it back.",
     )
     progress = serializers.SerializerMethodField(help_text="Percent of what `state` tells.")
-    filename = serializers.CharField(source="name")
+    filename = ExactCharField(source="name")
     format = serializers.ChoiceField([(kind, kind.upper()) for kind in FORMATS], source="kind")
     size = serializers.IntegerField(help_text="Bytes.")
     dry_run = serializers.SerializerMethodField()

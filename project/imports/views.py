@@ -97,12 +97,15 @@ class ImportViewSet(
             raise
 
     def given(self, request: Request) -> dict[str, Any]:
-        """Options from the query or, before it, from the form, and the file."""
+        """Options from the query or the form, and the file."""
         given: dict[str, Any] = {}
         errors = {}
         for source in (request.query_params, request.POST, request.FILES):
             for name, values in source.lists():
-                if len(values) > 1 and name not in self.repeatable:
+                if name in given:
+                    message = _("Give this either in the query or in the form, and once.")
+                    errors[name] = [ErrorDetail(message, "repeated")]
+                elif len(values) > 1 and name not in self.repeatable:
                     errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
                 given[name] = values if name in self.repeatable else values[0]
         if errors:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -339,13 +340,33 @@ def test_a_blank_field_of_a_form_is_not_given(sync):
     assert (job.state, job.name, job.options["headers"]) == (State.DONE, "books.csv", {})
 
 
-def test_the_form_counts_before_the_query(sync):
-    query = "?dry_run=true&isbn_column=a&isbn_column=b"
+def test_an_option_stands_in_the_query_or_in_the_form(sync, files):
     response = send_form(
-        sync, content_of(*lines(1)), query=query, dry_run="false", isbn_column="isbn"
-    )
-    job = finished(response)
-    assert (job.state, job.options["headers"]) == (State.DONE, {"isbn": ["isbn"]})
+        *(sync, content_of(*lines(1))),
+        query="?dry_run=true&isbn_column=a&sheet=x",
+        dry_run="true", isbn_column="isbn", delimiter=",", sheet="",
+    )  # fmt: skip
+    given_twice = [(name, "repeated") for name in ("dry_run", "isbn_column", "sheet")]
+    assert sorted(errors(response)) == given_twice
+    assert not Import.objects.exists() and not stored(files)
+
+
+def test_a_text_and_a_file_of_one_name_are_repeated(sync):
+    form = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\na\r\n'
+    form += b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\na\r\n--x--\r\n'
+    response = send(sync, form, content_type="multipart/form-data; boundary=x")
+    assert errors(response) == [("file", "repeated")]
+
+
+@pytest.mark.parametrize("place", ["query", "form"])
+def test_an_option_is_as_long_as_it_was_sent(sync, place):
+    """Not as what is left of it without the spaces around it."""
+    for name, status in ((f"{'x' * 251}.csv", 202), (f" {'x' * 251}.csv", 400)):
+        if place == "form":
+            response = send_form(sync, b"a", filename=name)
+        else:
+            response = send(sync, b"a", f"?filename={quote(name)}")
+        assert response.status_code == status, response.content
 
 
 def test_a_file_is_given_once(sync):
