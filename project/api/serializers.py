@@ -30,8 +30,7 @@ class ExactCharField(serializers.CharField):
             self.fail("invalid")
         if self.max_length is not None and len(data) > self.max_length:
             self.fail("max_length", max_length=self.max_length)  # before the spaces go
-        must_be_seen = self.trim_whitespace and not self.allow_blank
-        if must_be_seen and "\0" not in data and not re.search(TEXT, data):
+        if self.trim_whitespace and "\0" not in data and not re.search(TEXT, data):
             self.fail("blank")
         return super().to_internal_value(data)
 
@@ -39,7 +38,7 @@ class ExactCharField(serializers.CharField):
         """What OpenAPI's description has beyond type and length."""
         if direction == "response" or any(isinstance(v, RegexValidator) for v in self.validators):
             return {}
-        return {"pattern": TEXT if self.trim_whitespace and not self.allow_blank else NO_NUL}
+        return {"pattern": TEXT if self.trim_whitespace else NO_NUL}
 
 
 class ExactEmailField(ExactCharField, serializers.EmailField):

@@ -18,7 +18,7 @@ from project.jobs.models import State
 
 from .engine import columns_of
 from .models import Import
-from .preview import DELIMITER_NAMES, ENCODINGS, coded, decoded, same_encoding
+from .preview import ENCODINGS, coded, decoded, same_encoding
 from .records import Column
 
 MEDIA_TYPES = {
@@ -29,8 +29,27 @@ MEDIA_TYPES = {
     "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl",
 }
+BINARY = "application/octet-stream"  # the name of the file tells the format
 FILE = {"type": "string", "format": "binary", "minLength": 1}
+DELIMITER_NAMES = {",": "COMMA", ";": "SEMICOLON", "\t": "TAB", "|": "VERTICAL_BAR"}
 ENCODING_NAMES = {same_encoding(name): name for name in ENCODINGS}
+
+
+@extend_schema_field(FILE)
+class UploadField(serializers.FileField):
+    pass
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "enum": [coded(mark) for mark in DELIMITERS],
+        "x-enum-varnames": [DELIMITER_NAMES[mark] for mark in DELIMITERS],  # of clients' constants
+    }
+)
+class DelimiterField(serializers.ChoiceField):
+    def to_internal_value(self, data: Any) -> str:
+        return decoded(super().to_internal_value(data))
 
 
 class OptionsSerializer(StrictSerializer):
@@ -49,8 +68,8 @@ class OptionsSerializer(StrictSerializer):
         help_text="Of CSV, TSV and JSON lines. Default: the `charset` of the media type, or what "
         "the file looks like.",
     )
-    delimiter = serializers.ChoiceField(
-        [(coded(mark), DELIMITER_NAMES[mark]) for mark in DELIMITERS],
+    delimiter = DelimiterField(
+        [coded(mark) for mark in DELIMITERS],
         required=False,
         help_text="Of CSV and TSV. Default: the one that the header suggests.",
     )
@@ -61,7 +80,7 @@ class OptionsSerializer(StrictSerializer):
         help_text="Of XLSX and ODS. Default: the first.",
     )
     dry_run = FlagField(
-        default=False,
+        required=False,  # no default: clients that are generated would send it
         help_text="`true` only examines the file: the import ends as `examined`, with the counts "
         "of what would be written. Staff can still confirm it in the admin.",
     )
@@ -81,25 +100,11 @@ class OptionsSerializer(StrictSerializer):
     def repeatable(cls) -> set[str]:
         return {f"{column.name}_column" for column in cls.records_columns if column.several}
 
-    def validate_delimiter(self, value: str) -> str:
-        return decoded(value)
-
 
 class UploadMixin(serializers.Serializer):
     # Beside the options; makes the columns of an import of them.
 
-    file = extend_schema_field(FILE)(serializers.FileField)()
-
-    def get_fields(self) -> dict[str, Any]:
-        """A form sends a field that was left blank: it counts as not given."""
-        fields = super().get_fields()
-        for field in fields.values():
-            if isinstance(field, serializers.CharField | serializers.ChoiceField):
-                field.allow_blank, field.default = True, ""
-            elif isinstance(field, serializers.ListField):
-                header: Any = field.child
-                field.default, header.allow_blank = [], True
-        return fields
+    file = UploadField()
 
     def validate_file(self, file: UploadedFile) -> UploadedFile:
         if (file.size or 0) > settings.IMPORT_MAX_MB * 10**6:
@@ -109,25 +114,24 @@ class UploadMixin(serializers.Serializer):
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         file = given["file"]
         kind = MEDIA_TYPES.get(file.content_type, "")
-        name = given["filename"] or file.name
+        name = given.get("filename", file.name)
         if not (kind := kind or format_of(name)):
             message = _("“%(name)s” has no ending of a format that can be read: %(endings)s.")
             message %= {"name": name, "endings": ", ".join(ENDINGS)}
             raise serializers.ValidationError({"file": message}, "unknown_format")
         headers = {}
         for column in self.records_columns:  # type: ignore[attr-defined]
-            found = given[f"{column.name}_column"]
-            if named := [*filter(None, found if column.several else [found])]:
-                headers[column.name] = named
+            if found := given.get(f"{column.name}_column"):
+                headers[column.name] = found if column.several else [found]
         return {
             "file": file,
             "name": name[-255:] if "." in name else f"{name[-240:]}.{kind}",
             "size": file.size,
             "kind": kind,
-            "encoding": given["encoding"] or encoding_of(file),
-            "delimiter": given["delimiter"],
-            "sheet": given["sheet"],
-            "options": {"dry_run": given["dry_run"], "headers": headers},
+            "encoding": given.get("encoding") or encoding_of(file),
+            "delimiter": given.get("delimiter", ""),
+            "sheet": given.get("sheet", ""),
+            "options": {"dry_run": given.get("dry_run", False), "headers": headers},
         }
 
 

@@ -28,7 +28,7 @@ from project.jobs.tasks import enqueue
 
 from .models import Import
 from .refused import CSV, refused_response
-from .serializers import MEDIA_TYPES, ImportSerializer, OptionsSerializer
+from .serializers import BINARY, MEDIA_TYPES, ImportSerializer, OptionsSerializer
 
 POLL_SECONDS = 2
 
@@ -54,7 +54,7 @@ class ImportViewSet(
     upload_serializer_class: ClassVar[type[OptionsSerializer]]
     serializer_class = ImportSerializer
     permission_classes = [MayImport]
-    parser_classes = file_parsers(MEDIA_TYPES)
+    parser_classes = file_parsers([*MEDIA_TYPES, BINARY])
     filter_backends = []
     lookup_value_regex = "[0-9]+"
     record: Import | None = None

@@ -133,6 +133,14 @@ def test_the_media_type_tells_the_format_of_a_body(sync, content_type, body, kin
     assert Book.objects.get().isbn == THE_BOOK
 
 
+def test_the_name_tells_the_format_of_octets(sync):
+    octets = "application/octet-stream"
+    body = xlsx(["Titel", "Autor", "Jahr", "ISBN"], ["Emma", "A", 1815, THE_BOOK])
+    assert finished(send(sync, body, "?filename=list.xlsx", octets)).written["new"] == 1
+    for query in ("", "?filename=list", "?filename=list.pdf"):
+        assert errors(send(sync, body, query, octets)) == [("file", "unknown_format")]
+
+
 @pytest.mark.parametrize("name", ["books.csv", "КНИГИ.CSV", "books.txt"])
 def test_a_form_brings_the_file_with_its_name(sync, name):
     response = send_form(sync, content_of(*lines(1)), name)
@@ -334,10 +342,12 @@ def test_a_wrong_field_of_a_form_is_named(sync, files, given, expected):
     assert not Import.objects.exists() and not stored(files)
 
 
-def test_a_blank_field_of_a_form_is_not_given(sync):
-    names = ("filename", "encoding", "delimiter", "sheet", "title_column", "isbn_column")
-    job = finished(send_form(sync, content_of(*lines(1)), **dict.fromkeys(names, "")))
-    assert (job.state, job.name, job.options["headers"]) == (State.DONE, "books.csv", {})
+@pytest.mark.parametrize("name", ["filename", "title_column", "isbn_column"])
+def test_a_blank_field_of_a_form_is_an_error_as_in_the_query(sync, name):
+    response = send_form(sync, content_of(*lines(1)), **{name: " "})
+    assert [code for _field, code in errors(response)] == ["blank"]
+    assert errors(response) == errors(send(sync, b"a", f"?{name}=%20")) or name == "isbn_column"
+    assert not Import.objects.exists()
 
 
 def test_an_option_stands_in_the_query_or_in_the_form(sync, files):

@@ -43,7 +43,8 @@ def as_file(context: Any, value: Any) -> bytes:
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Ids that may exist, and no cursor of a list: that is encrypted, so nobody can make one up.
 
-    An option of an import stands in the query or in the form: no schema can say that.
+    An option of an import stands in the query or in the form, and of octets the name tells the
+    format: no schema can say that.
     """
     number = case.path_parameters.get("id")
     if isinstance(number, int) and number > MAX_ID:
@@ -54,3 +55,5 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if is_positive and isinstance(case.body, dict):
         for name in case.body:
             case.query.pop(name, None)
+    if is_positive and case.media_type == "application/octet-stream":
+        case.query["filename"] = "file.csv"
