@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import uuid
+from http import HTTPStatus
 from socket import socket
 from typing import Any
 
@@ -35,11 +36,12 @@ class DrainingWorker(ThreadWorker):
             listener.close()
 
 
-def write_problem(client: socket, status: int, reason: str, message: str) -> None:
+def write_problem(client: socket, status: int, _reason: str, message: str) -> None:
     """The answer to what is no request, such as an address that is too long, for the API's clients.
 
     In containers nginx gives it, by the address; gunicorn does not know the address.
     """
+    reason = HTTPStatus(status).phrase  # gunicorn calls each of its 501s a "Bad Request"
     problem = {"type": "about:blank", "title": reason, "status": status}
     problem |= {"detail": message or reason, "errors": [], "request_id": uuid.uuid4().hex}
     body = json.dumps(problem)

@@ -115,9 +115,10 @@ def test_malformed_chunks_are_a_400(web, chunk):
         (f"GET {BOOKS}?title={'a' * 9000} HTTP/1.1", "X-Y: z", 414),
         (f"GET {BOOKS} HTTP/1.1", f"X-Y: {'z' * 9000}", 431),
         (f"GET {BOOKS} HTTP/1.1", "X-Y", 400),
+        (f"GET {BOOKS} HTTP/1.1", "Transfer-Encoding: xchunked", 501),
         ("GET", "X-Y: z", 400),
     ],
-    ids=["address", "header", "colon", "line"],
+    ids=["address", "header", "colon", "coding", "line"],
 )
 def test_what_is_no_request_is_a_problem_document_too(web, request_line, header, status):
     head = f"{request_line}\r\nHost: 127.0.0.1\r\n{header}\r\n\r\n".encode()
