@@ -33,6 +33,9 @@ IMPORTS = "/api/v1/imports/"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+
+
 @pytest.fixture(autouse=True)
 def files(settings, tmp_path):
     settings.MEDIA_ROOT = settings.FILE_UPLOAD_TEMP_DIR = tmp_path
@@ -163,8 +166,7 @@ def test_a_chunked_body_is_read_to_its_end(sync):
 
 
 def test_a_chunked_form_is_read_to_its_end(sync):
-    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
-    form += content_of(*lines(1)) + b"\r\n--x--\r\n"
+    form = FORM + content_of(*lines(1)) + b"\r\n--x--\r\n"
     response = chunked(sync, "POST", IMPORTS, form, "multipart/form-data; boundary=x")
     assert finished(response).written["new"] == 1
 
@@ -196,9 +198,7 @@ def test_a_body_beyond_the_limit_is_a_413_while_it_streams(sync, settings, files
 
 def test_a_form_beyond_the_limit_is_a_413_while_it_streams(sync, settings, files):
     settings.IMPORT_MAX_MB = 2
-    head = io.BytesIO(
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
-    )
+    head = io.BytesIO(FORM)
 
     class Form(Endless):
         def read(self, size: int | None = -1) -> bytes:
@@ -240,6 +240,27 @@ def test_malformed_chunks_are_a_400(sync):
     response = chunked(sync, "POST", IMPORTS, Malformed(), "text/csv")
     assert response.status_code == 400
     assert response.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("missing", [1, 1000])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv", b"title\nEm"),
+        ("multipart/form-data; boundary=x", FORM + b"title\nEm"),
+        ("multipart/form-data; boundary=x", FORM + b"title\nEmma\r\n--x--\r\n"),
+    ],
+)
+def test_half_a_file_of_a_client_that_died_is_no_file(sync, files, content_type, body, missing):
+    extra = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body) + missing)}
+    response = send(sync, b"", content_type=content_type, **extra)
+    assert response.status_code == 400, response.content
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert not Import.objects.exists() and not stored(files)
+    extra = {"wsgi.input": io.BytesIO(FORM + b"a\r\n--x--\r\n")}
+    extra["CONTENT_LENGTH"] = str(len(extra["wsgi.input"].getvalue()))
+    kind = "multipart/form-data; boundary=x"
+    assert send(sync, b"", content_type=kind, **extra).status_code == 202
 
 
 # --- Options ---
@@ -363,7 +384,7 @@ def test_an_option_stands_in_the_query_or_in_the_form(sync, files):
 
 def test_a_text_and_a_file_of_one_name_are_repeated(sync):
     form = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\na\r\n'
-    form += b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\na\r\n--x--\r\n'
+    form += FORM + b"a\r\n--x--\r\n"
     response = send(sync, form, content_type="multipart/form-data; boundary=x")
     assert errors(response) == [("file", "repeated")]
 
@@ -392,8 +413,7 @@ def test_a_file_is_given_once(sync):
         (b"--x--\r\n", "multipart/form-data; boundary=x", ("file", "required")),
         (b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\na\r\n--x--\r\n',
          "multipart/form-data; boundary=x", ("file", "invalid")),
-        (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n\r\n--x--\r\n',
-         "multipart/form-data; boundary=x", ("file", "empty")),
+        (FORM + b"\r\n--x--\r\n", "multipart/form-data; boundary=x", ("file", "empty")),
         (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.pdf"\r\n\r\na\r\n--x--\r\n',
          "multipart/form-data; boundary=x", ("file", "unknown_format")),
         (b"a", "text/csv; charset=utf-7", ("encoding", "invalid_choice")),
