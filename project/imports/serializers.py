@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.encoding import force_str
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -140,7 +141,7 @@ def encoding_of(file: UploadedFile) -> str:
     if not file.charset:
         return ""
     try:
-        return ENCODING_NAMES[same_encoding(file.charset)]
+        return ENCODING_NAMES[same_encoding(force_str(file.charset))]  # bytes, in a form
     except (LookupError, ValueError):
         message = _("Choose one of %(names)s.") % {"names": ", ".join(ENCODINGS)}
         raise serializers.ValidationError({"encoding": message}, "invalid_choice") from None

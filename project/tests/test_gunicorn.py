@@ -125,6 +125,18 @@ def test_what_is_no_request_is_a_problem_document_too(web, request_line, header,
     assert web.send(head) == (status, "application/problem+json")
 
 
+@pytest.mark.parametrize("charset", ["zip", "rot13", "idna", "undefined", "utf-16", "latin1"])
+def test_addresses_and_json_are_utf8_whatever_charset_says(web, charset):
+    """Django believes it, even of the address, and these fail to read it."""
+    login = {"username": "admin", "password": "secrét"}
+    for path in ("/api/v1/auth/token/", "/api/v1/auth/token/?x=%ff", "/health/live/?x=%ff"):
+        body = json.dumps(login, ensure_ascii=False).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+        head += f"Content-Type: application/json; charset={charset}\r\n\r\n"
+        status = {"/api/v1/auth/token/": 401, "/health/live/?x=%ff": 405}.get(path, 400)
+        assert web.send(head.encode() + body)[0] == status
+
+
 def test_a_link_over_the_longest_titles_is_taken(web):
     for number, isbn in enumerate(ISBNS):
         title = "".join(chr(0x20000 + 83 * i + number) for i in range(500))

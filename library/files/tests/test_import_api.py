@@ -313,8 +313,15 @@ def test_the_sheet_is_chosen_by_its_name(sync):
 @pytest.mark.parametrize("charset", ["windows-1251", "cp1251", "CP1251"])
 def test_the_charset_of_the_media_type_is_the_encoding(sync, charset):
     body = f"{HEADER}\nИмя,Автор,1815,{THE_BOOK}".encode("cp1251")
-    job = finished(send(sync, body, content_type=f"text/csv; charset={charset}"))
-    assert (job.encoding, Book.objects.get().title) == ("cp1251", "Имя")
+    kind = f"text/csv; charset={charset}"
+    part = FORM.replace(b"\r\n\r\n", f"\r\nContent-Type: {kind}\r\n\r\n".encode())
+    form = part + body + b"\r\n--x--\r\n"
+    for response in (
+        send(sync, body, content_type=kind),
+        send(sync, form, content_type="multipart/form-data; boundary=x"),
+    ):
+        job = finished(response)
+        assert (job.encoding, Book.objects.get().title) == ("cp1251", "Имя")
 
 
 def test_a_column_that_is_not_there_fails_the_import_and_says_so(sync):
@@ -418,6 +425,8 @@ def test_a_file_is_given_once(sync):
          "multipart/form-data; boundary=x", ("file", "unknown_format")),
         (b"a", "text/csv; charset=utf-7", ("encoding", "invalid_choice")),
         (b"a", "text/csv; charset=x", ("encoding", "invalid_choice")),
+        (FORM[:-2] + b"Content-Type: text/csv; charset=x\r\n\r\na\r\n--x--\r\n",
+         "multipart/form-data; boundary=x", ("encoding", "invalid_choice")),
     ],
 )  # fmt: skip
 def test_a_body_without_a_file_is_a_400(sync, body, content_type, expected):
