@@ -84,9 +84,10 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worth_a_line(record: Any) -> bool:
-    if record.args["U"].startswith(RESET_PATH):
+    path = record.args["U"] or ""  # of a request with a malformed header there is only the line
+    if RESET_PATH in path + record.args["r"]:
         record.args["r"] = f"{record.args['m']} {RESET_PATH}…"
-    return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
+    return not (path.startswith("/health/") and record.args["s"] == "200")
 
 
 def when_ready(server: Any) -> None:
