@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import uuid
+from http import HTTPStatus
 from socket import socket
 from typing import Any
 
@@ -35,11 +36,12 @@ class DrainingWorker(ThreadWorker):
             listener.close()
 
 
-def write_problem(client: socket, status: int, reason: str, message: str) -> None:
+def write_problem(client: socket, status: int, _reason: str, message: str) -> None:
     """The answer to what is no request, such as an address that is too long, for the API's clients.
 
     In containers nginx gives it, by the address; gunicorn does not know the address.
     """
+    reason = HTTPStatus(status).phrase  # gunicorn calls each of its 501s a "Bad Request"
     problem = {"type": "about:blank", "title": reason, "status": status}
     problem |= {"detail": message or reason, "errors": [], "request_id": uuid.uuid4().hex}
     body = json.dumps(problem)
@@ -82,9 +84,10 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worth_a_line(record: Any) -> bool:
-    if record.args["U"].startswith(RESET_PATH):
+    path = record.args["U"] or ""  # of a request with a malformed header there is only the line
+    if RESET_PATH in path + record.args["r"]:
         record.args["r"] = f"{record.args['m']} {RESET_PATH}…"
-    return not (record.args["U"].startswith("/health/") and record.args["s"] == "200")
+    return not (path.startswith("/health/") and record.args["s"] == "200")
 
 
 def when_ready(server: Any) -> None:

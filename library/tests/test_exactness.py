@@ -154,6 +154,16 @@ def test_the_schema_tells_what_parameters_take(api):
     assert parameters["isbn"]["schema"] == {"type": "string", "format": "isbn"}
 
 
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("value", ["%", "100%", "5%s", "%(a)s", "978%d0747532699"])
+def test_a_percent_sign_is_only_a_character(api, name, value):
+    """Also in the messages, which are templates."""
+    response = api.get(BOOKS, {name: value})
+    assert response.status_code == (200 if name in ("search", "title", "author") else 400)
+    if name == "isbn":
+        assert "found “%”" in response.json()["errors"][0]["message"]
+
+
 @pytest.mark.parametrize(
     "blank", [*map(chr, (9, 10, 28, 31, 32, 133, 160, 8195, 12288, 65279)), ""]
 )

@@ -18,7 +18,7 @@ class MemberImportOptionsSerializer(OptionsSerializer):
     records_columns = COLUMNS
 
     welcome_emails = FlagField(
-        default=False,
+        required=False,
         help_text="`true` sends each new member the welcome e-mail; otherwise they count as already "
         "known.",
     )
@@ -26,7 +26,7 @@ class MemberImportOptionsSerializer(OptionsSerializer):
 
 class MemberImportUploadSerializer(UploadMixin, MemberImportOptionsSerializer):
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
-        return super().validate(given) | {"sends_welcome": given["welcome_emails"]}
+        return super().validate(given) | {"sends_welcome": given.get("welcome_emails", False)}
 
 
 @extend_schema_view(

@@ -137,7 +137,7 @@ class KeysetPagination(BasePagination):
                 "next": {
                     **link,
                     "description": "The next page; null on the last.",
-                    "example": "https://desk.example.org/api/v1/…?cursor=q83vEjRWeJ…",
+                    "example": "https://library.example.org/api/v1/list/?cursor=q83vEjRWeJ",
                 },
                 "previous": {
                     **link,
@@ -147,7 +147,7 @@ class KeysetPagination(BasePagination):
                 "next_cursor": {
                     **cursor,
                     "description": "The `cursor` of `next`.",
-                    "example": "q83vEjRWeJ…",
+                    "example": "q83vEjRWeJ",
                 },
                 "previous_cursor": {
                     **cursor,

@@ -15,7 +15,7 @@ from rest_framework.permissions import OR
 from rest_framework.request import Request
 
 from . import idempotency
-from .serializers import TEXT
+from .serializers import NO_NUL, TEXT
 
 PROBLEM = {
     "type": "object",
@@ -222,9 +222,11 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                     _document_text(parameter["schema"])
                 if parameter["schema"].get("pattern") == "^[0-9]+$":  # a lookup_value_regex
                     parameter["schema"] = {"type": "integer", "minimum": 1}
-            for body in operation.get("requestBody", {}).get("content", {}).values():
+            for kind, body in operation.get("requestBody", {}).get("content", {}).items():
                 if name := body["schema"].get("$ref", "").rpartition("/")[2]:
                     components["schemas"][name]["additionalProperties"] = False
+                    if kind == "multipart/form-data":
+                        _document_form(components["schemas"][name]["properties"])
     _forget_enum_ids(result)
     return result
 
@@ -232,8 +234,16 @@ def document_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 def _document_text(schema: dict[str, Any]) -> None:
     """No parameter may be blank."""
     text = schema.get("items", schema)
-    if text.get("type") == "string" and not text.keys() & {"enum", "format", "pattern"}:
+    is_free = not text.keys() & {"enum", "format"} and text.get("pattern", NO_NUL) == NO_NUL
+    if text.get("type") == "string" and is_free:
         text |= {"minLength": 1, "pattern": TEXT}
+
+
+def _document_form(properties: dict[str, Any]) -> None:
+    """Its fields are texts; clients that are generated write a boolean as their language does."""
+    for field in properties.values():
+        if field["type"] == "boolean":
+            field |= {"type": "string", "enum": ["true", "false"]}
 
 
 def _headers(*names: str) -> dict[str, Any]:

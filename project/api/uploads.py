@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.utils.http import parse_header_parameters
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 from rest_framework.request import Request
@@ -20,22 +21,27 @@ FORM_SIZE = 2**20  # of a multipart body, around the file
 
 
 class LimitedBody(RawIOBase):
-    """Raises TooLargeError as soon as more comes, or has been announced."""
+    """Raises TooLargeError as soon as more comes, or has been announced.
+
+    Less than that is an error too: half a file, of a client that died, looks like a whole one.
+    """
 
     def __init__(self, stream: IO[bytes], limit: int, announced: int = 0) -> None:
-        self.stream, self.left, self.announced = stream, limit, announced
+        self.stream, self.left, self.missing = stream, limit, announced
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self.announced > self.left:
+        if self.missing > self.left:
             raise TooLargeError
-        self.announced = 0
         try:
             data = self.stream.read(min(len(buffer), self.left + 1))
         except Exception as error:  # each server raises its own for malformed chunks
             raise ParseError(str(error)) from None
+        if self.missing > 0 and not data:
+            raise ParseError(_("The body is shorter than its Content-Length."))
+        self.missing -= len(data)
         self.left -= len(data)
         if self.left < 0:
             raise TooLargeError

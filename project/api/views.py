@@ -195,6 +195,9 @@ def _is_utf8(request: Request) -> bool:
 
 
 def _unknown_parameter(name: str, known: set[str]) -> str:
-    if close := difflib.get_close_matches(name[:50], known, n=1):
+    """Its message; `year` means publication_year, which is spelt like search."""
+    word, names = name[:50].lower(), sorted(known, key=lambda each: (len(each), each))
+    containing = [each for each in names if word in each.split("_")]
+    if close := containing or difflib.get_close_matches(word, names, n=1):
         return _("Unknown parameter. Did you mean %(name)s?") % {"name": close[0]}
     return _("Unknown parameter.")

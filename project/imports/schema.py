@@ -16,7 +16,7 @@ from project.api import idempotency
 from project.base.files.refused import REASONS, ROW
 from project.base.files.writing import csv_lines, json_lines
 
-from .serializers import MEDIA_TYPES, ImportSerializer, OptionsSerializer
+from .serializers import BINARY, FILE, MEDIA_TYPES, ImportSerializer, OptionsSerializer
 
 
 def described(
@@ -62,15 +62,16 @@ def described(
         "create": extend_schema(
             summary=f"Import {records}",
             description=f"A file with one row for each record: CSV, TSV, XLSX, ODS or JSON lines, as "
-            f"the body or as `file` of a form. {matching} Options are parameters of the query or "
-            "fields of the form, which count first. A worker examines the file, then writes what is new or changed; "
+            f"the body or as `file` of a form; of `{BINARY}` the ending of `filename` tells the format. {matching} Options are parameters of the query or "
+            "fields of the form, and none is given in both. A worker examines the file, then writes what is new or changed; "
             "rows that cannot be a record are refused, the others written.",
             parameters=[options, idempotency.PARAMETER, location(202), retry_after(202)],
             request={
                 "multipart/form-data": OpenApiRequest(
                     upload, encoding={"file": {"contentType": ", ".join(MEDIA_TYPES)}}
                 ),
-                **dict.fromkeys(MEDIA_TYPES, OpenApiTypes.BINARY),
+                # The last is what clients send that are generated to know one kind of file.
+                **dict.fromkeys([*MEDIA_TYPES, BINARY], FILE),
             },
             responses={202: ImportSerializer},
             examples=[form, *bodies, answer(header, path, "It waits for a worker", {})],

@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.encoding import force_str
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from project.api.errors import TooLargeError
-from project.api.serializers import FlagField, StrictSerializer
+from project.api.serializers import ExactCharField, FlagField, StrictSerializer
 from project.base.files.delimited import DELIMITERS
 from project.base.files.reading import ENDINGS, FORMATS, format_of
 from project.base.history import Door
@@ -18,7 +19,7 @@ from project.jobs.models import State
 
 from .engine import columns_of
 from .models import Import
-from .preview import DELIMITER_NAMES, ENCODINGS, coded, decoded, same_encoding
+from .preview import ENCODINGS, coded, decoded, same_encoding
 from .records import Column
 
 MEDIA_TYPES = {
@@ -29,7 +30,27 @@ MEDIA_TYPES = {
     "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl",
 }
+BINARY = "application/octet-stream"  # the name of the file tells the format
+FILE = {"type": "string", "format": "binary", "minLength": 1}
+DELIMITER_NAMES = {",": "COMMA", ";": "SEMICOLON", "\t": "TAB", "|": "VERTICAL_BAR"}
 ENCODING_NAMES = {same_encoding(name): name for name in ENCODINGS}
+
+
+@extend_schema_field(FILE)
+class UploadField(serializers.FileField):
+    pass
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "enum": [coded(mark) for mark in DELIMITERS],
+        "x-enum-varnames": [DELIMITER_NAMES[mark] for mark in DELIMITERS],  # of clients' constants
+    }
+)
+class DelimiterField(serializers.ChoiceField):
+    def to_internal_value(self, data: Any) -> str:
+        return decoded(super().to_internal_value(data))
 
 
 class OptionsSerializer(StrictSerializer):
@@ -37,7 +58,7 @@ class OptionsSerializer(StrictSerializer):
 
     records_columns: ClassVar[Sequence[Column]]
 
-    filename = serializers.CharField(
+    filename = ExactCharField(
         max_length=255,
         required=False,
         help_text="What lists and the history call the file. Default: the name that it comes with.",
@@ -48,19 +69,19 @@ class OptionsSerializer(StrictSerializer):
         help_text="Of CSV, TSV and JSON lines. Default: the `charset` of the media type, or what "
         "the file looks like.",
     )
-    delimiter = serializers.ChoiceField(
-        [(coded(mark), DELIMITER_NAMES[mark]) for mark in DELIMITERS],
+    delimiter = DelimiterField(
+        [coded(mark) for mark in DELIMITERS],
         required=False,
         help_text="Of CSV and TSV. Default: the one that the header suggests.",
     )
-    sheet = serializers.CharField(
+    sheet = ExactCharField(
         max_length=255,
         required=False,
         trim_whitespace=False,
         help_text="Of XLSX and ODS. Default: the first.",
     )
     dry_run = FlagField(
-        default=False,
+        required=False,  # no default: clients that are generated would send it
         help_text="`true` only examines the file: the import ends as `examined`, with the counts "
         "of what would be written. Staff can still confirm it in the admin.",
     )
@@ -69,7 +90,7 @@ class OptionsSerializer(StrictSerializer):
         fields = super().get_fields()
         for column in self.records_columns:
             text = f"The header of the column with `{column.name}`, if it is not recognised."
-            header: Any = serializers.CharField(max_length=255, required=False, help_text=text)
+            header: Any = ExactCharField(max_length=255, required=False, help_text=text)
             if column.several:
                 text = f"{text} Given several times, the valid one counts."
                 header = serializers.ListField(child=header, required=False, help_text=text)
@@ -80,25 +101,11 @@ class OptionsSerializer(StrictSerializer):
     def repeatable(cls) -> set[str]:
         return {f"{column.name}_column" for column in cls.records_columns if column.several}
 
-    def validate_delimiter(self, value: str) -> str:
-        return decoded(value)
-
 
 class UploadMixin(serializers.Serializer):
     # Beside the options; makes the columns of an import of them.
 
-    file = serializers.FileField()
-
-    def get_fields(self) -> dict[str, Any]:
-        """A form sends a field that was left blank: it counts as not given."""
-        fields = super().get_fields()
-        for field in fields.values():
-            if isinstance(field, serializers.CharField | serializers.ChoiceField):
-                field.allow_blank, field.default = True, ""
-            elif isinstance(field, serializers.ListField):
-                header: Any = field.child
-                field.default, header.allow_blank = [], True
-        return fields
+    file = UploadField()
 
     def validate_file(self, file: UploadedFile) -> UploadedFile:
         if (file.size or 0) > settings.IMPORT_MAX_MB * 10**6:
@@ -108,25 +115,24 @@ class UploadMixin(serializers.Serializer):
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         file = given["file"]
         kind = MEDIA_TYPES.get(file.content_type, "")
-        name = given["filename"] or file.name
+        name = given.get("filename", file.name)
         if not (kind := kind or format_of(name)):
             message = _("“%(name)s” has no ending of a format that can be read: %(endings)s.")
             message %= {"name": name, "endings": ", ".join(ENDINGS)}
             raise serializers.ValidationError({"file": message}, "unknown_format")
         headers = {}
         for column in self.records_columns:  # type: ignore[attr-defined]
-            found = given[f"{column.name}_column"]
-            if named := [*filter(None, found if column.several else [found])]:
-                headers[column.name] = named
+            if found := given.get(f"{column.name}_column"):
+                headers[column.name] = found if column.several else [found]
         return {
             "file": file,
             "name": name[-255:] if "." in name else f"{name[-240:]}.{kind}",
             "size": file.size,
             "kind": kind,
-            "encoding": given["encoding"] or encoding_of(file),
-            "delimiter": given["delimiter"],
-            "sheet": given["sheet"],
-            "options": {"dry_run": given["dry_run"], "headers": headers},
+            "encoding": given.get("encoding") or encoding_of(file),
+            "delimiter": given.get("delimiter", ""),
+            "sheet": given.get("sheet", ""),
+            "options": {"dry_run": given.get("dry_run", False), "headers": headers},
         }
 
 
@@ -135,7 +141,7 @@ def encoding_of(file: UploadedFile) -> str:
     if not file.charset:
         return ""
     try:
-        return ENCODING_NAMES[same_encoding(file.charset)]
+        return ENCODING_NAMES[same_encoding(force_str(file.charset))]  # bytes, in a form
     except (LookupError, ValueError):
         message = _("Choose one of %(names)s.") % {"names": ", ".join(ENCODINGS)}
         raise serializers.ValidationError({"encoding": message}, "invalid_choice") from None
@@ -162,7 +168,7 @@ class ImportWrittenSerializer(serializers.Serializer):
 class ImportReadingSerializer(serializers.Serializer):
     encoding = serializers.CharField()
     delimiter = serializers.CharField()
-    sheet = serializers.CharField()
+    sheet = ExactCharField()
     columns = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
         help_text="The headers of each field's columns.",
@@ -178,7 +184,7 @@ class ImportSerializer(serializers.Serializer):
         "`undone`: staff take it back.",
     )
     progress = serializers.SerializerMethodField(help_text="Percent of what `state` tells.")
-    filename = serializers.CharField(source="name")
+    filename = ExactCharField(source="name")
     format = serializers.ChoiceField([(kind, kind.upper()) for kind in FORMATS], source="kind")
     size = serializers.IntegerField(help_text="Bytes.")
     dry_run = serializers.SerializerMethodField()

@@ -28,7 +28,7 @@ from project.jobs.tasks import enqueue
 
 from .models import Import
 from .refused import CSV, refused_response
-from .serializers import MEDIA_TYPES, ImportSerializer, OptionsSerializer
+from .serializers import BINARY, MEDIA_TYPES, ImportSerializer, OptionsSerializer
 
 POLL_SECONDS = 2
 
@@ -54,7 +54,7 @@ class ImportViewSet(
     upload_serializer_class: ClassVar[type[OptionsSerializer]]
     serializer_class = ImportSerializer
     permission_classes = [MayImport]
-    parser_classes = file_parsers(MEDIA_TYPES)
+    parser_classes = file_parsers([*MEDIA_TYPES, BINARY])
     filter_backends = []
     lookup_value_regex = "[0-9]+"
     record: Import | None = None
@@ -97,12 +97,15 @@ class ImportViewSet(
             raise
 
     def given(self, request: Request) -> dict[str, Any]:
-        """Options from the query or, before it, from the form, and the file."""
+        """Options from the query or the form, and the file."""
         given: dict[str, Any] = {}
         errors = {}
         for source in (request.query_params, request.POST, request.FILES):
             for name, values in source.lists():
-                if len(values) > 1 and name not in self.repeatable:
+                if name in given:
+                    message = _("Give this either in the query or in the form, and once.")
+                    errors[name] = [ErrorDetail(message, "repeated")]
+                elif len(values) > 1 and name not in self.repeatable:
                     errors[name] = [ErrorDetail(_("Give this parameter once."), "repeated")]
                 given[name] = values if name in self.repeatable else values[0]
         if errors:

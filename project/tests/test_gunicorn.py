@@ -115,13 +115,26 @@ def test_malformed_chunks_are_a_400(web, chunk):
         (f"GET {BOOKS}?title={'a' * 9000} HTTP/1.1", "X-Y: z", 414),
         (f"GET {BOOKS} HTTP/1.1", f"X-Y: {'z' * 9000}", 431),
         (f"GET {BOOKS} HTTP/1.1", "X-Y", 400),
+        (f"GET {BOOKS} HTTP/1.1", "Transfer-Encoding: xchunked", 501),
         ("GET", "X-Y: z", 400),
     ],
-    ids=["address", "header", "colon", "line"],
+    ids=["address", "header", "colon", "coding", "line"],
 )
 def test_what_is_no_request_is_a_problem_document_too(web, request_line, header, status):
     head = f"{request_line}\r\nHost: 127.0.0.1\r\n{header}\r\n\r\n".encode()
     assert web.send(head) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize("charset", ["zip", "rot13", "idna", "undefined", "utf-16", "latin1"])
+def test_addresses_and_json_are_utf8_whatever_charset_says(web, charset):
+    """Django believes it, even of the address, and these fail to read it."""
+    login = {"username": "admin", "password": "secrét"}
+    for path in ("/api/v1/auth/token/", "/api/v1/auth/token/?x=%ff", "/health/live/?x=%ff"):
+        body = json.dumps(login, ensure_ascii=False).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+        head += f"Content-Type: application/json; charset={charset}\r\n\r\n"
+        status = {"/api/v1/auth/token/": 401, "/health/live/?x=%ff": 405}.get(path, 400)
+        assert web.send(head.encode() + body)[0] == status
 
 
 def test_a_link_over_the_longest_titles_is_taken(web):
@@ -155,11 +168,14 @@ def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(we
         assert web.request("GET", "/health/live/")[0] == 200
 
 
-def test_the_access_log_holds_no_link_that_sets_a_password():
+@pytest.mark.parametrize(
+    "path", ["/admin/reset/MQ/secret-token/", None]
+)  # None: a malformed header
+def test_the_access_log_holds_no_link_that_sets_a_password(path):
     from project.gunicorn import worth_a_line
 
-    path = "/admin/reset/MQ/secret-token/"
-    atoms = {"U": path, "m": "GET", "r": f"GET {path} HTTP/1.1", "s": "302"}
+    line = "GET /admin/reset/MQ/secret-token/ HTTP/1.1"
+    atoms = {"U": path, "m": "GET", "r": line, "s": "302"}
     record = logging.makeLogRecord({"args": atoms})
     assert worth_a_line(record)
     assert "secret" not in record.args["r"]

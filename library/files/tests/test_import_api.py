@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -30,6 +31,9 @@ pytestmark = pytest.mark.django_db
 
 IMPORTS = "/api/v1/imports/"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +136,14 @@ def test_the_media_type_tells_the_format_of_a_body(sync, content_type, body, kin
     assert Book.objects.get().isbn == THE_BOOK
 
 
+def test_the_name_tells_the_format_of_octets(sync):
+    octets = "application/octet-stream"
+    body = xlsx(["Titel", "Autor", "Jahr", "ISBN"], ["Emma", "A", 1815, THE_BOOK])
+    assert finished(send(sync, body, "?filename=list.xlsx", octets)).written["new"] == 1
+    for query in ("", "?filename=list", "?filename=list.pdf"):
+        assert errors(send(sync, body, query, octets)) == [("file", "unknown_format")]
+
+
 @pytest.mark.parametrize("name", ["books.csv", "КНИГИ.CSV", "books.txt"])
 def test_a_form_brings_the_file_with_its_name(sync, name):
     response = send_form(sync, content_of(*lines(1)), name)
@@ -154,8 +166,7 @@ def test_a_chunked_body_is_read_to_its_end(sync):
 
 
 def test_a_chunked_form_is_read_to_its_end(sync):
-    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
-    form += content_of(*lines(1)) + b"\r\n--x--\r\n"
+    form = FORM + content_of(*lines(1)) + b"\r\n--x--\r\n"
     response = chunked(sync, "POST", IMPORTS, form, "multipart/form-data; boundary=x")
     assert finished(response).written["new"] == 1
 
@@ -187,9 +198,7 @@ def test_a_body_beyond_the_limit_is_a_413_while_it_streams(sync, settings, files
 
 def test_a_form_beyond_the_limit_is_a_413_while_it_streams(sync, settings, files):
     settings.IMPORT_MAX_MB = 2
-    head = io.BytesIO(
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
-    )
+    head = io.BytesIO(FORM)
 
     class Form(Endless):
         def read(self, size: int | None = -1) -> bytes:
@@ -231,6 +240,27 @@ def test_malformed_chunks_are_a_400(sync):
     response = chunked(sync, "POST", IMPORTS, Malformed(), "text/csv")
     assert response.status_code == 400
     assert response.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("missing", [1, 1000])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv", b"title\nEm"),
+        ("multipart/form-data; boundary=x", FORM + b"title\nEm"),
+        ("multipart/form-data; boundary=x", FORM + b"title\nEmma\r\n--x--\r\n"),
+    ],
+)
+def test_half_a_file_of_a_client_that_died_is_no_file(sync, files, content_type, body, missing):
+    extra = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body) + missing)}
+    response = send(sync, b"", content_type=content_type, **extra)
+    assert response.status_code == 400, response.content
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert not Import.objects.exists() and not stored(files)
+    extra = {"wsgi.input": io.BytesIO(FORM + b"a\r\n--x--\r\n")}
+    extra["CONTENT_LENGTH"] = str(len(extra["wsgi.input"].getvalue()))
+    kind = "multipart/form-data; boundary=x"
+    assert send(sync, b"", content_type=kind, **extra).status_code == 202
 
 
 # --- Options ---
@@ -283,8 +313,15 @@ def test_the_sheet_is_chosen_by_its_name(sync):
 @pytest.mark.parametrize("charset", ["windows-1251", "cp1251", "CP1251"])
 def test_the_charset_of_the_media_type_is_the_encoding(sync, charset):
     body = f"{HEADER}\nИмя,Автор,1815,{THE_BOOK}".encode("cp1251")
-    job = finished(send(sync, body, content_type=f"text/csv; charset={charset}"))
-    assert (job.encoding, Book.objects.get().title) == ("cp1251", "Имя")
+    kind = f"text/csv; charset={charset}"
+    part = FORM.replace(b"\r\n\r\n", f"\r\nContent-Type: {kind}\r\n\r\n".encode())
+    form = part + body + b"\r\n--x--\r\n"
+    for response in (
+        send(sync, body, content_type=kind),
+        send(sync, form, content_type="multipart/form-data; boundary=x"),
+    ):
+        job = finished(response)
+        assert (job.encoding, Book.objects.get().title) == ("cp1251", "Имя")
 
 
 def test_a_column_that_is_not_there_fails_the_import_and_says_so(sync):
@@ -333,19 +370,41 @@ def test_a_wrong_field_of_a_form_is_named(sync, files, given, expected):
     assert not Import.objects.exists() and not stored(files)
 
 
-def test_a_blank_field_of_a_form_is_not_given(sync):
-    names = ("filename", "encoding", "delimiter", "sheet", "title_column", "isbn_column")
-    job = finished(send_form(sync, content_of(*lines(1)), **dict.fromkeys(names, "")))
-    assert (job.state, job.name, job.options["headers"]) == (State.DONE, "books.csv", {})
+@pytest.mark.parametrize("name", ["filename", "title_column", "isbn_column"])
+def test_a_blank_field_of_a_form_is_an_error_as_in_the_query(sync, name):
+    response = send_form(sync, content_of(*lines(1)), **{name: " "})
+    assert [code for _field, code in errors(response)] == ["blank"]
+    assert errors(response) == errors(send(sync, b"a", f"?{name}=%20")) or name == "isbn_column"
+    assert not Import.objects.exists()
 
 
-def test_the_form_counts_before_the_query(sync):
-    query = "?dry_run=true&isbn_column=a&isbn_column=b"
+def test_an_option_stands_in_the_query_or_in_the_form(sync, files):
     response = send_form(
-        sync, content_of(*lines(1)), query=query, dry_run="false", isbn_column="isbn"
-    )
-    job = finished(response)
-    assert (job.state, job.options["headers"]) == (State.DONE, {"isbn": ["isbn"]})
+        *(sync, content_of(*lines(1))),
+        query="?dry_run=true&isbn_column=a&sheet=x",
+        dry_run="true", isbn_column="isbn", delimiter=",", sheet="",
+    )  # fmt: skip
+    given_twice = [(name, "repeated") for name in ("dry_run", "isbn_column", "sheet")]
+    assert sorted(errors(response)) == given_twice
+    assert not Import.objects.exists() and not stored(files)
+
+
+def test_a_text_and_a_file_of_one_name_are_repeated(sync):
+    form = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\na\r\n'
+    form += FORM + b"a\r\n--x--\r\n"
+    response = send(sync, form, content_type="multipart/form-data; boundary=x")
+    assert errors(response) == [("file", "repeated")]
+
+
+@pytest.mark.parametrize("place", ["query", "form"])
+def test_an_option_is_as_long_as_it_was_sent(sync, place):
+    """Not as what is left of it without the spaces around it."""
+    for name, status in ((f"{'x' * 251}.csv", 202), (f" {'x' * 251}.csv", 400)):
+        if place == "form":
+            response = send_form(sync, b"a", filename=name)
+        else:
+            response = send(sync, b"a", f"?filename={quote(name)}")
+        assert response.status_code == status, response.content
 
 
 def test_a_file_is_given_once(sync):
@@ -361,12 +420,13 @@ def test_a_file_is_given_once(sync):
         (b"--x--\r\n", "multipart/form-data; boundary=x", ("file", "required")),
         (b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\na\r\n--x--\r\n',
          "multipart/form-data; boundary=x", ("file", "invalid")),
-        (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n\r\n--x--\r\n',
-         "multipart/form-data; boundary=x", ("file", "empty")),
+        (FORM + b"\r\n--x--\r\n", "multipart/form-data; boundary=x", ("file", "empty")),
         (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.pdf"\r\n\r\na\r\n--x--\r\n',
          "multipart/form-data; boundary=x", ("file", "unknown_format")),
         (b"a", "text/csv; charset=utf-7", ("encoding", "invalid_choice")),
         (b"a", "text/csv; charset=x", ("encoding", "invalid_choice")),
+        (FORM[:-2] + b"Content-Type: text/csv; charset=x\r\n\r\na\r\n--x--\r\n",
+         "multipart/form-data; boundary=x", ("encoding", "invalid_choice")),
     ],
 )  # fmt: skip
 def test_a_body_without_a_file_is_a_400(sync, body, content_type, expected):

@@ -1,5 +1,6 @@
 """A client that openapi-python-client generates from the schema, without a warning, does the work."""
 
+import io
 import json
 import os
 import subprocess
@@ -14,8 +15,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from library.models import Book
+from library.tests.books import THE_BOOK
+from project.api.authentication import AuthToken
 from project.base import history
 from project.imports.serializers import MEDIA_TYPES
+from project.jobs.tasks import work
 
 pytestmark = [pytest.mark.sweep, pytest.mark.django_db(transaction=True)]
 
@@ -33,7 +38,9 @@ def generated(live_server, tmp_path, monkeypatch) -> Iterator[Any]:
         "--meta",
         "none",
     ]
-    config = tmp_path / "config.json"  # its generator knows no other files
+    # It knows one kind of file, leaves out each other media type with a warning, and, told that
+    # they are files, labels any file as the last of them: application/octet-stream in the schema.
+    config = tmp_path / "config.json"
     files = dict.fromkeys(MEDIA_TYPES, "application/octet-stream")
     config.write_text(json.dumps({"content_type_overrides": files}))
     command += [
@@ -132,3 +139,37 @@ def test_a_generated_client_walks_the_main_path(generated, live_server, monkeypa
     assert generated.auth_token_revoke.sync_detailed(client=client).status_code == 204
     for each in (stranger, client):
         each.get_httpx_client().close()
+
+
+@pytest.mark.parametrize("form", [False, True])
+def test_a_generated_client_imports_a_file(generated, live_server, settings, tmp_path, form):
+    settings.MEDIA_ROOT = tmp_path
+    token = AuthToken.objects.create(User.objects.create_superuser("program"))[1]
+    client = generated.package.AuthenticatedClient(live_server.url, token=token)
+    models, types = generated.models, import_module(f"{PACKAGE}.types")
+    rows = f"title|author|year|number\nEmma|Jane Austen|1815|{THE_BOOK}".encode()
+    columns: dict[str, Any] = {"isbn_column": ["number"]}
+    for dry_run in (True, False):
+        file = types.File(io.BytesIO(rows), "new.csv", "text/csv")
+        if form:
+            flag = models.BookImportUploadRequestDryRun(str(dry_run).lower())
+            mark = models.BookImportUploadRequestDelimiter.VERTICAL_BAR
+            fields = columns | {"dry_run": flag, "delimiter": mark}
+            answer = generated.imports_create.sync_detailed(
+                client=client, body=models.BookImportUploadRequest(file, **fields)
+            )
+        else:
+            mark = models.ImportsCreateDelimiter.VERTICAL_BAR
+            options = columns | {"dry_run": dry_run, "delimiter": mark, "filename": "new.csv"}
+            answer = generated.imports_create.sync_detailed(client=client, body=file, **options)
+        assert answer.status_code == 202, answer.content
+        while generated.imports_retrieve.sync(answer.parsed.id, client=client).state in (
+            *(models.ImportState.UPLOADED, models.ImportState.QUEUED),
+        ):
+            work("import", answer.parsed.id)
+        seen = generated.imports_retrieve.sync(answer.parsed.id, client=client)
+        assert (seen.filename, seen.found.new) == ("new.csv", 1)
+        assert (seen.state, Book.objects.count()) == (
+            (models.ImportState.EXAMINED, 0) if dry_run else (models.ImportState.DONE, 1)
+        )
+    client.get_httpx_client().close()

@@ -109,6 +109,25 @@ def test_the_headers_of_every_response_are_documented(schema):
                     assert header in components["headers"]
 
 
+def test_what_a_form_takes_is_text(schema):
+    """A generated client would write a boolean as its language does, and send each default."""
+    body = schema["components"]["schemas"]["MemberImportUploadRequest"]["properties"]
+    assert body["welcome_emails"]["enum"] == ["true", "false"]
+    for name, field in body.items():
+        text = field.get("items", field)
+        assert (text["type"], "default" in field) == ("string", False), name
+    assert body["delimiter"]["x-enum-varnames"] == ["COMMA", "SEMICOLON", "TAB", "VERTICAL_BAR"]
+
+
+def test_a_file_is_not_empty(schema):
+    content = schema["paths"]["/api/v1/imports/"]["post"]["requestBody"]["content"]
+    form = content.pop("multipart/form-data")["schema"]["$ref"].rpartition("/")[2]
+    file = schema["components"]["schemas"][form]["properties"]["file"]
+    schemas = [file, *(each["schema"] for each in content.values())]
+    assert all((each["format"], each["minLength"]) == ("binary", 1) for each in schemas)
+    assert list(content)[-1] == "application/octet-stream"  # see described()
+
+
 def test_bodies_are_closed(schema):
     """Unknown fields are refused, so the description says so."""
     for path, method, operation in operations(schema):
@@ -171,7 +190,9 @@ def test_every_body_has_an_example(schema):
     for path, method, operation in operations(schema):
         if "requestBody" in operation:
             for media_type, content in operation["requestBody"]["content"].items():
-                is_binary = "opendocument" in media_type or "openxmlformats" in media_type
+                is_binary = any(
+                    part in media_type for part in ("opendocument", "openxmlformats", "octet")
+                )
                 assert is_binary or content["examples"], (path, method)
 
 

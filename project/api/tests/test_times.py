@@ -63,8 +63,10 @@ def test_the_expiry_of_a_token_is_utc(api, staff):
     assert datetime.fromisoformat(answer["expiry"]) == AuthToken.objects.get().expiry
 
 
-@pytest.mark.parametrize("time", [WRITTEN, "2026-01-31T12:30:00", "2026-02-01T01:30:00%2B13:00"])
-def test_times_in_filters_are_utc_unless_they_say_otherwise(api, staff_api, member, time):
+@pytest.mark.parametrize(
+    "time", [WRITTEN, WRITTEN.lower(), "2026-01-31T12:30:00.000Z", "2026-02-01T01:30:00%2B13:00"]
+)
+def test_times_in_filters_count_from_the_offset_they_give(api, staff_api, member, time):
     add()
     Book.objects.update(updated_at=MOMENT)
     assert len(api.get(f"{BOOKS}?updated_since={time}").json()["results"]) == 1
@@ -77,6 +79,30 @@ def test_times_in_filters_are_utc_unless_they_say_otherwise(api, staff_api, memb
         (f"registered_before={later}", 1),
     ]:
         assert len(staff_api.get(f"{MEMBERS}?{query}").json()["results"]) == found
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-01-31T12:30:00", "2026-01-31", "2026-01-31 12:30:00Z", "20260131T123000Z",
+        "2026-01-31T12:30Z", "2026-W05-6T12:30:00Z", "2026-01-31T12:30:00 01:00",
+        "2026-01-31T12:30:00+01", "2026-01-31T12:30:00+01:60", "2026-01-31T24:00:00Z",
+        "2026-02-30T12:30:00Z", " 2026-01-31T12:30:00Z",
+    ],
+)  # fmt: skip
+def test_a_time_without_an_offset_or_in_another_form_is_refused(api, staff_api, time):
+    """As the schema says, format date-time: whose midnight would a date mean?"""
+    for path, name in [
+        (BOOKS, "updated_since"),
+        (MEMBERS, "updated_since"),
+        (MEMBERS, "registered_after"),
+        (MEMBERS, "registered_before"),
+    ]:
+        response = staff_api.get(path, {name: time})
+        assert response.status_code == 400, response.content
+        [error] = response.json()["errors"]
+        assert (error["field"], error["code"]) == (name, "invalid")
+        assert "2026-01-31T00:00:00Z" in error["message"]
 
 
 def test_pages_keep_the_time_zone_of_the_desk(staff, settings, client):
