@@ -171,8 +171,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("age"), ordering="queued_at")
     def age(self, welcome: WelcomeEmail) -> SafeString:
-        at = welcome.queued_at
-        html = '<time datetime="{}" title="{}">{}</time>'
+        at, html = welcome.queued_at, '<time datetime="{}" title="{}">{}</time>'
         return format_html(html, at.isoformat(), moment(at), age(at))
 
     @admin.display(description=gettext_lazy("reason"))

@@ -71,9 +71,10 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, result: Result) -> str:
-        report = self.returned(result)
-        sends = result.task_name == SEND and isinstance(report, list)
-        return in_readers_words(report) if sends else super().outcome(result)
+        match self.returned(result):
+            case [[str(), dict()], *_] as report if result.task_name == SEND:
+                return in_readers_words(report)
+        return super().outcome(result)  # also of an error that was not foreseen
 
     @admin.action(description=SEND_AGAIN.label, permissions=["resend"])
     def retry(self, request: HttpRequest, results: QuerySet[TaskResult]) -> HttpResponse:

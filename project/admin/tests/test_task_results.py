@@ -226,10 +226,13 @@ def test_a_task_is_told_by_its_name(name, told):
     assert admin.site._registry[TaskResult].task(TaskResult(task_name=name)) == told
 
 
+@pytest.mark.parametrize("task", ["library.tasks.work", "members.tasks.send_welcome_emails"])
 @pytest.mark.parametrize(
     ("stored", "told"),
     [
         ('"A sentence."', "A sentence."),
+        ('{"exc_type": "OperationalError", "exc_message": [2013, "Lost"]}', "2013 Lost"),
+        ("[2013]", "2013"),
         ('{"exc_type": "AttemptFailed", "exc_message": ["One", 2]}', "One 2"),
         ('{"exc_type": "AttemptFailed", "exc_message": "Words."}', "Words."),
         ('{"exc_type": "AttemptFailed", "exc_message": []}', "AttemptFailed"),
@@ -241,8 +244,9 @@ def test_a_task_is_told_by_its_name(name, told):
         ("{}", "–"),
     ],
 )
-def test_an_outcome_is_a_sentence_or_values(stored, told):
-    assert admin.site._registry[TaskResult].outcome(TaskResult(result=stored)) == told
+def test_an_outcome_is_a_sentence_or_values(stored, told, task):
+    row = TaskResult(result=stored, task_name=task)
+    assert admin.site._registry[TaskResult].outcome(row) == told
 
 
 def test_arguments_are_told_without_the_quotes_of_their_store():
