@@ -11,8 +11,10 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
 from project.admin.site import group_of
+from project.base.accounts import person_name
 
 register = template.Library()
+register.filter(person_name)
 MAX_TITLE_LENGTH = 60  # characters of a record's title in the breadcrumb
 
 
