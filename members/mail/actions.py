@@ -9,7 +9,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
@@ -144,14 +144,16 @@ def ask_or_do(
 def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
     with transaction.atomic():
         ids = action.apply(welcomes)
-        note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), str(action.entry))
+        note(request, WelcomeEmail.objects.only("pk").filter(pk__in=ids), action.entry)
     if action.sends:
         enqueue(*ids)
     return len(ids)
 
 
-def note(request: HttpRequest, rows: Iterable[Model], text: str) -> None:
-    """An entry in the history of each row."""
+def note(request: HttpRequest, rows: Iterable[Model], text: Any) -> None:
+    """An entry in the history of each row, which is translated for its reader."""
+    with translation.override(None):
+        text = str(text)
     LogEntry.objects.log_actions(
         user_id=request.user.pk,  # type: ignore[arg-type]  # the admin asks for a login
         queryset=rows,

@@ -74,7 +74,7 @@ def timeline(welcome: WelcomeEmail) -> list[dict[str, Any]]:
         content_type=ContentType.objects.get_for_model(welcome), object_id=str(welcome.pk)
     )
     events: list[dict[str, Any]] = [
-        {"at": entry.action_time, "text": entry.get_change_message(), "by": entry.user}
+        {"at": entry.action_time, "text": _(entry.get_change_message()), "by": entry.user}
         for entry in entries.select_related("user").order_by("-action_time")[:MAX_ENTRIES]
     ]
     tasks = [attempt["task"] for attempt in welcome.journal if attempt["task"]]
@@ -245,7 +245,8 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             else:
                 Dispatch.objects.resume()
                 enqueue_due()
-            text = _("Sending is paused.") if pauses else _("Sending resumed.")
+            paused, resumed = gettext_lazy("Sending is paused."), gettext_lazy("Sending resumed.")
+            text = paused if pauses else resumed
             note(request, [Dispatch.objects.current()], text)
             self.message_user(request, text, messages.SUCCESS)
             return HttpResponseRedirect(reverse("admin:index"))

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 
 from project.base.accounts import person_name
 
@@ -341,7 +341,7 @@ class StaffAdmin(BaseAdmin):
 
     def _hand_over(self, request: HttpRequest, user: User) -> HttpResponse:
         """Mail the link, or have the next page show it once: it is kept nowhere."""
-        self.log_change(request, user, _("Created a password link."))
+        self.log_change(request, user, gettext_noop("Created a password link."))
         link = password_link(user, request.build_absolute_uri("/"))
         request.session[HANDED_OVER] = user.pk, mail_password_link(user, link)
         return HttpResponseRedirect(reverse("admin:auth_user_link", args=[user.pk]))

@@ -110,6 +110,15 @@ def test_an_action_moves_a_mail_and_is_written_into_its_history(
     assert "ann" not in entry.object_repr + entry.change_message
 
 
+def test_what_a_colleague_did_is_told_in_the_readers_language(operator, owed):
+    welcome = owed()
+    operator.cookies["django_language"] = "ru"
+    post(operator, "hold", welcome, confirmed=1)
+    assert "Приостановлено." in text(operator.get(page_of(welcome)))
+    operator.cookies["django_language"] = "en"
+    assert "Put on hold." in text(operator.get(page_of(welcome)))
+
+
 @pytest.mark.parametrize(("action", "state"), REFUSED)
 def test_an_action_leaves_other_states_alone_and_says_why(operator, owed, action, state):
     welcome = owed(state=state)

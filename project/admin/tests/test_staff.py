@@ -135,6 +135,15 @@ def test_a_link_is_shown_once_and_kept_nowhere(desk, no_mail, caplog):
     assert token not in " ".join([*kept, caplog.text, *map(str, desk.cookies.values())])
 
 
+def test_that_a_link_was_created_is_told_in_the_readers_language(desk, no_mail):
+    desk.cookies["django_language"] = "ru"
+    add(desk)
+    history = page_of(User.objects.get(username="ann"), "history")
+    assert "Создана ссылка" in desk.get(history).content.decode()
+    desk.cookies["django_language"] = "en"
+    assert "Created a password link." in desk.get(history).content.decode()
+
+
 def test_reloading_the_page_adds_nobody_twice_and_shows_no_link(desk, no_mail):
     page = add(desk)
     [(address, status)] = page.redirect_chain
