@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from stdnum import ean, isbn
 
 LABEL = re.compile(r"isbn(?:[-\u2010-\u2015 ]?1[03](?=[:\s]))?\s*:?\s*", re.IGNORECASE)
+DIGITS = re.compile("[0-9]+")
 EXAMPLE = "978-3-16-148410-0"
 
 
@@ -23,14 +24,7 @@ def normalise(text: str) -> str:
 
     Accepts ISBN-10 and ISBN-13, a leading "ISBN", spaces and dashes of any kind, and a small x.
     """
-    text = text.strip()
-    if label := LABEL.match(text):
-        text = text[label.end() :]
-    number = "".join(c for c in text if not _separates(c))
-    for position, character in enumerate(number):
-        is_check_x = character in "xX" and position == 9 and len(number) == 10
-        if character not in "0123456789" and not is_check_x:
-            raise _strange(character)
+    number = text if DIGITS.fullmatch(text) else _characters(text)
     if len(number) == 10:
         return _from_isbn10(number.upper())
     if len(number) != 13:
@@ -52,6 +46,18 @@ def normalise(text: str) -> str:
     expected = ean.calc_check_digit(number[:-1])
     if number[-1] != expected:
         raise _wrong_check_digit(expected, number[-1])
+    return number
+
+
+def _characters(text: str) -> str:
+    text = text.strip()
+    if label := LABEL.match(text):
+        text = text[label.end() :]
+    number = "".join(c for c in text if not _separates(c))
+    for position, character in enumerate(number):
+        is_check_x = character in "xX" and position == 9 and len(number) == 10
+        if character not in "0123456789" and not is_check_x:
+            raise _strange(character)
     return number
 
 
