@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from functools import lru_cache
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from django import forms
@@ -11,9 +12,10 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from stdnum import ean, isbn
+from stdnum import ean, isbn, numdb
 
 LABEL = re.compile(r"isbn(?:[-\u2010-\u2015 ]?1[03](?=[:\s]))?\s*:?\s*", re.IGNORECASE)
+DIGITS = re.compile("[0-9]+")
 EXAMPLE = "978-3-16-148410-0"
 
 
@@ -23,14 +25,7 @@ def normalise(text: str) -> str:
 
     Accepts ISBN-10 and ISBN-13, a leading "ISBN", spaces and dashes of any kind, and a small x.
     """
-    text = text.strip()
-    if label := LABEL.match(text):
-        text = text[label.end() :]
-    number = "".join(c for c in text if not _separates(c))
-    for position, character in enumerate(number):
-        is_check_x = character in "xX" and position == 9 and len(number) == 10
-        if character not in "0123456789" and not is_check_x:
-            raise _strange(character)
+    number = text if DIGITS.fullmatch(text) else _characters(text)
     if len(number) == 10:
         return _from_isbn10(number.upper())
     if len(number) != 13:
@@ -55,9 +50,45 @@ def normalise(text: str) -> str:
     return number
 
 
+def _characters(text: str) -> str:
+    text = text.strip()
+    if label := LABEL.match(text):
+        text = text[label.end() :]
+    number = "".join(c for c in text if not _separates(c))
+    for position, character in enumerate(number):
+        is_check_x = character in "xX" and position == 9 and len(number) == 10
+        if character not in "0123456789" and not is_check_x:
+            raise _strange(character)
+    return number
+
+
 def hyphenated(number: str) -> str:
     """978-3-16-148410-0 for 9783161484100, by the ranges of the International ISBN Agency."""
-    return isbn.format(number)
+    if len(number) != 13 or not DIGITS.fullmatch(number):
+        return isbn.format(number)
+    starts, ends = _ranges()
+    a, b, c = ends[bisect_right(starts, number) - 1]
+    parts = number[:a], number[a:b], number[b:c], number[c:12], number[12]
+    return "-".join(filter(None, parts))
+
+
+@cache
+def _ranges() -> tuple[list[str], list[tuple[int, int, int]]]:
+    """Numbers from which on the parts end elsewhere, and where. stdnum tries all ranges in turn."""
+    numbers = numdb.get("isbn")
+    starts = sorted({"", *_starts(numbers.prefixes)})
+    parts = (isbn.split(start.ljust(13, "0"))[:3] for start in starts)
+    lengths = ([len(part) for part in three] for three in parts)
+    return starts, [(a, a + b, a + b + c) for a, b, c in lengths]
+
+
+def _starts(ranges: Iterable[Any], prefix: str = "") -> Iterator[str]:
+    for length, low, high, _properties, narrower in ranges:
+        yield prefix + low
+        if int(high) + 1 < 10**length:
+            yield prefix + str(int(high) + 1).zfill(length)
+        for number in range(int(low), int(high) + 1) if narrower else ():
+            yield from _starts(narrower, prefix + str(number).zfill(length))
 
 
 def looks_like_isbn(text: str) -> bool:

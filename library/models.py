@@ -40,10 +40,12 @@ def not_after_next_year(year: int) -> None:
 
 
 class BookQuerySet(SearchQuerySet):
-    def written(self, records: Sequence["Book"], fields: Collection[str]) -> None:
+    def written(
+        self, records: Sequence["Book"], fields: Collection[str], new: bool = False
+    ) -> None:
         if {"title", "author"} & set(fields):
             for batch in batches(records, 900):
-                BookWord.objects.index(batch)
+                BookWord.objects.index(batch, new)
 
 
 class Book(VersionedModel):
@@ -129,8 +131,12 @@ class Book(VersionedModel):
 
 @receiver(post_save, sender=Book)
 def index_words(
-    instance: Book, created: bool, update_fields: Collection[str] | None = None, **kwargs: Any
+    instance: Book,
+    created: bool,
+    raw: bool,
+    update_fields: Collection[str] | None = None,
+    **kwargs: Any,
 ) -> None:
     # A signal, because loaddata does not call save().
     if update_fields is None or {"title", "author"} & set(update_fields):
-        BookWord.objects.index([instance], new=created)
+        BookWord.objects.index([instance], new=created and not raw)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import connections, models, router
+from django.db.models.constants import OnConflict
 from django.utils.translation import gettext as _
 
 from project.base.fields import BinaryCharField
@@ -102,7 +103,12 @@ class WordQuerySet(models.QuerySet["Word"]):
         """The id of each text, adding the words that are new."""
         known = self.known(texts)
         if missing := sorted(set(texts) - known.keys()):  # always in one order: no deadlocks
-            self.bulk_create([Word(text=text) for text in missing], ignore_conflicts=True)  # type: ignore[misc]
+            ignore = connections[self.db].ops.insert_statement(OnConflict.IGNORE)
+            with connections[self.db].cursor() as cursor:
+                cursor.executemany(
+                    f"{ignore} library_word (text, stem) VALUES (%s, %s)",  # nosec
+                    [(text, stem_of(text)) for text in missing],
+                )
             known |= self.known(missing)
         return known
 
@@ -193,8 +199,8 @@ class BloomField(models.BigIntegerField):
 
     def pre_save(self, model_instance: models.Model, add: bool) -> int:
         if self.attname == BLOOM[0]:  # which comes first
-            texts = (text for text, rank in BookWord.ranked_words(model_instance))  # type: ignore[arg-type]
-            for half, bits in zip(BLOOM, bloom_of(texts), strict=True):
+            words = words_of(model_instance.title) + words_of(model_instance.author)  # type: ignore[attr-defined]
+            for half, bits in zip(BLOOM, bloom_of(words), strict=True):
                 setattr(model_instance, half, bits)
         return getattr(model_instance, self.attname)
 
@@ -212,18 +218,18 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
 
-        The words of new ones are not looked for: they have none.
+        New ones have no words to look for, and their filters were set as they were written.
         """
         wanted = {book.pk: (BookWord.ranked_words(book), book) for book in books}
         ids = Word.objects.ids_of({text for words, _ in wanted.values() for text, rank in words})
         due = set()
         stale = []
         for pk, (words, book) in wanted.items():
-            bloom = bloom_of(text for text, rank in words)
-            due |= {(ids[text], rank, pk, *bloom) for text, rank in words}
-            if bloom != (book.bloom_low, book.bloom_high):
-                book.bloom_low, book.bloom_high = bloom
+            bloom = book.bloom_low, book.bloom_high
+            if not new and bloom != (right := bloom_of(text for text, rank in words)):
+                bloom = book.bloom_low, book.bloom_high = right
                 stale.append((*bloom, pk))
+            due |= {(ids[text], rank, pk, *bloom) for text, rank in words}
         held = {
             row
             for batch in batches([] if new else list(wanted), 900)

@@ -28,9 +28,14 @@ def words_of(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)  # a batch of books, whose words are needed twice
 def _words_of(text: str) -> tuple[str, ...]:
-    folded = unicodedata.normalize("NFKD", APOSTROPHES.sub("", text)).casefold()
-    plain = "".join(c for c in folded if not unicodedata.combining(c))
-    words = WORD.findall(unicodedata.normalize("NFC", plain))
+    plain = APOSTROPHES.sub("", text)
+    if plain.isascii():
+        plain = plain.lower()
+    else:
+        folded = unicodedata.normalize("NFKD", plain).casefold()
+        plain = "".join(c for c in folded if not unicodedata.combining(c))
+        plain = unicodedata.normalize("NFC", plain)
+    words = WORD.findall(plain)
     return tuple(word[:MAX_WORD_LENGTH] for word in words)
 
 
@@ -45,7 +50,6 @@ def stem_of(word: str) -> str:
     return word
 
 
-@lru_cache(maxsize=65_536)
 def bloom_mask(stem: str) -> tuple[int, int]:
     """The bits of a stem in the two halves of a book's Bloom filter, three in each.
 
@@ -58,10 +62,15 @@ def bloom_mask(stem: str) -> tuple[int, int]:
     return sum(low), sum(high)
 
 
+@lru_cache(maxsize=65_536)
+def _mask_of(word: str) -> tuple[int, int]:
+    return bloom_mask(stem_of(word))
+
+
 def bloom_of(words: Iterable[str]) -> tuple[int, int]:
     """A book's Bloom filter: the masks of all its words."""
     low = high = 0
-    for word in words:
-        mask = bloom_mask(stem_of(word))
-        low, high = low | mask[0], high | mask[1]
+    for in_low, in_high in map(_mask_of, words):
+        low |= in_low
+        high |= in_high
     return low, high

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stdnum import isbn as stdnum_isbn
 
-from library.isbn import hyphenated, looks_like_isbn, normalise
+from library.isbn import _ranges, hyphenated, looks_like_isbn, normalise
 
 from .books import SPELLINGS, THE_BOOK, add, isbn_number
 
@@ -30,6 +30,20 @@ BAD = {
 @pytest.mark.parametrize("text", SPELLINGS)
 def test_every_spelling_is_one_number(text):
     assert normalise(text) == THE_BOOK
+
+
+@given(st.from_regex(r"97[89][0-9]{10}|[0-9]{13}", fullmatch=True))
+@example("0-306-40615-2")
+@example("0306406152")
+def test_hyphens_stand_where_stdnum_sets_them(number):
+    assert hyphenated(number) == stdnum_isbn.format(number)
+
+
+def test_no_range_of_stdnum_is_missed():
+    starts, _ = _ranges()
+    firsts = [int(start.ljust(12, "0")) for start in starts[1:]]
+    numbers = {f"{number:012}5" for first in firsts for number in (first - 1, first, first + 1)}
+    assert [n for n in numbers if hyphenated(n) != stdnum_isbn.format(n)] == []
 
 
 @pytest.mark.parametrize(("text", "says"), BAD.items())

@@ -1,6 +1,6 @@
 """Records that several people write: no edit is lost, and a deleted record stays deleted."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
@@ -18,7 +18,9 @@ Record = TypeVar("Record", bound=models.Model)
 class VersionedQuerySet(models.QuerySet[Record]):
     """Every way to write records writes their history in the same transaction."""
 
-    def written(self, records: Sequence[Record], fields: Collection[str]) -> None:
+    def written(
+        self, records: Sequence[Record], fields: Collection[str], new: bool = False
+    ) -> None:
         """For what else depends on these records, of which a bulk write set these fields."""
 
     def bulk_create(
@@ -37,9 +39,15 @@ class VersionedQuerySet(models.QuerySet[Record]):
                     objs.append(each)
                 else:  # nothing to find it by afterwards
                     each.save(using=self.db, force_insert=True)
+            fields = [field.name for field in self.model._meta.concrete_fields]
+            if not (ignore_conflicts or update_conflicts):
+                super().bulk_create(objs, batch_size)
+                self._read_ids(objs)
+                record(self.model, [each.pk for each in objs], Kind.ADDED)
+                self.written(objs, fields, new=True)
+                return everything
             keys = [self._key(record) for record in objs]
-            conflicts = ignore_conflicts or update_conflicts
-            before = self._snapshots(self._with_keys(keys, lock=True)) if conflicts else {}
+            before = self._snapshots(self._with_keys(keys, lock=True))
             super().bulk_create(
                 objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
             )
@@ -49,7 +57,7 @@ class VersionedQuerySet(models.QuerySet[Record]):
             after = self._snapshots(stored)
             record(self.model, [pk for pk in after if pk not in before], Kind.ADDED)
             self._record_changes(before, after)
-            self.written(stored, [field.name for field in self.model._meta.concrete_fields])
+            self.written(stored, fields)
             ids = {self._key(record): record.pk for record in stored}
             for each, key in zip(objs, keys, strict=True):
                 each.pk = ids.get(key, each.pk)
@@ -92,13 +100,21 @@ class VersionedQuerySet(models.QuerySet[Record]):
     def _key(self, record: Record) -> str:
         return str(getattr(record, self.model.key_field)).lower()  # type: ignore[attr-defined]
 
+    def _read_ids(self, records: Sequence[Record]) -> None:
+        """MySQL does not return those of new rows."""
+        unknown = {self._key(each): each for each in records if each.pk is None}
+        for rows in self._in_batches(list(unknown)):
+            for key, pk in rows.values_list(self.model.key_field, "pk"):  # type: ignore[attr-defined]
+                unknown[key.lower()].pk = pk
+
     def _with_keys(self, keys: Sequence[str], lock: bool = False) -> list[Record]:
+        batches = self._in_batches(keys)
+        return [each for rows in batches for each in (rows.select_for_update() if lock else rows)]
+
+    def _in_batches(self, keys: Sequence[str]) -> Iterator[models.QuerySet[Record]]:
         name = f"{self.model.key_field}__in"  # type: ignore[attr-defined]
-        rows = self._rows().select_for_update() if lock else self._rows()
-        found: list[Record] = []
         for start in range(0, len(keys), BATCH_SIZE):
-            found += rows.filter(**{name: keys[start : start + BATCH_SIZE]})
-        return found
+            yield self._rows().filter(**{name: keys[start : start + BATCH_SIZE]})
 
     def _snapshots(self, records: Iterable[Record]) -> dict[int, tuple[Any, ...]]:
         fields = history_of(self.model).tracked_fields

@@ -15,7 +15,7 @@ from hypothesis.extra.django import TestCase
 
 from library.models import Book, BookQuerySet
 from library.search.models import BookWord, BookWordQuerySet, TooManyWordsError, Word, WordQuerySet
-from library.search.words import words_of
+from library.search.words import bloom_of, words_of
 from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
 
 pytestmark = pytest.mark.django_db
@@ -119,6 +119,12 @@ def test_bulk_create_indexes():
     assert index_is_right()
 
 
+def test_bulk_create_finds_its_books_however_their_isbn_is_spelled():
+    [book] = Book.objects.bulk_create([unsaved(isbn="978-3-16-148410-0", title="One")])
+    assert Book.objects.get(pk=book.pk).isbn == "9783161484100"
+    assert index_is_right()
+
+
 def test_bulk_create_that_ignores_conflicts_keeps_the_words_of_the_stored_book():
     stored = add(title="Stored")
     given = unsaved(title="Given", isbn=stored.isbn)
@@ -153,6 +159,8 @@ def test_loaddata_indexes(tmp_path):
     call_command("loaddata", file, verbosity=0)
     assert titles(Book.objects.search("loaded")) == ["Loaded"]
     assert index_is_right()
+    book = Book.objects.get()
+    assert (book.bloom_low, book.bloom_high) == bloom_of(["loaded", "from", "file"])
 
 
 @pytest.mark.django_db(transaction=True)
