@@ -1,5 +1,7 @@
 """What load balancers and monitors ask."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -36,6 +38,11 @@ class HealthView(APIView):
     authentication_classes: list[type] = []
     permission_classes = [AllowAny]
     throttle_classes: list[type] = []
+
+    def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(*args, **kwargs)
+        response["Cache-Control"] = "no-store"  # or a proxy repeats that all is well
+        return response
 
 
 class LiveView(HealthView):
