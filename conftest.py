@@ -1,12 +1,12 @@
 """Fixtures for every app's tests, and which tests can run here."""
 
+import functools
 import gc
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -214,7 +214,7 @@ class Scheduling(LoadScopeScheduling):
         return shared_by(self.config.rootpath / nodeid.partition("::")[0]) or nodeid
 
 
-@lru_cache
+@functools.cache
 def shared_by(path: Path) -> str:
     text = path.read_text()
     if "mark.browser" in text:
