@@ -1,5 +1,6 @@
 """Fixtures for every app's tests, and which tests can run here."""
 
+import functools
 import gc
 import os
 import shutil
@@ -14,9 +15,12 @@ import hypothesis
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.core.management import call_command
 from django.db import connection
+from django.test import TransactionTestCase
 from django.utils import translation
 from rest_framework.test import APIClient
+from xdist.scheduler import LoadScopeScheduling
 
 from project.base import breaker
 
@@ -40,15 +44,40 @@ def nothing_left_over() -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup, django_db_blocker, tmp_path_factory) -> Path | None:
-    """The test database, and its copy in a file before any test has written to it."""
-    if connection.vendor != "sqlite":
-        return None
-    path = tmp_path_factory.mktemp("migrated") / "db.sqlite3"
-    with django_db_blocker.unblock(), closing(sqlite3.connect(path)) as file:
-        connection.ensure_connection()
-        connection.connection.backup(file)
-    return path
+def django_db_setup(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Path | None]:
+    """The test database, and its copy in a file before any test has written to it.
+
+    A transactional test leaves it as it was migrated, so that tests run in any order: Django
+    would empty it of the roles, and make all permissions anew.
+    """
+    path = None
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+        rows = rows_by_table()
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda test: put_back(rows))
+        if connection.vendor == "sqlite":
+            path = tmp_path_factory.mktemp("migrated") / "db.sqlite3"
+            with closing(sqlite3.connect(path)) as file:
+                connection.connection.backup(file)
+        with django_db_blocker.block():
+            yield path
+
+
+def rows_by_table() -> dict[str, list[tuple[Any, ...]]]:
+    rows = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.django_table_names(include_views=False):
+            cursor.execute(f"SELECT * FROM {table}")
+            rows[table] = cursor.fetchall()
+    return rows
+
+
+def put_back(rows: dict[str, list[tuple[Any, ...]]]) -> None:
+    call_command("flush", interactive=False, reset_sequences=False, inhibit_post_migrate=True)
+    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+        for table, values in rows.items():
+            if values:
+                marks = ", ".join(["%s"] * len(values[0]))
+                cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
 
 
 @pytest.fixture(scope="session")
@@ -169,14 +198,36 @@ def pytest_collection() -> Generator[None, Any, Any]:
     return result
 
 
-@pytest.hookimpl(trylast=True)  # the order within each part is pytest-django's and randomly's
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # First what takes long and waits for other processes: the short ones fill the gaps.
-    # Those that use the test database keep their place: a transactional one empties it.
-    def comes_later(item: pytest.Item) -> bool:
-        return not item.get_closest_marker("worker") or bool(item.get_closest_marker("django_db"))
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One more than processors: it works while another waits for a browser or a process."""
+    return (yield) + 1
 
-    items.sort(key=comes_later)
+
+class Scheduling(LoadScopeScheduling):
+    """One worker of xdist has the browser, one each file's processes; the rest fills the gaps.
+
+    The largest groups begin.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return shared_by(self.config.rootpath / nodeid.partition("::")[0]) or nodeid
+
+
+@functools.cache
+def shared_by(path: Path) -> str:
+    text = path.read_text()
+    if "mark.browser" in text:
+        return "browser"
+    return str(path) if "mark.worker" in text else ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name, cure in MISSING.items():
             if cure and name in item.keywords:

@@ -148,6 +148,17 @@ else:
         "OPTIONS": env.mysql_options(DATABASES["default"]),
     }
 
+# Some reads of the API go there (project/api/replica.py).
+if env.text("REPLICA_DATABASE_URL", ""):
+    replica = env.database("REPLICA_DATABASE_URL", "")
+    if not DATABASES["default"]["ENGINE"] == replica["ENGINE"] == "django.db.backends.mysql":
+        raise env.SettingError("REPLICA_DATABASE_URL", "needs MySQL there and in DATABASE_URL.")
+    # A replica that is silent delays few: the primary answers instead.
+    options = {"connect_timeout": 1, "read_timeout": 6, "write_timeout": 6}
+    options = env.mysql_options(replica) | options | replica.get("OPTIONS", {})
+    DATABASES["replica"] = DATABASES["default"] | replica | {"OPTIONS": options}
+    DATABASE_ROUTERS = ["project.api.replica.Router"]
+
 # --- Cache: throttles and the dashboard's numbers, shared by all web processes ---
 REDIS_URL = env.redis("REDIS_URL")
 if REDIS_URL:

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from library.isbn import EXAMPLE, normalise
 from project.api.filters import read_flag
 from project.api.renderers import FormatNegotiation, chosen_format, renderers_of
+from project.api.replica import from_replica
 from project.api.throttling import ExportThrottle
 from project.base import keyset
 from project.base.files.writing import MAX_XLSX_ROWS, csv_lines, json_lines
@@ -87,6 +88,7 @@ class ExportMixin:
         content_negotiation_class=FormatNegotiation,
         throttle_classes=[ExportThrottle],
     )
+    @from_replica
     def export(self, request: Request) -> Any:
         kind = chosen_format(request, TYPES)
         verbatim = read_flag(request, VERBATIM, default=True)
@@ -94,7 +96,7 @@ class ExportMixin:
         ids = ids_of(books.order_by(*keyset.total_ordering(books)))
         if kind == "xlsx" and len(ids) > MAX_XLSX_ROWS:
             raise ValidationError({"format": [ErrorDetail(too_many_rows(), "too_many_rows")]})
-        return file_response(ids, kind, verbatim)
+        return file_response(ids, kind, verbatim, books.db)
 
 
 class BookImportOptionsSerializer(OptionsSerializer):

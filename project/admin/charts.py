@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from django.db.models import CharField, Count, QuerySet, Value
+from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import get_language
@@ -135,20 +137,20 @@ def count_by_day(rows: QuerySet, column: str, days: Sequence[date]) -> dict[date
     """How many rows have their time in `column` from each day to the next one of the list.
 
     The last day ends the last period. One query by ranges of the column's index: MySQL truncates
-    times to days only with its tables of time zones.
+    times to days only with its tables of time zones. The ORM would take longer to write each range
+    than the database to count it, so it writes the first one.
     """
-    counted = dict.fromkeys(days[:-1], 0)
-    parts = []
-    for first, after in zip(days, days[1:], strict=False):
-        period = {f"{column}__gte": midnight(first), f"{column}__lt": midnight(after)}
-        label = Value(first.isoformat(), output_field=CharField())
-        # Grouped by a constant, so that a period without rows gives none.
-        parts.append(
-            rows.order_by().filter(**period).values(day=label).annotate(number=Count("pk"))
-        )
-    for row in parts[0].union(*parts[1:], all=True):
-        counted[date.fromisoformat(row["day"])] = row["number"]
-    return counted
+    periods = [(midnight(first), midnight(after)) for first, after in pairwise(days)]
+    first, after = periods[0]
+    some = rows.order_by().filter(**{f"{column}__gte": first, f"{column}__lt": after})
+    sql, (*others, _, _) = some.values("pk").query.sql_with_params()
+    count = f"(SELECT COUNT(*) FROM ({sql}) period)"  # nosec
+    parameters: list[Any] = []
+    for period in periods:
+        parameters += [*others, *map(connection.ops.adapt_datetimefield_value, period)]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join([count] * len(periods))}", parameters)
+        return dict(zip(days, cursor.fetchone(), strict=False))
 
 
 def months_to(today: date) -> list[date]:
@@ -171,7 +173,7 @@ def month_chart(title: str, series: str, rows: QuerySet, column: str, url: str) 
     months = months_to(timezone.localdate())
     counted = count_by_day(rows, column, months)
     bars = []
-    for first, after in zip(months, months[1:], strict=False):
+    for first, after in pairwise(months):
         period = {f"{column}__gte": midnight(first), f"{column}__lt": midnight(after)}
         query = urlencode({name: moment.isoformat() for name, moment in period.items()})
         label = date_format(first, "YEAR_MONTH_FORMAT")

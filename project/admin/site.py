@@ -1,5 +1,7 @@
 """The admin as a whole: its menu and its login."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin
@@ -72,6 +74,17 @@ class LibraryAdminSite(admin.AdminSite):
             *searching.urls(self),
             *super().get_urls(),
         ]
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
+        @wraps(view)
+        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if request.method == "POST":  # what is written here is seen through the API at once
+                from project.api.replica import stay_with_primary
+
+                stay_with_primary(request)
+            return view(request, *args, **kwargs)
+
+        return super().admin_view(page, cacheable)
 
     def section(self, request: HttpRequest, slug: str) -> TemplateResponse:
         """A group of the menu: what the account may see of it."""

@@ -1,5 +1,7 @@
 """What load balancers and monitors ask."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -12,6 +14,8 @@ from rest_framework.views import APIView
 
 from project.base.broker import redis_at_a_glance
 
+from . import replica
+
 
 class LiveSerializer(serializers.Serializer):
     status = serializers.ChoiceField(["ok"])
@@ -21,6 +25,11 @@ class ReadySerializer(serializers.Serializer):
     status = serializers.ChoiceField(["ok", "degraded", "down"])
     database = serializers.ChoiceField(["ok", "down", "migrations pending"])
     broker = serializers.ChoiceField(["ok", "down"])
+    replica = serializers.ChoiceField(
+        ["ok", "behind", "down"],
+        required=False,
+        help_text="Where one is set up. While it is not ok, the database answers what it would.",
+    )
 
 
 class HealthView(APIView):
@@ -29,6 +38,11 @@ class HealthView(APIView):
     authentication_classes: list[type] = []
     permission_classes = [AllowAny]
     throttle_classes: list[type] = []
+
+    def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(*args, **kwargs)
+        response["Cache-Control"] = "no-store"  # or a proxy repeats that all is well
+        return response
 
 
 class LiveView(HealthView):
@@ -42,20 +56,20 @@ class LiveView(HealthView):
 class ReadyView(HealthView):
     @extend_schema(
         summary="Can it serve requests?",
-        description="Without its broker the desk is degraded, not down: e-mails go out later.",
+        description="Without its broker the desk is degraded, not down: e-mails go out later. So it "
+        "is without its replica.",
         responses={200: ReadySerializer, 503: ReadySerializer},
         tags=["health"],
         auth=[],
     )
     def get(self, request: Request) -> Response:
-        database, broker = database_state(), broker_state()
-        status = "ok" if broker == "ok" else "degraded"
-        if database != "ok":
+        states = {"database": database_state(), "broker": broker_state()}
+        if replica.is_configured():
+            states["replica"] = replica.watch.current()
+        status = "ok" if set(states.values()) == {"ok"} else "degraded"
+        if states["database"] != "ok":
             status = "down"
-        return Response(
-            {"status": status, "database": database, "broker": broker},
-            status=503 if status == "down" else 200,
-        )
+        return Response({"status": status, **states}, status=503 if status == "down" else 200)
 
 
 def database_state() -> str:

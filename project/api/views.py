@@ -24,6 +24,7 @@ from project.base.versioned import VersionedModel
 
 from .conditional import check_preconditions, is_known
 from .errors import ConflictError
+from .replica import from_replica, stay_with_primary
 from .serializers import TEXT
 from .throttling import rate_limit_headers
 
@@ -66,6 +67,8 @@ class StrictMixin:
                 errors[name] = [ErrorDetail(_("Encode this parameter in UTF-8."), "encoding")]
         if errors:
             raise ValidationError(errors)
+        if not hasattr(getattr(self, method), "reads_replica"):
+            stay_with_primary(request)
 
     def get_renderers(self) -> list[BaseRenderer]:
         if self.request is not None and self.request.method == "OPTIONS":  # type: ignore[attr-defined]
@@ -118,6 +121,11 @@ class RecordMixin(StrictMixin):
             check_preconditions(self.request, self.etag(record))  # type: ignore[attr-defined]
         return record
 
+    @from_replica
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)  # type: ignore[misc]
+
+    @from_replica
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         record = self.get_object()
         if is_known(request, self.etag(record)):

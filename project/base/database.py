@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.utils import IntegrityError, InterfaceError, OperationalError
 
 from . import env
@@ -72,7 +72,8 @@ def read_times_fast() -> None:
     from MySQLdb.constants import FIELD_TYPE
 
     conversions = django_conversions | {FIELD_TYPE.DATETIME: datetime.fromisoformat}
-    connection.settings_dict["OPTIONS"]["conv"] = conversions
+    for each in connections.all():
+        each.settings_dict["OPTIONS"]["conv"] = conversions
 
 
 def bound_waits(web: bool = False) -> None:

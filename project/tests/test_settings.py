@@ -175,3 +175,21 @@ def test_a_purge_is_short(value, longest):
 @pytest.mark.parametrize("name", ["heartbeat", "purge_results"])
 def test_periodic_tasks_leave_no_result(name):
     assert getattr(tasks, name).ignore_result
+
+
+def test_a_replica_has_limits_of_its_own(settings_with):
+    servers = {"DATABASE_URL": "mysql://a:b@db/desk", "SECRET_KEY": "x"}
+    made = settings_with(**servers, REPLICA_DATABASE_URL="mysql://c:d@other:3307/desk")
+    replica = made["DATABASES"]["replica"]
+    assert (replica["HOST"], replica["PORT"], replica["USER"]) == ("other", 3307, "c")
+    assert (replica["CONN_MAX_AGE"], replica["CONN_HEALTH_CHECKS"]) == (60, True)
+    assert replica["OPTIONS"]["connect_timeout"] == 1  # the primary answers instead
+    assert replica["OPTIONS"]["read_timeout"] == 6
+    assert made["DATABASES"]["default"]["OPTIONS"]["connect_timeout"] == 5
+    assert "DATABASE_ROUTERS" not in settings_with(**servers)
+
+
+@pytest.mark.parametrize("primary", ["", "sqlite:////tmp/desk.sqlite3"])
+def test_a_replica_is_of_mysql(settings_with, primary):
+    with pytest.raises(SystemExit, match="REPLICA_DATABASE_URL needs MySQL"):
+        settings_with(DATABASE_URL=primary, SECRET_KEY="x", REPLICA_DATABASE_URL="mysql://a:b@c/d")

@@ -68,6 +68,12 @@ def test_who_asks_does_not_matter(api, path):
     assert "RateLimit" not in answer.headers
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", [LIVE, READY])
+def test_no_proxy_keeps_an_answer(api, path):
+    assert api.get(path).headers["Cache-Control"] == "no-store"
+
+
 def test_without_database_and_broker_it_is_down(api, settings, monkeypatch):
     monkeypatch.setattr(health, "connection", None)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
