@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import resource
 import statistics
 import sys
 import time
@@ -325,8 +326,12 @@ def main() -> None:
         print(f"{bytes_per_book():,.0f} bytes on disk per book, with its words and history")
     pages = {"api": api_pages, "admin": admin_pages}[options.kind]()
     found = measure(pages, options.runs, options.slow, options.only)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+    print(f"\n{peak_mb:.0f} MB of memory at most")
     if options.json:
-        options.json.write_text(json.dumps(found, ensure_ascii=False))
+        disk = bytes_per_book() if connection.vendor == "mysql" else 0
+        desk = {"bytes_per_book": disk, "peak_mb": peak_mb, "pages": found}
+        options.json.write_text(json.dumps(desk, ensure_ascii=False))
 
 
 if __name__ == "__main__":

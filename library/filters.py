@@ -50,16 +50,7 @@ class YearFilter(filters.NumberFilter):
 
 
 class BookFilterSet(FilterSet):
-    search = filters.CharFilter(
-        method="by_search",
-        label="An ISBN in any spelling, or its beginning (at least 4 digits of 978… or 979…); or "
-        "words of title and author, in any of their forms in English or Russian (`books` finds "
-        "*book*); the last may be incomplete. A number from 1000 to next year is the year of "
-        "publication or a word. Best matches come first, words as given before their other forms, "
-        "unless `ordering` is given.",
-    )
-    title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
-    author = filters.CharFilter(method="by_author", label="Every given word occurs in the author.")
+    # What an index entry answers stands before the words, which are looked for book by book.
     isbn = IsbnFilter(label=f"The book with this ISBN, in any spelling, such as {EXAMPLE}.")
     publication_year = YearFilter(label="Published in this year.")
     publication_year_min = YearFilter(
@@ -73,6 +64,16 @@ class BookFilterSet(FilterSet):
         "gte",
         label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",
     )
+    search = filters.CharFilter(
+        method="by_search",
+        label="An ISBN in any spelling, or its beginning (at least 4 digits of 978… or 979…); or "
+        "words of title and author, in any of their forms in English or Russian (`books` finds "
+        "*book*); the last may be incomplete. A number from 1000 to next year is the year of "
+        "publication or a word. Best matches come first, words as given before their other forms, "
+        "unless `ordering` is given.",
+    )
+    title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
+    author = filters.CharFilter(method="by_author", label="Every given word occurs in the author.")
 
     class Meta:
         model = Book

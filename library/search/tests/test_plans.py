@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from library.filters import BookFilterSet
 from library.models import Book, BookQuerySet
 from library.search.models import BookWord, BookWordQuerySet, Word
 from library.search.words import bloom_of, stem_of
@@ -216,6 +217,12 @@ def test_a_page_of_some_years_reads_few_rows(years, column):
     books.ids_first = True  # as the filter of API and admin does
 
     assert rows_read(lambda: page_of(books, [column, "id"])) < 6 * isqrt(BOOKS * PAGE)
+
+
+def test_words_are_looked_for_only_in_books_of_the_years_asked_for():
+    asked = {"title": "the", "publication_year_max": "1950"}
+    sql = str(BookFilterSet(asked, Book.objects.all()).qs.query)
+    assert 0 < sql.index("`publication_year` <=") < sql.index("EXISTS")
 
 
 def test_a_walk_along_an_ordering_reads_its_index_alone(monkeypatch):
