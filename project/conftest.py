@@ -21,7 +21,7 @@ def settings_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Set
 
     def read(**environment: str) -> Settings:
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY"):
+            for name in ("DATABASE_URL", "REPLICA_DATABASE_URL", "REDIS_URL", "SECRET_KEY"):
                 patch.delenv(name, raising=False)
             for name, value in ({"DATA_DIR": str(folder)} | environment).items():
                 patch.setenv(name, value)

@@ -153,6 +153,10 @@ if env.text("REPLICA_DATABASE_URL", ""):
     replica = env.database("REPLICA_DATABASE_URL", "")
     if not DATABASES["default"]["ENGINE"] == replica["ENGINE"] == "django.db.backends.mysql":
         raise env.SettingError("REPLICA_DATABASE_URL", "needs MySQL there and in DATABASE_URL.")
+    if not env.redis("REDIS_URL"):
+        raise env.SettingError(
+            "REPLICA_DATABASE_URL", "needs REDIS_URL, by which webs know who wrote."
+        )
     # A replica that is silent delays few: the primary answers instead.
     options = {"connect_timeout": 1, "read_timeout": 6, "write_timeout": 6}
     options = env.mysql_options(replica) | options | replica.get("OPTIONS", {})

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, Error
 from django.http import (
     FileResponse,
     Http404,
@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 from library.isbn import hyphenated
 from library.models import Book, BookQuerySet
 from library.search.models import select
+from project.api import replica
 from project.base.files.writing import MAX_XLSX_ROWS, csv_lines, guarded, json_lines, write_xlsx
 
 from .entries import FIELDS
@@ -75,7 +76,15 @@ def in_this_order(ids: Sequence[int], database: str = DEFAULT_DB_ALIAS) -> Batch
         # The ORM takes longer to put so many ids together than to read their books.
         some = ", ".join(map(str, batch))
         sql = f"SELECT id, {', '.join(FIELDS)} FROM library_book WHERE id IN ({some})"  # nosec
-        rows = {pk: row for pk, *row in select(sql, using=database)}
+        try:
+            books = select(sql, using=database)
+        except Error as error:
+            if database == DEFAULT_DB_ALIAS:
+                raise
+            replica.watch.fail(error)
+            database = DEFAULT_DB_ALIAS  # from here on: it has all that the replica had
+            books = select(sql)
+        rows = {pk: row for pk, *row in books}
         yield [rows[pk] for pk in batch if pk in rows]
 
 

@@ -51,8 +51,8 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         if looks_like_isbn(text):
             return self.filter(isbn=normalise(text))
         completed = with_leading_zeros(text)
-        if completed and (book := self.filter(isbn=completed)).exists():
-            return book
+        if completed and self._rows().filter(isbn=completed).exists():  # whatever the filters
+            return self.filter(isbn=completed)
         words = self._words(text)
         terms = Word.objects.resolve(words)
         years = years_among(words, terms)

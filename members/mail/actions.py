@@ -152,14 +152,9 @@ def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -
 
 def note(request: HttpRequest, rows: Iterable[Model], text: Any) -> None:
     """An entry in the history of each row, which is translated for its reader."""
+    account: Any = request.user  # signed in, or the admin would have asked
     with translation.override(None):
-        text = str(text)
-    LogEntry.objects.log_actions(
-        user_id=request.user.pk,  # type: ignore[arg-type]  # the admin asks for a login
-        queryset=rows,
-        action_flag=CHANGE,
-        change_message=text,
-    )
+        LogEntry.objects.log_actions(account.pk, rows, CHANGE, str(text))
 
 
 def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]:

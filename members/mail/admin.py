@@ -241,12 +241,12 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
         reason = request.POST.get("reason", "").strip()
         if request.method == "POST" and (reason or not pauses):
             if pauses:
+                text = gettext_lazy("Sending is paused.")
                 Dispatch.objects.pause(reason, Dispatch.OPERATOR)
             else:
+                text = gettext_lazy("Sending resumed.")
                 Dispatch.objects.resume()
                 enqueue_due()
-            paused, resumed = gettext_lazy("Sending is paused."), gettext_lazy("Sending resumed.")
-            text = paused if pauses else resumed
             note(request, [Dispatch.objects.current()], text)
             self.message_user(request, text, messages.SUCCESS)
             return HttpResponseRedirect(reverse("admin:index"))

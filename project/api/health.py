@@ -28,7 +28,8 @@ class ReadySerializer(serializers.Serializer):
     replica = serializers.ChoiceField(
         ["ok", "behind", "down"],
         required=False,
-        help_text="Where one is set up. While it is not ok, the database answers what it would.",
+        help_text="Where one is set up and the database answers. While it is not ok, the database "
+        "answers what it would.",
     )
 
 
@@ -64,7 +65,7 @@ class ReadyView(HealthView):
     )
     def get(self, request: Request) -> Response:
         states = {"database": database_state(), "broker": broker_state()}
-        if replica.is_configured():
+        if replica.is_configured() and states["database"] == "ok":
             states["replica"] = replica.watch.current()
         status = "ok" if set(states.values()) == {"ok"} else "degraded"
         if states["database"] != "ok":

@@ -32,7 +32,8 @@ KNOWN_SECONDS = 30  # that a check counts
 # the check before, the primary had twice KNOWN_SECONDS ago at the most.
 PRIMARY_SECONDS = 120
 # These need no privilege, unlike SHOW REPLICA STATUS.
-EXECUTED = "SELECT @@GLOBAL.gtid_executed"
+# The set of before stays where GTIDs were switched off.
+EXECUTED = "SELECT IF(@@GLOBAL.gtid_mode = 'ON', @@GLOBAL.gtid_executed, '')"
 HAS_EXECUTED = "SELECT GTID_SUBSET(%s, @@GLOBAL.gtid_executed)"
 
 _reading: ContextVar[bool] = ContextVar("reading from the replica", default=False)
@@ -79,7 +80,11 @@ class Watch:
 
     def _check(self) -> None:
         now = time.monotonic()
-        executed = _ask(DEFAULT_DB_ALIAS, EXECUTED)
+        try:
+            executed = _ask(DEFAULT_DB_ALIAS, EXECUTED)
+        except Error:  # no fault of the replica
+            self.state, self.executed, self.checked_at = "behind", "", now
+            return
         before = self._is_recent() and self.executed or executed
         has_it = _ask(REPLICA, HAS_EXECUTED, before)
         # Without GTIDs nothing tells how far it is.

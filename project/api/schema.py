@@ -57,7 +57,7 @@ PROBLEMS = {
     "400": "Wrong or unknown parameters or fields; `errors` names each.",
     "401": "No account, or a token or password that is not valid.",
     "403": "The account lacks the permission, or a session sent no CSRF token.",
-    "404": "There is no such record, or it was deleted since this `Idempotency-Key` created it.",
+    "404": "There is no such record, or it has been deleted.",
     "405": "The route knows no such method; `Allow` lists those that it knows.",
     "406": "`Accept` excludes every form that the response has.",
     "409": "A record with this value exists, another change was being saved at the same time, or it "

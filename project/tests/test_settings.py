@@ -178,7 +178,7 @@ def test_periodic_tasks_leave_no_result(name):
 
 
 def test_a_replica_has_limits_of_its_own(settings_with):
-    servers = {"DATABASE_URL": "mysql://a:b@db/desk", "SECRET_KEY": "x"}
+    servers = {"DATABASE_URL": "mysql://a:b@db/desk", "REDIS_URL": "redis://c", "SECRET_KEY": "x"}
     made = settings_with(**servers, REPLICA_DATABASE_URL="mysql://c:d@other:3307/desk")
     replica = made["DATABASES"]["replica"]
     assert (replica["HOST"], replica["PORT"], replica["USER"]) == ("other", 3307, "c")
@@ -187,6 +187,12 @@ def test_a_replica_has_limits_of_its_own(settings_with):
     assert replica["OPTIONS"]["read_timeout"] == 6
     assert made["DATABASES"]["default"]["OPTIONS"]["connect_timeout"] == 5
     assert "DATABASE_ROUTERS" not in settings_with(**servers)
+
+
+def test_a_replica_needs_what_tells_all_webs_who_wrote(settings_with):
+    servers = {"DATABASE_URL": "mysql://a:b@db/desk", "SECRET_KEY": "x"}
+    with pytest.raises(SystemExit, match="REPLICA_DATABASE_URL needs REDIS_URL"):
+        settings_with(**servers, REPLICA_DATABASE_URL="mysql://c:d@other/desk")
 
 
 @pytest.mark.parametrize("primary", ["", "sqlite:////tmp/desk.sqlite3"])

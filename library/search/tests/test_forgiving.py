@@ -198,6 +198,13 @@ def test_an_isbn_that_lost_its_zeros_is_completed(isbn10, short):
     assert list(Book.objects.search(short)) == [book]
 
 
+def test_which_book_an_isbn_without_its_zeros_names_does_not_depend_on_filters(api):
+    add(title="One", isbn="9780306406157", publication_year=1950)
+    add(title="Part 306406152", isbn=None, publication_year=2001)
+    asked = {"search": "306406152", "publication_year": 2001}
+    assert api.get("/api/v1/books/", asked).json()["results"] == []
+
+
 def test_a_number_that_is_no_isbn_of_the_catalogue_is_a_word():
     book = add(title="340839937")
     assert list(Book.objects.search("340839937")) == [book]

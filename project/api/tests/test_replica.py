@@ -2,6 +2,7 @@
 
 import copy
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
@@ -169,6 +170,20 @@ def test_where_the_replica_fails_the_primary_answers(lagging, lagging_replica, a
     assert replica.watch.state == "down"  # so the next ones do not try it
 
 
+def test_an_export_goes_on_where_the_replica_fails(lagging, lagging_replica, api, monkeypatch):
+    monkeypatch.setattr("library.files.views.ids_of", lambda books: [lagging.pk])
+    export = api.get(f"{BOOKS}export/?format=jsonl")
+    monkeypatch.setattr(lagging_replica, "cursor", Mock(side_effect=OperationalError(2013)))
+    assert b"Dune" in b"".join(export.streaming_content)
+    assert replica.watch.state == "down"
+
+
+def test_a_database_that_is_down_is_not_asked_again(lagging_replica, api, monkeypatch):
+    monkeypatch.setattr("project.api.health.database_state", lambda: "down")
+    monkeypatch.setattr(replica.watch, "current", lambda: 1 / 0)
+    assert api.get("/health/ready/").json()["status"] == "down"
+
+
 def test_a_record_of_the_replica_is_saved_on_the_primary(lagging_replica):
     user = User(username="ann")
     user._state.db = "replica"
@@ -203,6 +218,8 @@ class Servers:
     def ask(self, alias, sql, *parameters):
         self.asked += 1
         if alias == "default":
+            if self.primary == "away":
+                raise OperationalError(2003)
             return self.primary
         if not self.replica:
             raise OperationalError(2003)
@@ -255,6 +272,12 @@ def test_a_replica_that_is_back_must_have_all_before_it_is_read(servers):
     assert servers.state_after(5, watch) == "behind"
     servers.replica = "2"
     assert servers.state_after(5, watch) == "ok"
+
+
+def test_a_primary_that_fails_is_no_fault_of_the_replica(servers, caplog):
+    servers.primary = "away"
+    assert replica.Watch().current() == "behind"
+    assert not caplog.records
 
 
 def test_without_gtids_no_replica_is_read(servers):
