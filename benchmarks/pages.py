@@ -322,14 +322,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="writes the numbers here, too")
     options = parser.parse_args()
     print(f"{connection.vendor}, {Book.objects.count():,} books, medians of {options.runs} runs")
-    if connection.vendor == "mysql":
-        print(f"{bytes_per_book():,.0f} bytes on disk per book, with its words and history")
+    disk = bytes_per_book() if connection.vendor == "mysql" else 0
+    if disk:
+        print(f"{disk:,.0f} bytes on disk per book, with its words and history")
     pages = {"api": api_pages, "admin": admin_pages}[options.kind]()
     found = measure(pages, options.runs, options.slow, options.only)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     print(f"\n{peak_mb:.0f} MB of memory at most")
     if options.json:
-        disk = bytes_per_book() if connection.vendor == "mysql" else 0
         desk = {"bytes_per_book": disk, "peak_mb": peak_mb, "pages": found}
         options.json.write_text(json.dumps(desk, ensure_ascii=False))
 

@@ -13,6 +13,7 @@ from django.dispatch import receiver
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from project.base.database import batches
 from project.base.fields import AlphabeticCharField
 from project.base.history import History
 from project.base.versioned import VersionedModel
@@ -20,7 +21,7 @@ from project.base.versioned import VersionedModel
 from .bulk.models import BulkChange  # noqa: F401
 from .files.models import Import, ImportPage  # noqa: F401
 from .isbn import IsbnField, hyphenated
-from .search.models import BLOOM, BloomField, BookWord, batches
+from .search.models import BLOOM, BloomField, BookWord
 from .search.query import SearchQuerySet
 
 COVERED = ("id", *BLOOM, "publication_year")  # by every index that orders books
@@ -45,7 +46,7 @@ class BookQuerySet(SearchQuerySet):
     ) -> None:
         if {"title", "author"} & set(fields):
             for batch in batches(records, 900):
-                BookWord.objects.index(batch, new)
+                BookWord.objects.index(batch, new=new)
 
 
 class Book(VersionedModel):

@@ -5,6 +5,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import CharField, Model, Value
 from django.db.models.functions import Concat
 
+from project.base.database import batches
 from project.base.history import Kind
 
 from .files.models import MemberImport
@@ -31,8 +32,7 @@ def erase_from_history(model: type[Model], ids: list[int]) -> set[str]:
     history = model.history  # type: ignore[attr-defined]
     entries = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model))
     names: set[str] = set()
-    for start in range(0, len(ids), HISTORY_BATCH_SIZE):
-        some = ids[start : start + HISTORY_BATCH_SIZE]
+    for some in batches(ids, HISTORY_BATCH_SIZE):
         versions = history.filter(id__in=some)
         for pair in versions.order_by().values_list("username", "email").distinct():
             names.update(name.lower() for name in pair if name)

@@ -26,6 +26,7 @@ from library.isbn import hyphenated
 from library.models import Book, BookQuerySet
 from library.search.models import select
 from project.api import replica
+from project.base.database import batches
 from project.base.files.writing import MAX_XLSX_ROWS, csv_lines, guarded, json_lines, write_xlsx
 
 from .entries import FIELDS
@@ -71,8 +72,7 @@ def write_json_lines(batches: Batches) -> Iterator[tuple[str, int]]:
 
 
 def in_this_order(ids: Sequence[int], database: str = DEFAULT_DB_ALIAS) -> Batches:
-    for start in range(0, len(ids), BATCH_SIZE):
-        batch = ids[start : start + BATCH_SIZE]
+    for batch in batches(ids, BATCH_SIZE):
         # The ORM takes longer to put so many ids together than to read their books.
         some = ", ".join(map(str, batch))
         sql = f"SELECT id, {', '.join(FIELDS)} FROM library_book WHERE id IN ({some})"  # nosec

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import isqrt
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import connections, models, router
 from django.db.models.constants import OnConflict
 from django.utils.translation import gettext as _
 
+from project.base.database import batches
 from project.base.fields import BinaryCharField
 
 from .words import MAX_WORD_LENGTH, bloom_mask, bloom_of, stem_of, words_of
@@ -18,7 +19,6 @@ from .words import MAX_WORD_LENGTH, bloom_mask, bloom_of, stem_of, words_of
 if TYPE_CHECKING:
     from library.models import Book
 
-T = TypeVar("T")
 BLOOM = ("bloom_low", "bloom_high")
 ANY_WORD = 2**63 - 1
 LONG_TITLE_RANK = 9
@@ -103,6 +103,7 @@ class WordQuerySet(models.QuerySet["Word"]):
         """The id of each text, adding the words that are new."""
         known = self.known(texts)
         if missing := sorted(set(texts) - known.keys()):  # always in one order: no deadlocks
+            # Not bulk_create(), as below.
             ignore = connections[self.db].ops.insert_statement(OnConflict.IGNORE)
             with connections[self.db].cursor() as cursor:
                 cursor.executemany(
@@ -376,8 +377,3 @@ class BookWord(models.Model):
         return {(word, rank) for word in title} | {
             (word, cls.AUTHOR_RANK) for word in words_of(book.author)
         }
-
-
-def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -15,6 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 
+from project.api.replica import stay_with_primary
+
 from . import searching
 from .phrases import RECORD
 
@@ -79,8 +81,6 @@ class LibraryAdminSite(admin.AdminSite):
         @wraps(view)
         def page(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             if request.method == "POST":  # what is written here is seen through the API at once
-                from project.api.replica import stay_with_primary
-
                 stay_with_primary(request)
             return view(request, *args, **kwargs)
 

@@ -31,8 +31,8 @@ KNOWN_SECONDS = 30  # that a check counts
 # From the beginning of a request that writes. It may take a minute, and what the replica had at
 # the check before, the primary had twice KNOWN_SECONDS ago at the most.
 PRIMARY_SECONDS = 120
-# These need no privilege, unlike SHOW REPLICA STATUS.
-# The set of before stays where GTIDs were switched off.
+# These need no privilege, unlike SHOW REPLICA STATUS. Once GTIDs are switched off, the set that
+# there was tells nothing.
 EXECUTED = "SELECT IF(@@GLOBAL.gtid_mode = 'ON', @@GLOBAL.gtid_executed, '')"
 HAS_EXECUTED = "SELECT GTID_SUBSET(%s, @@GLOBAL.gtid_executed)"
 
@@ -61,7 +61,10 @@ class Watch:
         self.reset()
 
     def reset(self) -> None:
-        self.state, self.checked_at, self.executed = "behind", float("-inf"), ""
+        self._set("behind", float("-inf"))
+
+    def _set(self, state: str, at: float, executed: str = "") -> None:
+        self.state, self.checked_at, self.executed = state, at, executed
 
     def current(self) -> str:
         """ok, behind or down. One thread checks, the others go on with what was known."""
@@ -83,17 +86,16 @@ class Watch:
         try:
             executed = _ask(DEFAULT_DB_ALIAS, EXECUTED)
         except Error:  # no fault of the replica
-            self.state, self.executed, self.checked_at = "behind", "", now
+            self._set("behind", now)
             return
         before = self._is_recent() and self.executed or executed
         has_it = _ask(REPLICA, HAS_EXECUTED, before)
         # Without GTIDs nothing tells how far it is.
-        self.state = "ok" if before and has_it else "behind"
-        self.executed, self.checked_at = executed, now
+        self._set("ok" if before and has_it else "behind", now, executed)
 
     def fail(self, error: Exception) -> None:
         logger.warning("The replica is not read for some seconds, because it fails: %r", error)
-        self.state, self.checked_at, self.executed = "down", time.monotonic(), ""
+        self._set("down", time.monotonic())
 
 
 watch = Watch()

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeVar
@@ -187,3 +187,9 @@ def warn_about_server(log: Callable[[str], Any]) -> None:
             "This MySQL needs milliseconds more than necessary for each commit: start it with "
             f"--binlog-transaction-dependency-history-size=25000 (it is {history_size})."
         )
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """For statements that name each: their length and parameters are limited."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
-from .database import persistent_transaction
+from .database import batches, persistent_transaction
 
 BATCH_SIZE = 900  # below SQLite's old limit of 999 parameters
 TOKEN_KEY_LENGTH = 8  # of a token's beginning, which is no secret
@@ -196,8 +196,7 @@ def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     key = quote("id")
     listed = f"{key} = %s" if context.batch else "1 = %s"
     with connection.cursor() as cursor:
-        for start in range(0, len(ids), BATCH_SIZE):
-            some = ids[start : start + BATCH_SIZE]
+        for some in batches(ids, BATCH_SIZE):
             cursor.execute(  # names are quoted, values are parameters
                 f"INSERT INTO {quote(history._meta.db_table)} ({copied}, {added}, listed) "  # nosec
                 f"SELECT {copied}, {', '.join(['%s'] * len(given))}, {listed} "

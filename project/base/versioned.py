@@ -10,6 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .database import batches
 from .history import BATCH_SIZE, Kind, history_of, record
 
 Record = TypeVar("Record", bound=models.Model)
@@ -108,13 +109,13 @@ class VersionedQuerySet(models.QuerySet[Record]):
                 unknown[key.lower()].pk = pk
 
     def _with_keys(self, keys: Sequence[str], lock: bool = False) -> list[Record]:
-        batches = self._in_batches(keys)
-        return [each for rows in batches for each in (rows.select_for_update() if lock else rows)]
+        found = self._in_batches(keys)
+        return [each for rows in found for each in (rows.select_for_update() if lock else rows)]
 
     def _in_batches(self, keys: Sequence[str]) -> Iterator[models.QuerySet[Record]]:
         name = f"{self.model.key_field}__in"  # type: ignore[attr-defined]
-        for start in range(0, len(keys), BATCH_SIZE):
-            yield self._rows().filter(**{name: keys[start : start + BATCH_SIZE]})
+        for some in batches(keys, BATCH_SIZE):
+            yield self._rows().filter(**{name: some})
 
     def _snapshots(self, records: Iterable[Record]) -> dict[int, tuple[Any, ...]]:
         fields = history_of(self.model).tracked_fields
