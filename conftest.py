@@ -212,7 +212,9 @@ class Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return shared_by(self.config.rootpath / nodeid.partition("::")[0]) or nodeid.partition("[")[0]
+        return (
+            shared_by(self.config.rootpath / nodeid.partition("::")[0]) or nodeid.partition("[")[0]
+        )
 
 
 @functools.cache
