@@ -205,13 +205,16 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 
 
 class Scheduling(LoadScopeScheduling):
-    """One worker of xdist has the browser, one each file's processes; the rest fills the gaps.
+    """One worker of xdist has the browser, one each file's processes and shared fixtures.
 
-    The largest groups begin.
+    The others go by function with all its parameters: the scheduler counts its groups at each
+    test. The largest groups begin.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return shared_by(self.config.rootpath / nodeid.partition("::")[0]) or nodeid
+        return (
+            shared_by(self.config.rootpath / nodeid.partition("::")[0]) or nodeid.partition("[")[0]
+        )
 
 
 @functools.cache
@@ -219,7 +222,7 @@ def shared_by(path: Path) -> str:
     text = path.read_text()
     if "mark.browser" in text:
         return "browser"
-    return str(path) if "mark.worker" in text else ""
+    return str(path) if "mark.worker" in text or "scope=" in text else ""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -158,7 +158,7 @@ class StaffAdmin(BaseAdmin):
     change_form_template = "admin/staff/change_form.html"
     grants = ("view", "add", "change", "delete")
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: Any) -> None:  # pragma: no mutate block
         super().__init__(*args)
         # Names for these pages alone. A proxy model would have them too, but also permissions,
         # addresses and a history of its own.
