@@ -106,6 +106,12 @@ def test_a_mail_is_recorded_before_the_next_goes_out(ids):
         assert states == [State.SENT] * number + [State.SENDING, *waiting]
 
 
+def test_a_mail_is_recorded_once(ids):
+    run(ids[:2], {"bob": failing(RefusedError("No such user.", "550"))})
+    ann, bob = WelcomeEmail.objects.filter(pk__in=ids[:2]).order_by("pk")
+    assert ann.sent_at == bob.claimed_at, "by the statement that claimed the next, not again later"
+
+
 def test_a_mail_that_waits_longer_goes_first(owed):
     now = timezone.now()
     late, early = owed("late"), owed("early", next_attempt_at=now - timedelta(hours=1))
