@@ -173,9 +173,10 @@ Change = tuple[int, dict[str, Any], dict[str, Any]]
 
 
 def update_rows(model: type[models.Model], *changes: Change) -> int:
-    """Change these rows by one statement, each if it still is as it was read; how many are.
+    """Change rows by one statement, each only if it is still as it was read; how many were.
 
-    The ORM would take longer to write these CASEs than the database to execute them.
+    Each statement is a round trip and a flush to disk. The ORM would take longer to write these
+    CASEs than two statements take.
     """
     values: list[Any] = []
 
