@@ -6,7 +6,8 @@ Ten thousand registrations are not ten thousand handshakes, logins and TIME_WAIT
 import logging
 import smtplib
 import threading
-from contextlib import suppress
+from select import select
+from time import monotonic
 from typing import Any
 
 from celery import signals
@@ -23,6 +24,7 @@ from .reasons import RenderingError, classify
 logger = logging.getLogger(__name__)
 
 MAX_MAILS_PER_CONNECTION = 100  # servers limit their number too
+MAX_IDLE_SECONDS = 30.0  # firewalls forget an idle connection without a word
 
 
 def render(welcome: WelcomeEmail) -> EmailMultiAlternatives:
@@ -63,9 +65,10 @@ def deliver(welcome: WelcomeEmail) -> None:
 class PersistentConnection(threading.local):
     backend: EmailBackend | None = None
     mails = 0
+    used_at = 0.0
 
     def send(self, mail: EmailMultiAlternatives) -> None:
-        if self.mails >= MAX_MAILS_PER_CONNECTION or not self.is_usable():
+        if not self.is_usable():
             self.close()
             backend = EmailBackend()
             backend.open()
@@ -78,13 +81,15 @@ class PersistentConnection(threading.local):
         except BaseException:  # a time limit too: nobody knows what it would say next
             self.backend.connection.close()  # type: ignore[union-attr]
             raise
+        finally:
+            self.used_at = monotonic()
 
     def is_usable(self) -> bool:
-        """Whether it still stands: the server is asked by NOOP, within EMAIL_TIMEOUT."""
+        """Nobody is asked, which would cost a round trip: a server that hangs up has said so."""
         smtp: Any = self.backend and self.backend.connection
-        with suppress(OSError):  # SMTPException among them
-            return bool(smtp) and smtp.noop()[0] == 250
-        return False
+        is_fresh = monotonic() < self.used_at + MAX_IDLE_SECONDS
+        is_open = bool(smtp and smtp.sock) and self.mails < MAX_MAILS_PER_CONNECTION
+        return is_fresh and is_open and not select([smtp.sock], [], [], 0)[0]
 
     def close(self, **signal: Any) -> None:
         """Say QUIT to the server, if it listens."""

@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from email.utils import parseaddr
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
@@ -12,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from project.base.database import persistently
+from project.base.database import Change, persistently, update_rows
 
 from .reasons import ConfigurationError, in_words
 
@@ -206,13 +207,23 @@ class WelcomeEmail(models.Model):
     # An attempt, from its claim to one of its ends. Each end writes the row at once, unless
     # another attempt owns it by now.
 
-    def claim(self, task_id: str | None) -> bool:
-        """Begin one; of several workers that have read this row exactly one does."""
-        read = {"pk": self.pk, "attempts": self.attempts, "claimed_at": self.claimed_at}
-        unchanged = WelcomeEmail.objects.filter(state=State.QUEUED, **read)
-        self.attempts, self.claimed_at, self.task_id = self.attempts + 1, timezone.now(), task_id
-        columns = {"attempts": self.attempts, "claimed_at": self.claimed_at, "task_id": task_id}
-        return bool(persistently(partial(unchanged.update, state=State.SENDING, **columns)))
+    def claim(self, task_id: str | None, last: "WelcomeEmail | None" = None) -> bool:
+        """Begin one; of several workers that have read this row exactly one does.
+
+        The same statement records that `last` was sent, for each costs a flush to disk.
+        """
+        now = timezone.now()
+        read = {"state": State.QUEUED, "attempts": self.attempts, "claimed_at": self.claimed_at}
+        claim = {"attempts": self.attempts + 1, "claimed_at": now, "task_id": task_id}
+        changes = [last._ended(State.SENT, sent_at=now)] if last else []
+        changes.append((self.pk, read, claim | {"state": State.SENDING}))
+        count = persistently(partial(update_rows, WelcomeEmail, *changes))
+        mine = partial(WelcomeEmail.objects.filter, pk=self.pk, **claim)
+        # Where one is missing, `last` may be gone, or the answer to a first try was lost.
+        if count < len(changes) and not persistently(lambda: mine().exists()):
+            return False
+        self.attempts, self.claimed_at, self.task_id = self.attempts + 1, now, task_id
+        return True
 
     def sent(self) -> bool:
         return self._end(State.SENT, sent_at=timezone.now())
@@ -237,21 +248,17 @@ class WelcomeEmail(models.Model):
         columns = {"next_attempt_at": timezone.now(), "enqueued_at": None}
         self._end(State.QUEUED, reason, code, attempts=self.attempts - 1, **columns)
 
-    def _end(self, state: str, reason: str = "", code: str = "", **columns: object) -> bool:
+    def _end(self, *how: str, **columns: Any) -> bool:
+        record = partial(update_rows, WelcomeEmail, self._ended(*how, **columns))
+        return bool(persistently(record, self.RECORD_RETRY_SECONDS))
+
+    def _ended(self, state: str, reason: str = "", code: str = "", **columns: Any) -> Change:
         reason = reason[:500]
-        attempt = {
-            "task": self.task_id,
-            "started": self.claimed_at,
-            "ended": timezone.now(),
-            "state": state,
-            "reason": reason,
-            "code": code,
-        }
+        times = {"started": self.claimed_at, "ended": timezone.now()}
+        attempt = {"task": self.task_id, **times, "state": state, "reason": reason, "code": code}
         columns |= {"state": state, "last_error": reason, "last_error_code": code}
         columns["journal"] = [*self.journal, attempt][-self.MAX_JOURNAL :]
-        mine = WelcomeEmail.objects.filter(
-            pk=self.pk, task_id=self.task_id, claimed_at=self.claimed_at
-        )
+        mine: dict[str, Any] = {"task_id": self.task_id, "claimed_at": self.claimed_at}
         if state != State.SENT:  # what the mail server took is sent in any case
-            mine = mine.filter(state=State.SENDING)
-        return bool(persistently(partial(mine.update, **columns), self.RECORD_RETRY_SECONDS))
+            mine["state"] = State.SENDING
+        return self.pk, mine, columns

@@ -4,14 +4,12 @@ Their names are those under which results of years are stored.
 """
 
 import logging
-from contextlib import suppress
 from itertools import chain
 from time import monotonic, sleep
 from typing import Any
 
 from celery import Task, shared_task
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
@@ -70,7 +68,7 @@ def send_welcome_emails(self: Task, *welcome_ids: int) -> Report:
                 if persistently(Dispatch.objects.pausing().exists):
                     break
                 look_at = monotonic() + LOOK_SECONDS
-            is_claimed, last = claim(welcome, self.request.id, last), None
+            is_claimed, last = welcome.claim(self.request.id, last), None
             if not is_claimed:
                 continue
             if failure := attempt(welcome, others_pass=bool(sent)):
@@ -96,16 +94,6 @@ def send_welcome_emails(self: Task, *welcome_ids: int) -> Report:
     if failures:
         raise AttemptFailedError([*report, *chain(*failures)])
     return report
-
-
-def claim(welcome: WelcomeEmail, task_id: str | None, last: WelcomeEmail | None) -> bool:
-    """Claim it and record the last one in one transaction: a flush to disk is what each costs."""
-    if last:
-        with suppress(Exception), transaction.atomic():
-            last.sent()
-            return welcome.claim(task_id)
-        last.sent()  # alone, so that nothing about the next stands in its way
-    return welcome.claim(task_id)
 
 
 def attempt(welcome: WelcomeEmail, others_pass: bool) -> Report:

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import connection, connections, models, transaction
 from django.db.utils import IntegrityError, InterfaceError, OperationalError
 
 from . import env
@@ -165,6 +166,38 @@ def persistently(call: Callable[[], T], timeout: float = 60) -> T:
         with suppress(SoftTimeLimitExceeded):
             time.sleep(wait)
         wait = min(wait * 2, 2)
+
+
+# The id of a row, what was read of it, and what to write.
+Change = tuple[int, dict[str, Any], dict[str, Any]]
+
+
+def update_rows(model: type[models.Model], *changes: Change) -> int:
+    """Change rows by one statement, each only if it is still as it was read; how many were.
+
+    Each statement is a round trip and a flush to disk. The ORM would take longer to write these
+    CASEs than two statements take.
+    """
+    values: list[Any] = []
+
+    def prepared(name: str, value: object) -> Any:
+        return model._meta.get_field(name).get_db_prep_save(value, connection)  # type: ignore[union-attr]
+
+    assignments, conditions = [], []
+    for name in dict.fromkeys(chain.from_iterable(columns for _pk, _read, columns in changes)):
+        new = [(pk, prepared(name, columns[name])) for pk, _, columns in changes if name in columns]
+        values += chain.from_iterable(new)
+        assignments.append(f"{name} = CASE id {'WHEN %s THEN %s ' * len(new)}ELSE {name} END")
+    for pk, read, _columns in changes:
+        known = {name: prepared(name, value) for name, value in read.items() if value is not None}
+        values += [pk, *known.values()]
+        tests = ["id = %s", *(f"{name} = %s" for name in known)]
+        tests += [f"{name} IS NULL" for name in read if name not in known]
+        conditions.append(f"({' AND '.join(tests)})")
+    what, which = ", ".join(assignments), " OR ".join(conditions)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {model._meta.db_table} SET {what} WHERE {which}", values)  # nosec
+        return cursor.rowcount
 
 
 def warn_about_server(log: Callable[[str], Any]) -> None:

@@ -2,7 +2,8 @@
 
 import smtplib
 import socket
-import time
+from select import select
+from time import monotonic
 from unittest.mock import patch
 
 import pytest
@@ -27,15 +28,6 @@ def test_many_mails_go_over_one_connection(owed, settings):
             deliver(owed(name))
     assert server.connections == 1
     assert names(server) == ["ann", "bob", "cat"]
-
-
-def test_before_the_next_mail_the_server_is_asked_whether_it_still_listens(owed, settings):
-    with mail_server(settings) as server:
-        deliver(owed("ann"))
-        with patch("smtplib.SMTP.noop", return_value=(250, b"OK")) as noop:
-            deliver(owed("bob"))
-        noop.assert_called_once_with()
-    assert server.connections == 1
 
 
 def test_a_refused_address_does_not_cost_the_connection(owed, settings):
@@ -72,12 +64,30 @@ def test_a_refused_mail_is_one_of_them(owed, settings, monkeypatch):
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("answer", [(421, b"bye"), (500, b"what?"), (251, b"")])
-def test_a_server_that_does_not_say_yes_gets_a_new_connection(owed, settings, answer):
-    with mail_server(settings) as server:
-        deliver(owed("ann"))
-        with patch("smtplib.SMTP.noop", return_value=answer):
-            deliver(owed("bob"))
+class Leaving(MailServer):
+    """Ends each connection after the first mail, as servers do at their limits."""
+
+    farewell = b""
+
+    async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802
+        reply = await super().handle_DATA(server, session, envelope)
+        server.loop.call_later(0.05, self.leave, server.transport)
+        return reply
+
+    def leave(self, transport) -> None:
+        if self.farewell:
+            transport.write(self.farewell)
+        else:
+            transport.close()
+
+
+@pytest.mark.parametrize("farewell", [b"", b"421 4.4.2 idle for too long\r\n"])
+def test_a_server_that_ends_the_connection_costs_no_mail_an_attempt(owed, settings, farewell):
+    with mail_server(settings, Leaving) as server:
+        server.farewell = farewell
+        for name in ("ann", "bob"):
+            deliver(owed(name))
+            select([delivery.connection.backend.connection.sock], [], [], 5)
     assert server.connections == 2
     assert names(server) == ["ann", "bob"]
 
@@ -85,14 +95,29 @@ def test_a_server_that_does_not_say_yes_gets_a_new_connection(owed, settings, an
 def test_a_connection_that_was_closed_is_renewed_unnoticed(owed, settings):
     with mail_server(settings) as server:
         deliver(owed("ann"))
-        delivery.connection.backend.connection.sock.shutdown(socket.SHUT_RDWR)
+        delivery.connection.backend.connection.close()
         deliver(owed("bob"))
     assert server.connections == 2
     assert names(server) == ["ann", "bob"]
 
 
-def test_a_server_that_falls_silent_is_asked_no_longer_than_the_timeout(owed, settings):
+def test_a_connection_that_nobody_used_for_long_is_not_trusted(owed, settings, monkeypatch):
     """A firewall forgets an idle connection without a word."""
+    now = monotonic()
+    monkeypatch.setattr(delivery, "monotonic", lambda: now)
+    with mail_server(settings) as server:
+        used = []
+        for name, idle in (("ann", 0), ("bob", 29), ("cat", 29), ("dan", 30)):
+            now += idle
+            deliver(owed(name))
+            used.append(server.connections)
+    assert used == [1, 1, 1, 2]
+
+
+def test_the_farewell_to_a_server_that_fell_silent_ends_with_the_timeout(
+    owed, settings, monkeypatch
+):
+    monkeypatch.setattr(delivery, "MAX_IDLE_SECONDS", 0)
     with mail_server(settings) as server:
         settings.EMAIL_TIMEOUT = 0.2
         deliver(owed("ann"))
@@ -100,9 +125,9 @@ def test_a_server_that_falls_silent_is_asked_no_longer_than_the_timeout(owed, se
         near.settimeout(delivery.connection.backend.connection.sock.gettimeout())
         delivery.connection.backend.connection.sock = near
         delivery.connection.backend.connection.file = None
-        started = time.monotonic()
+        started = monotonic()
         deliver(owed("bob"))
-        assert time.monotonic() - started < 5
+        assert monotonic() - started < 5
         far.close()
     assert names(server) == ["ann", "bob"]
 

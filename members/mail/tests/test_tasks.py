@@ -8,7 +8,6 @@ from unittest.mock import patch
 import pytest
 from django.core import mail
 from django.db import OperationalError, connection
-from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -202,20 +201,49 @@ def test_an_end_is_recorded_once_the_database_is_back(owed, end, monkeypatch):
     """What went out and is not recorded would go out again."""
     welcome = claim(owed(), "t")
     faults = [OperationalError(2006, "gone away"), OperationalError(1290, "read only")]
-    update = QuerySet.update
 
-    def fails_twice(self, **columns):
+    def fails_twice(execute, *args):
         if faults:
             raise faults.pop()
-        return update(self, **columns)
+        return execute(*args)
 
-    monkeypatch.setattr(QuerySet, "update", fails_twice)
     monkeypatch.setattr("project.base.database.time.sleep", lambda seconds: None)
     monkeypatch.setattr("project.base.database.connection.close", lambda: None)
-    ENDS[end](welcome)
+    with connection.execute_wrapper(fails_twice):
+        ENDS[end](welcome)
     assert faults == []
     welcome.refresh_from_db()
     assert welcome.state != State.SENDING
+
+
+def test_one_is_recorded_and_the_next_claimed_without_a_trace_in_each_other(owed):
+    before = timezone.now() - timedelta(days=1)
+    tried = {"attempts": 2, "claimed_at": before, "sent_at": before, "journal": [{"state": "sent"}]}
+    ann, bob, cat = (
+        owed("ann"),
+        owed("bob", **tried, last_error="No.", last_error_code="451"),
+        owed("cat"),
+    )
+    ann = claim(ann, "t")
+    assert ann and bob.claim("t", ann)
+    rows = {w.pk: w for w in WelcomeEmail.objects.all()}
+    sent, claimed, other = (rows[w.pk] for w in (ann, bob, cat))
+    assert (sent.state, sent.attempts, sent.claimed_at) == (State.SENT, 1, ann.claimed_at)
+    assert (sent.task_id, sent.sent_at, len(sent.journal)) == ("t", claimed.claimed_at, 1)
+    assert (claimed.state, claimed.attempts, claimed.task_id) == (State.SENDING, 3, "t")
+    assert (claimed.sent_at, claimed.journal) == (before, [{"state": "sent"}])
+    assert (bob.attempts, bob.claimed_at, bob.task_id) == (3, claimed.claimed_at, "t")
+    assert (claimed.last_error, claimed.last_error_code) == ("No.", "451")
+    assert (other.state, other.task_id, other.journal) == (State.QUEUED, None, [])
+
+
+@pytest.mark.parametrize("state", [s for s in State if s != State.QUEUED])
+def test_only_what_waits_is_claimed(owed, state):
+    ann, bob = claim(owed("ann"), "t"), owed("bob", state=state)
+    assert not bob.claim("t", ann)
+    ann.refresh_from_db()
+    assert ann.state == State.SENT
+    assert WelcomeEmail.objects.get(pk=bob.pk).state == state
 
 
 def test_a_row_that_is_gone_is_no_error(owed):

@@ -35,10 +35,12 @@ def way(request, settings) -> str:
     return {"EMAIL_USE_TLS": "tls_context", "EMAIL_USE_SSL": "ssl_context"}[request.param]
 
 
-def test_a_mail_goes_out_encrypted(owed, settings, authority, way):
+def test_mails_go_out_encrypted_over_one_connection(owed, settings, authority, way):
     with mail_server(settings, **{way: context(authority)}) as server:
-        deliver(owed())
-    assert server.encrypted == [True]
+        for name in ("ann", "bob", "cat"):
+            deliver(owed(name))
+    assert server.encrypted == [True] * 3
+    assert server.connections == 1
 
 
 @pytest.mark.parametrize("fault", ["nobody knows its authority", "it is another server's"])
