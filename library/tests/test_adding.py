@@ -70,6 +70,7 @@ def test_a_wrong_isbn_is_explained(cataloguer, text):
     assert not answer["ok"]
     assert answer["text"]
     assert "url" not in answer
+    assert not cataloguer.get(CHECK).json()["ok"]
 
 
 def test_an_isbn_of_another_book_links_to_it(cataloguer):

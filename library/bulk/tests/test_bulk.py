@@ -67,6 +67,12 @@ def test_it_asks_for_the_value_then_shows_what_changes_then_writes(desk, catalog
     assert index_is_right()
 
 
+def test_what_fails_within_the_request_is_not_said_to_be_done(desk, monkeypatch):
+    monkeypatch.setattr(BulkChange, "work", Mock(side_effect=ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):
+        ask(desk, Kind.AUTHOR, add(), confirmed="1", author="J.R.R. Tolkien")
+
+
 def test_the_case_of_a_name_can_be_corrected(desk):
     book = add(author="tolkien")
     ask(desk, Kind.AUTHOR, book, confirmed="1", author="Tolkien")

@@ -96,7 +96,7 @@ def test_the_same_file_twice_changes_nothing_and_says_so():
     before = Book.objects.get()
     output = run("books.csv")
     assert counts(output) == {"read": 1, "new": 0, "changed": 0, "same": 1, "refused": 0}
-    assert "Nothing has changed." in output
+    assert "\nNothing has changed.\n" in f"\n{output}"
     after = Book.objects.get()
     assert (after.pk, after.updated_at) == (before.pk, before.updated_at)
 

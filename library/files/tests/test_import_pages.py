@@ -252,7 +252,7 @@ def test_it_cannot_be_read_anew_in_other_states(desk, enqueued, state):
 def test_from_the_button_to_the_books(desk, enqueued):
     job = examined(*lines(1, 2), BAD)
     assert url(job, "confirm") in html(desk, job)
-    desk.post(url(job, "confirm"))
+    assert desk.post(url(job, "confirm")).headers["Location"] == url(job)
     enqueued.assert_called_once_with(job)
     worked_on(job)
     page = html(desk, job)

@@ -137,6 +137,7 @@ def test_nothing_happens_before_it_is_confirmed(operator, owed):
     ann, bob, cat = owed("ann"), owed("bob"), owed("cat", state=State.SENT)
     asked = text(post(operator, "hold", ann, bob, cat))
     assert "Hold: 2 e-mails" in asked
+    assert "Each stays on hold until somebody releases it." in asked
     assert "sent: 1. It has been sent." in asked
     assert page_of(cat) in asked
     assert set(WelcomeEmail.objects.values_list("state", flat=True)) == {"queued", "sent"}

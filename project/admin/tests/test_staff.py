@@ -111,6 +111,7 @@ def test_a_link_is_mailed_where_mail_is_set_up(desk):
     page = add(desk).content.decode()
     (sent,) = mail.outbox
     assert sent.to == ["ann@example.org"]
+    assert "We sent a link to ann@example.org." in page
     link = link_in(sent.body)
     assert link not in page, "whoever adds a person cannot sign in as that person"
 
