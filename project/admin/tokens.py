@@ -67,6 +67,7 @@ class TokenAdmin(BaseAdmin):
     )
     grants = ("view", "add", "delete")
     list_display = ["beginning", "name", "account", "made", "ends", "used"]
+    columns_named_on_phone = frozenset({"made", "ends", "used"})
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username", "^name"]
     search_help_text = gettext_lazy("Start of the token or its name, or a username")

@@ -1,5 +1,6 @@
 """What the frame of the admin's pages needs beside its context."""
 
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -7,15 +8,41 @@ from django.contrib import admin
 from django.contrib.admin.templatetags.admin_urls import admin_urlquote
 from django.template import Context
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import escape
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
+from project.admin.display import moment
+from project.admin.lists import BaseChangeList
 from project.admin.site import group_of
 from project.base.accounts import person_name
 
 register = template.Library()
 register.filter(person_name)
 MAX_TITLE_LENGTH = 60  # characters of a record's title in the breadcrumb
+
+
+@register.filter
+def time_with_seconds(value: datetime) -> str:
+    """As other pages write a time; attempts may be seconds apart."""
+    return f"{moment(value)}{timezone.localtime(value):\:%S}"
+
+
+@register.simple_tag
+def list_cells(cl: BaseChangeList, headers: list[dict[str, Any]], cells: list[str]) -> SafeString:
+    """A row of a list. A phone shows it without a head, so some cells carry their column's name."""
+    named = cl.model_admin.columns_named_on_phone  # type: ignore[attr-defined]  # BaseAdmin's
+    found = []
+    for column, header, cell in zip(cl.list_display, headers, cells, strict=False):
+        if cell.endswith((">–</td>", ">-</td>")):
+            cell = cell.replace("<td", "<td data-empty", 1)
+        elif column in named:
+            label = escape(capfirst(header["text"]))
+            cell = cell.replace("<td", f'<td data-label="{label}"', 1)
+        found.append(cell)
+    return SafeString("".join(found))  # Django has escaped the cells
 
 
 @register.inclusion_tag("admin/includes/breadcrumbs.html", takes_context=True)
