@@ -123,7 +123,7 @@ class SpeakingAdmin(admin.ModelAdmin):
         response = super().history_view(*args, **kwargs)
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             name = self.name_of(response.context_data["object"])
-            response.context_data["title"] = gettext("Change history: %s") % name
+            response.context_data["title"] = gettext("History: %s") % name
         return response
 
     def render_change_form(
