@@ -125,8 +125,7 @@ def _year(texts: Sequence[str], made: list[str]) -> int:
     if len(text) <= MAX_YEAR_LENGTH:
         if BC_YEAR.fullmatch(text):
             raise RefusedError(
-                _("publication year: “%(text)s” is BC: a year must be greater than or equal to 1")
-                % {"text": text}
+                _("publication year: “%(text)s” is BC, and years start at 1") % {"text": text}
             )
         if (year := YEAR.fullmatch(text)) and len(text) <= 20:
             made += [DECIMAL_YEAR] if year[2] else []

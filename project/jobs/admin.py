@@ -43,6 +43,8 @@ class StateFilter(ChoiceFilter):
 
 
 def state_badge(job: Job) -> SafeString:
+    if job.nothing_to_confirm:
+        return badge(_("nothing to import"), "secondary")
     return badge(str(State(job.state).label), COLOURS[State(job.state)])
 
 
@@ -165,5 +167,5 @@ class JobAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(self.url(job))
 
     def too_late(self, request: HttpRequest, job: Any) -> HttpResponse:
-        messages.warning(request, _("It has moved on meanwhile: nothing was done."))
+        messages.warning(request, _("Its state has changed in the meantime, so nothing was done."))
         return HttpResponseRedirect(self.url(job))
