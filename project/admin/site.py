@@ -153,15 +153,15 @@ def forgot_url() -> str:
 def too_many_attempts(seconds: int) -> str:
     if seconds < 120:
         text = ngettext(
-            "Too many attempts to sign in. Try again in %d second.",
-            "Too many attempts to sign in. Try again in %d seconds.",
+            "Too many login attempts. Try again in %d second.",
+            "Too many login attempts. Try again in %d seconds.",
             seconds,
         )
         return text % seconds
     minutes = -(-seconds // 60)  # rounded up, never too early
     text = ngettext(
-        "Too many attempts to sign in. Try again in %d minute.",
-        "Too many attempts to sign in. Try again in %d minutes.",
+        "Too many login attempts. Try again in %d minute.",
+        "Too many login attempts. Try again in %d minutes.",
         minutes,
     )
     return text % minutes

@@ -142,12 +142,13 @@ class StaffAdmin(BaseAdmin):
         ),
         consequence=gettext_lazy(
             "Its API tokens are deleted too. If the person has left, deactivate the account "
-            "instead: nobody can sign in with it, and the history keeps the name. "
+            "instead: nobody can log in with it, and the history keeps the name. "
             "Deleting can’t be undone."
         ),
     )
     form = StaffForm
     list_display = ["name", "username", "address", "group_names", "last_seen", "account"]
+    columns_named_on_phone = frozenset({"last_seen"})
     counted_text = ngettext_lazy("%(number)s staff member", "%(number)s staff members", "count")
     list_filter = [ActiveFilter]
     search_fields = ["username", "first_name", "last_name", "email"]
@@ -187,7 +188,7 @@ class StaffAdmin(BaseAdmin):
         names = [_("administrator")] if user.is_superuser else []
         return ", ".join([*names, *map(group_name, user.groups.all())]) or "–"
 
-    @admin.display(description=gettext_lazy("last sign-in"), ordering="last_login")
+    @admin.display(description=gettext_lazy("last login"), ordering="last_login")
     def last_seen(self, user: User) -> str:
         return moment(user.last_login) if user.last_login else _("never")
 

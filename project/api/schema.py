@@ -81,7 +81,7 @@ ERRORS: dict[str, tuple[str | None, str, str]] = {
     "404": (None, "not_found", "Not found."),
     "405": (None, "method_not_allowed", 'Method "PUT" not allowed.'),
     "406": (None, "not_acceptable", "Could not satisfy the request Accept header."),
-    "409": ("isbn", "unique", "A book with this ISBN is in the catalogue already."),
+    "409": ("isbn", "unique", "A book with this ISBN is already in the catalogue."),
     "410": (
         *(None, "cursor_ahead"),
         "This cursor is ahead of the feed, because the database was restored from a backup. "
@@ -94,7 +94,11 @@ ERRORS: dict[str, tuple[str | None, str, str]] = {
     ),
     "413": (None, "too_large", "The body of the request is too large."),
     "415": (None, "unsupported_media_type", 'Unsupported media type "text/plain" in request.'),
-    "422": (None, "idempotency_key_reused", "This Idempotency-Key came before, with another body."),
+    "422": (
+        None,
+        "idempotency_key_reused",
+        "This Idempotency-Key was used before, with another body.",
+    ),
     "429": (None, "throttled", "Request was throttled. Expected available in 30 seconds."),
     "503": (None, "unavailable", "The database is not available at the moment."),
 }

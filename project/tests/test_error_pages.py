@@ -30,7 +30,7 @@ def page_of(response, status: int, language: str = "en") -> str:
 
 
 @pytest.mark.parametrize(
-    ("language", "title"), [("en", "Page not found"), ("ru", "Такой страницы нет")]
+    ("language", "title"), [("en", "Page not found"), ("ru", "Страница не найдена")]
 )
 def test_a_page_that_is_not_there_in_the_readers_language(web, language, title):
     web.cookies["django_language"] = language
