@@ -42,7 +42,7 @@ def list_cells(cl: BaseChangeList, headers: list[dict[str, Any]], cells: list[st
             label = escape(capfirst(header["text"]))
             cell = cell.replace("<td", f'<td data-label="{label}"', 1)
         found.append(cell)
-    return SafeString("".join(found))  # Django has escaped the cells
+    return SafeString("".join(found))  # nosec  # Django has escaped the cells
 
 
 @register.inclusion_tag("admin/includes/breadcrumbs.html", takes_context=True)
