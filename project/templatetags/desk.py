@@ -27,7 +27,7 @@ MAX_TITLE_LENGTH = 60  # characters of a record's title in the breadcrumb
 @register.filter
 def time_with_seconds(value: datetime) -> str:
     """As other pages write a time; attempts may be seconds apart."""
-    return f"{moment(value)}{timezone.localtime(value):\:%S}"
+    return moment(value) + timezone.localtime(value).strftime(":%S")
 
 
 @register.simple_tag
