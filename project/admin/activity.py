@@ -180,7 +180,7 @@ class ActivityAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         version: Any = self.get_object(request, object_id)
         if version is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return self.records.history_view(request, str(version.id))
 
     def newest(self, number: int) -> list[Any]:

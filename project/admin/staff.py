@@ -321,7 +321,7 @@ class StaffAdmin(BaseAdmin):
     def link_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         user = self.get_object(request, str(pk))
         if user is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))  # type: ignore[attr-defined]
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
         if not self.has_change_permission(request, user):
             raise PermissionDenied
         if request.method == "POST":

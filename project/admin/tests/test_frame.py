@@ -206,3 +206,14 @@ def test_landmarks_of_one_kind_have_different_names(desk, book):
     page = desk.get(reverse("admin:library_book_changelist") + "?size=25").content.decode()
     names = re.findall(r'<nav[^>]* aria-label="([^"]+)"', page)
     assert "Pages" in names and len(set(names)) == len(re.findall("<nav", page))
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "This record doesn’t exist. It may have"), ("ru", "Такой записи нет. Возможно, её")],
+)
+def test_a_record_that_is_gone_leads_to_its_list(desk, language, told):
+    desk.cookies["django_language"] = language
+    page = desk.get(reverse("admin:library_book_change", args=[999]), follow=True)
+    assert page.redirect_chain == [(reverse("admin:library_book_changelist"), 302)]
+    assert told in text(page)
