@@ -141,7 +141,7 @@ class StaffAdmin(BaseAdmin):
             "%(number)s account deleted.", "%(number)s accounts deleted.", "count"
         ),
         consequence=gettext_lazy(
-            "Its API tokens are deleted too. If the person has left, deactivate the account "
+            "API tokens are deleted too. If somebody has left, deactivate the account "
             "instead: nobody can log in with it, and the history keeps the name. "
             "Deleting can’t be undone."
         ),

@@ -63,7 +63,9 @@ class TokenAdmin(BaseAdmin):
         deleted_many=ngettext_lazy(
             "%(number)s API token deleted.", "%(number)s API tokens deleted.", "count"
         ),
-        consequence=gettext_lazy("Programs that use it will be refused. This cannot be undone."),
+        consequence=gettext_lazy(
+            "Programs that still use a deleted token are refused. This cannot be undone."
+        ),
     )
     grants = ("view", "add", "delete")
     list_display = ["beginning", "name", "account", "made", "ends", "used"]
