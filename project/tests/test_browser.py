@@ -52,6 +52,7 @@ def test_the_guide_unfolds_and_is_tried_out_with_a_session_or_a_token_and_no_oth
     page.locator("#operations-books-books_list").wait_for()
     quick_start = page.get_by_text("Anyone may search the catalogue")
     assert not quick_start.is_visible()
+    expect(page.locator("h1")).to_have_count(1)
     page.locator("summary", has_text="Quick start").press("Enter")
     assert quick_start.is_visible()
     operation = page.locator("#operations-members-members_register")
