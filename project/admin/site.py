@@ -110,6 +110,14 @@ class LibraryAdminSite(admin.AdminSite):
             raise Http404
         return redirect("admin:section", group[0])
 
+    def logout(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """By its button; who opens the address sees no blank page."""
+        if request.method != "POST":
+            return redirect("admin:index")
+        return super().logout(request, extra_context)
+
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -24,7 +24,6 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
-from django.views.decorators.http import require_POST
 
 from project.admin.display import moment
 from project.admin.history import way
@@ -166,9 +165,9 @@ class ImportAdmin(JobAdmin):
 
     def views(self) -> dict[str, Callable[..., Any]]:
         return super().views() | {
-            "examine": require_POST(self.examine_view),
-            "confirm": require_POST(self.confirm_view),
-            "again": require_POST(self.again_view),
+            "examine": self.by_button(self.examine_view),
+            "confirm": self.by_button(self.confirm_view),
+            "again": self.by_button(self.again_view),
             "refused": self.refused_view,
             "file": self.file_view,
         }

@@ -158,3 +158,10 @@ def test_the_form_carries_its_csrf_token(staff):
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]
     assert client.post(LOGIN, RIGHT).status_code == 403
     assert client.post(LOGIN, RIGHT | {"csrfmiddlewaretoken": token}).status_code == 302
+
+
+def test_the_address_of_the_logout_logs_nobody_out(client, staff):
+    client.force_login(staff)
+    answer = client.get(reverse("admin:logout"))
+    assert answer.headers["Location"] == reverse("admin:index")
+    assert client.get(reverse("admin:index")).status_code == 200
