@@ -42,7 +42,7 @@ def normalise(text: str) -> str:
         raise ValidationError(_("A 13-digit ISBN starts with 978 or 979."), code="invalid_isbn")
     if number.startswith("9790"):
         raise ValidationError(
-            _("979-0 starts a music number (ISMN), not an ISBN."), code="invalid_isbn"
+            _("979-0 begins a music number (ISMN), which is no ISBN."), code="invalid_isbn"
         )
     expected = ean.calc_check_digit(number[:-1])
     if number[-1] != expected:

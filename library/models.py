@@ -62,7 +62,7 @@ class Book(VersionedModel):
         unique=True,
         null=True,
         blank=True,  # REQUIRE_ISBN decides in form, serializer and import
-        error_messages={"unique": _("A book with this ISBN is already in the catalogue.")},
+        error_messages={"unique": _("A book with this ISBN is in the catalogue already.")},
     )
     created_at = models.DateTimeField(_("added"), auto_now_add=True)
     bloom_low = BloomField()
@@ -114,7 +114,7 @@ class Book(VersionedModel):
             models.CheckConstraint(
                 name="library_book_isbn_no_music_number",
                 condition=~Q(isbn__regex=r"^9790"),
-                violation_error_message=_("979-0 starts a music number (ISMN), not an ISBN."),
+                violation_error_message=_("979-0 begins a music number (ISMN), which is no ISBN."),
             ),
         ]
 

@@ -81,7 +81,7 @@ ERRORS: dict[str, tuple[str | None, str, str]] = {
     "404": (None, "not_found", "Not found."),
     "405": (None, "method_not_allowed", 'Method "PUT" not allowed.'),
     "406": (None, "not_acceptable", "Could not satisfy the request Accept header."),
-    "409": ("isbn", "unique", "A book with this ISBN is already in the catalogue."),
+    "409": ("isbn", "unique", "A book with this ISBN is in the catalogue already."),
     "410": (
         *(None, "cursor_ahead"),
         "This cursor is ahead of the feed, because the database was restored from a backup. "

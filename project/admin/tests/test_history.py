@@ -182,7 +182,7 @@ def test_an_isbn_that_is_taken_meanwhile_is_said_in_words(desk):
     other = add(title="Other", isbn=THE_BOOK)
     form = {"version": Book.objects.get(pk=book.pk).version}
     response = desk.post(restore_of(version(book, "Dune")), form)
-    assert "A book with this ISBN is already in the catalogue." in text_of(response)
+    assert "A book with this ISBN is in the catalogue already." in text_of(response)
     assert reverse("admin:library_book_change", args=[other.pk]) in response.content.decode()
     assert Book.objects.get(pk=book.pk).title == "Doon"
 
