@@ -146,7 +146,8 @@ def _isbn(texts: Sequence[str], made: list[str]) -> str | None:
         try:
             found.setdefault(_isbn_of(text, repairs), repairs)
         except ValidationError as error:
-            reasons += [f"ISBN “{text[:50]}”: {message}" for message in error.messages]
+            named = _("ISBN “%(text)s”: %(reason)s")
+            reasons += [named % {"text": text[:50], "reason": each} for each in error.messages]
     if len(found) > 1:
         first, second, *_others = found
         raise RefusedError(

@@ -148,12 +148,14 @@ def test_the_preview_shows_each_kind_of_row(desk):
 
 
 def test_the_reasons_are_in_the_readers_language(desk):
-    job = examined(BAD, "A,B,2000", *lines(1), "Other,Author,2000," + isbn_number(1))
+    mistyped = "Mistyped,Author,2000,9783161484101"
+    job = examined(BAD, "A,B,2000", mistyped, *lines(1), "Other,Author,2000," + isbn_number(1))
     desk.cookies["django_language"] = "ru"
     page = table(desk, job, "?show=refused")
     for english in ("<div>no ISBN", "has 3 cells", "same ISBN but other data"):
         assert english not in page
     assert "строк" in page
+    assert "ISBN «9783161484101»: Контрольная цифра" in page
 
 
 def test_the_preview_is_paged(desk):
