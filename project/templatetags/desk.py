@@ -1,5 +1,6 @@
 """What the frame of the admin's pages needs beside its context."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -31,18 +32,25 @@ def time_with_seconds(value: datetime) -> str:
 
 
 @register.simple_tag
-def list_cells(cl: BaseChangeList, headers: list[dict[str, Any]], cells: list[str]) -> SafeString:
-    """A row of a list. A phone shows it without a head, so some cells carry their column's name."""
+def list_rows(
+    cl: BaseChangeList, headers: list[dict[str, Any]], rows: Iterable[list[str]]
+) -> SafeString:
+    """The rows of a list. A phone shows them without a head, so some cells carry their column's
+    name, and empty ones say that they are.
+    """
     named = cl.model_admin.columns_named_on_phone  # type: ignore[attr-defined]  # BaseAdmin's
-    found = []
-    for column, header, cell in zip(cl.list_display, headers, cells, strict=False):
-        if cell.endswith((">–</td>", ">-</td>")):
-            cell = cell.replace("<td", "<td data-empty", 1)
-        elif column in named:
-            label = escape(capfirst(header["text"]))
-            cell = cell.replace("<td", f'<td data-label="{label}"', 1)
-        found.append(cell)
-    return SafeString("".join(found))  # nosec  # Django has escaped the cells
+    marks = [
+        f'<td data-label="{escape(capfirst(header["text"]))}"' if column in named else ""
+        for column, header in zip(cl.list_display, headers, strict=False)
+    ]
+    html = "".join(f"<tr>{''.join(map(_marked, row, marks))}</tr>\n" for row in rows)
+    return SafeString(html)  # nosec  # Django has escaped the cells
+
+
+def _marked(cell: str, mark: str) -> str:
+    if cell.endswith((">–</td>", ">-</td>")):
+        return cell.replace("<td", "<td data-empty", 1)
+    return cell.replace("<td", mark, 1) if mark else cell
 
 
 @register.inclusion_tag("admin/includes/breadcrumbs.html", takes_context=True)
