@@ -169,6 +169,7 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
         consequence=gettext_lazy("You can restore it from the history later."),
     )
     form = BookForm
+    columns_named_on_phone = frozenset({"added"})
     counted_text = ngettext_lazy("%(number)s book", "%(number)s books", "count")
     list_display = ["title", "author", "year", "hyphenated_isbn", "added"]
     list_filter = [YearsFilter, AuthorFilter, AddedFilter, ChangedFilter]

@@ -30,7 +30,8 @@ def waiting(request: HttpRequest) -> list[tuple[str, str]]:
     found = []
     books = reverse("admin:library_book_changelist")
     if may_import(request):
-        number = Import.objects.filter(state=State.EXAMINED).count()
+        examined = Import.objects.filter(state=State.EXAMINED)
+        number = examined.exclude(found__new=0, found__changed=0).count()
         text = ngettext("%d import to confirm", "%d imports to confirm", number) % number
         found += [(text, f"{reverse('admin:library_import_changelist')}?state=examined")] * bool(
             number

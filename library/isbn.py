@@ -133,7 +133,7 @@ def _separates(character: str) -> bool:
 
 def _strange(character: str) -> ValidationError:
     if character.isprintable() and not character.isspace():
-        shown = f"“{character}”"
+        shown = _("“%(text)s”") % {"text": character}
     else:
         shown = f"U+{ord(character):04X}"
     if character.isdigit():

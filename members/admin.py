@@ -80,8 +80,8 @@ class MemberAdmin(Resend, RecordedAdmin):
             "history. This cannot be undone."
         ),
         remains=gettext_lazy(
-            "What stays names nobody: that a member with this number was erased, when and by "
-            "whom, and the counts in task results."
+            "What stays names nobody: the fact that a member with this number was erased,"
+            " when and by whom, and the counts in task results."
         ),
     )
     list_display = ["username", "email", "registered_at", "welcome_state"]
@@ -89,6 +89,7 @@ class MemberAdmin(Resend, RecordedAdmin):
     search_fields = ["^username", "^email"]
     search_help_text = gettext_lazy("Start of a username or e-mail address")
     actions = ["send_again"]
+    columns_named_on_phone = frozenset({"registered_at"})
     counted_text = ngettext_lazy("%(number)s member", "%(number)s members", "count")
 
     def find(self, request: HttpRequest, text: str) -> list[Hit]:

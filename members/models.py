@@ -99,7 +99,7 @@ class Member(VersionedModel):
         ]
 
     def __str__(self) -> str:
-        return self.username or f"#{self.pk}"  # once it is erased
+        return self.username or _("Erased member #%s") % self.pk
 
     @transaction.atomic
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:

@@ -93,7 +93,7 @@ class BulkActions(BaseAdmin):
             try:
                 job = merge(request.user.pk, int(keep) if keep.isdecimal() else 0, ids, values)
             except ChangedMeanwhileError:
-                text = _("One of these books has changed meanwhile: look again.")
+                text = _("One of these books has changed in the meantime. Check them again.")
                 self.message_user(request, text, messages.WARNING)
             else:
                 self._say_done(request, job)

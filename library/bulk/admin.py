@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.display import moment
 from project.jobs.admin import JobAdmin
@@ -18,11 +18,13 @@ from .models import BulkChange, Kind
 class BulkChangeAdmin(JobAdmin):
     record_page = "library_book_change"
     undo_question = gettext_lazy(
-        "Take back what was done here? Books that somebody changed afterwards are left alone."
+        "Undo this change? Books that somebody has changed since are left as they are."
     )
     list_display = ["what", "state_badge", "total", "changed", "person", "when"]
+    columns_named_on_phone = frozenset({"total", "changed"})
+    counted_text = ngettext_lazy("%(number)s bulk change", "%(number)s bulk changes", "count")
     sortable_by = ["when"]
-    where_from = gettext_lazy("Select books in their list and choose an action.")
+    where_from = gettext_lazy("Select books in the list of books and choose an action.")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("packed_ids")

@@ -5,8 +5,9 @@ import zlib
 from collections.abc import Sequence
 
 from django.db import models
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from project.jobs.models import Job
 
@@ -16,6 +17,15 @@ class Kind(models.TextChoices):
     YEAR = "publication_year", gettext_lazy("Change the publication year")
     DELETE = "delete", gettext_lazy("Delete")
     MERGE = "merge", gettext_lazy("Merge")
+
+
+# Of a change that was made; the labels are what its buttons say.
+TITLES = {
+    Kind.AUTHOR: gettext_lazy("New author"),
+    Kind.YEAR: gettext_lazy("New publication year"),
+    Kind.DELETE: gettext_lazy("Deletion"),
+    Kind.MERGE: gettext_lazy("Merge"),
+}
 
 
 class BulkChange(Job):
@@ -32,10 +42,10 @@ class BulkChange(Job):
         default_permissions = ()  # who may change books
 
     def __str__(self) -> str:
-        label = str(Kind(self.kind).label)
-        return (
-            _("%(kind)s: %(value)s") % {"kind": label, "value": self.value} if self.value else label
-        )
+        books = ngettext("%(number)s book", "%(number)s books", self.total)
+        number = number_format(self.total, force_grouping=True)
+        value = self.value or books % {"number": number}
+        return _("%(kind)s: %(value)s") % {"kind": TITLES[Kind(self.kind)], "value": value}
 
     @staticmethod
     def pack(ids: Sequence[int]) -> bytes:

@@ -13,19 +13,19 @@ class BookImportAdmin(ImportAdmin):
     permissions = ["library.add_book", "library.change_book"]
     record_page = "library_book_change"
     undo_question = _(
-        "Take back what was done here? Books that somebody changed afterwards are left alone."
+        "Undo this change? Books that somebody has changed since are left as they are."
     )
-    where_from = _("An import adds and updates the books of a file.")
+    where_from = _("An import adds and updates the books in a file.")
     texts = Texts(
         file=_(
-            "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. The first row names the "
+            "CSV, TSV, XLSX, ODS or JSON Lines, at most %(size)d MB. The first row names the "
             "columns; title, author, year and ISBN are recognised in English, Russian and "
             "German. Nothing is written before you have seen the preview."
         ),
-        matching=_("Books are matched by ISBN: known ones are updated, others are added."),
+        matching=_("Books are matched by ISBN: existing ones are updated, others are added."),
         reading=_(
-            "Another encoding, delimiter or sheet finds the columns anew. Of several ISBN columns "
-            "the valid one counts."
+            "If you change the encoding, delimiter or sheet, the columns are detected "
+            "again. Of several ISBN columns, the valid one is used."
         ),
         nothing_new=_("The file changes nothing: every book is in the catalogue already."),
         progress=_("Books compared and written: %(rows)s (%(percent)d%%)"),

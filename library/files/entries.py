@@ -125,8 +125,7 @@ def _year(texts: Sequence[str], made: list[str]) -> int:
     if len(text) <= MAX_YEAR_LENGTH:
         if BC_YEAR.fullmatch(text):
             raise RefusedError(
-                _("publication year: “%(text)s” is BC: a year must be greater than or equal to 1")
-                % {"text": text}
+                _("publication year: “%(text)s” is BC, and years start at 1") % {"text": text}
             )
         if (year := YEAR.fullmatch(text)) and len(text) <= 20:
             made += [DECIMAL_YEAR] if year[2] else []
@@ -147,7 +146,8 @@ def _isbn(texts: Sequence[str], made: list[str]) -> str | None:
         try:
             found.setdefault(_isbn_of(text, repairs), repairs)
         except ValidationError as error:
-            reasons += [f"ISBN “{text[:50]}”: {message}" for message in error.messages]
+            named = _("ISBN “%(text)s”: %(reason)s")
+            reasons += [named % {"text": text[:50], "reason": each} for each in error.messages]
     if len(found) > 1:
         first, second, *_others = found
         raise RefusedError(

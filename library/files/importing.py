@@ -16,7 +16,7 @@ from project.imports.records import Column, Comparison, Entry, Records
 
 from .entries import COLUMNS, book_of
 
-REPEATED_ISBN = gettext_noop("row %(row)d has the same ISBN with other data")
+REPEATED_ISBN = gettext_noop("row %(row)d has the same ISBN but other data")
 
 
 class Books(Records[Book]):

@@ -113,7 +113,7 @@ class BookImportUploadSerializer(UploadMixin, BookImportOptionsSerializer):
         BookImportUploadSerializer,
         "books",
         "imports",
-        "Books are matched by ISBN: known ones are updated, others are added.",
+        "Books are matched by ISBN: existing ones are updated, others are added.",
         dict(zip(FIELDS, ROW, strict=True)),
     )
 )

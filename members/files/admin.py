@@ -17,26 +17,28 @@ from .models import MemberImport
 @admin.register(MemberImport)
 class MemberImportAdmin(ImportAdmin):
     permissions = ["members.add_member", "members.change_member"]
-    where_from = gettext_lazy("An import registers the members of a file.")
+    where_from = gettext_lazy("An import registers the members in a file.")
     record_page = "members_member_change"
     page_template = "admin/members/import.html"
     undo_question = gettext_lazy(
-        "Take this import back? The members whom it registered are erased for good, with their "
-        "welcome e-mails; changed e-mail addresses become what they were. Members whom somebody "
-        "changed afterwards are left alone."
+        "Undo this import? The members it registered are erased for good, with their "
+        "welcome e-mails; changed e-mail addresses go back to what they were. Members "
+        "whom somebody has changed since are left as they are."
     )
     texts = Texts(
         file=gettext_lazy(
-            "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. The first row names the "
+            "CSV, TSV, XLSX, ODS or JSON Lines, at most %(size)d MB. The first row names the "
             "columns; username and e-mail address are recognised in English, Russian and German. "
             "Nothing is written before you have seen the preview."
         ),
         matching=gettext_lazy(
-            "Members are matched by username: known ones get the e-mail address of the file, "
-            "others are registered. On the next page you decide whether new members get a "
-            "welcome e-mail."
+            "Members are matched by username: existing ones get the e-mail address from "
+            "the file, others are registered. On the next page you choose whether new "
+            "members get a welcome e-mail."
         ),
-        reading=gettext_lazy("Another encoding, delimiter or sheet finds the columns anew."),
+        reading=gettext_lazy(
+            "If you change the encoding, delimiter or sheet, the columns are detected again."
+        ),
         nothing_new=gettext_lazy("The file changes nothing: every member is registered already."),
         progress=gettext_lazy("Members compared and written: %(rows)s (%(percent)d%%)"),
         changed=gettext_lazy("Changed members"),

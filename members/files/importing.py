@@ -43,8 +43,8 @@ SPACES = {
     "username": gettext_noop("username: spaces at the ends removed"),
     "email": gettext_noop("e-mail address: spaces at the ends removed"),
 }
-REPEATED_USERNAME = gettext_noop("row %(row)d has the same username with another e-mail address")
-REPEATED_EMAIL = gettext_noop("row %(row)d has the same e-mail address with another username")
+REPEATED_USERNAME = gettext_noop("row %(row)d has the same username but another e-mail address")
+REPEATED_EMAIL = gettext_noop("row %(row)d has the same e-mail address but another username")
 TAKEN = gettext_noop("the member “%(username)s” has this e-mail address")
 
 

@@ -13,8 +13,8 @@ from project.imports.records import Records
 from project.jobs.models import CANCELLABLE, State
 
 FILE_GONE = gettext_noop(
-    "A member was erased meanwhile. This file may name that member, so it was deleted and the "
-    "import stopped. Upload a file without the member."
+    "A member was erased in the meantime. The file may name that member, so it was "
+    "deleted and the import stopped. Upload a file without them."
 )
 # Neither usernames nor addresses have them; those around one may be part of it.
 SEPARATORS = re.compile(r"[\s,;:|<>()\[\]\"\\“”„«»‘’‹›]+")

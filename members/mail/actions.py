@@ -18,7 +18,7 @@ from project.admin.base import BaseAdmin
 from .models import State, WelcomeEmail
 from .tasks import enqueue
 
-MAX_NAMED = 10  # of those that are left out
+MAX_NAMED = 10  # on the page that asks
 
 
 class Resend:
@@ -96,7 +96,7 @@ HOLD = Action(
     State.HELD,
     _("Hold"),
     "fa-pause",
-    _("Each stays on hold until somebody releases it."),
+    _("Stays on hold until somebody releases it."),
     ngettext_lazy("%d e-mail is on hold.", "%d e-mails are on hold."),
     _("Put on hold."),
 )
@@ -106,7 +106,7 @@ RELEASE = Action(
     State.QUEUED,
     _("Release"),
     "fa-play",
-    _("Each continues on its retry schedule; what is due is sent immediately."),
+    _("Continues on its retry schedule; sent immediately if it is due."),
     ngettext_lazy("%d e-mail released.", "%d e-mails released."),
     _("Released."),
 )
@@ -116,7 +116,7 @@ CANCEL = Action(
     State.CANCELLED,
     _("Cancel sending"),
     "fa-ban",
-    _("None of these will be sent. To undo this, send them again."),
+    _("Won’t be sent. You can still send it again later."),
     ngettext_lazy("%d e-mail cancelled.", "%d e-mails cancelled."),
     _("Cancelled."),
 )
@@ -129,15 +129,20 @@ def ask_or_do(
     action: Action,
     welcomes: QuerySet[WelcomeEmail],
     back: str = "",
+    about: Model | None = None,
 ) -> HttpResponse:
-    """The page that says what would happen to how many; once that is confirmed, do it."""
+    """The page that says what would happen to how many; once that is confirmed, do it.
+
+    `about` is the row from whose page it was asked for.
+    """
     back = back or request.get_full_path()
     if request.method == "POST" and "confirmed" in request.POST:
         count = do(request, action, welcomes)
         level = messages.SUCCESS if count else messages.WARNING
         page.message_user(request, str(action.done % count), level)
         return HttpResponseRedirect(back)
-    context = {"title": action.label, "action": action, "back": back, **prospect(action, welcomes)}
+    context = {"title": action.label, "action": action, "back": back, "original": about}
+    context |= prospect(action, welcomes)
     return page.ask(request, "admin/members/confirm.html", **context)
 
 
@@ -165,6 +170,8 @@ def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]
     moved = {state: counts.pop(state) for state in action.states if state in counts}
     return {
         "count": sum(moved.values()),
+        "some": named(chosen.filter(state__in=action.states)),
+        "more": max(sum(moved.values()) - MAX_NAMED, 0),
         "by_state": [(state.label, count) for state, count in moved.items()],
         "sent_already": moved.get(State.SENT, 0),
         "left_out": [
@@ -172,9 +179,14 @@ def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]
                 "state": State(state).label,
                 "count": count,
                 "why": action.refusal(state),
-                "some": chosen.select_related("member").filter(state=state)[:MAX_NAMED],
+                "some": named(chosen.filter(state=state)),
                 "more": max(count - MAX_NAMED, 0),
             }
             for state, count in counts.items()
         ],
     }
+
+
+def named(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
+    """Those that the page names."""
+    return welcomes.select_related("member").defer("journal").order_by("pk")[:MAX_NAMED]

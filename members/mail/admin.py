@@ -180,6 +180,9 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
 
     # --- One mail ---
 
+    def name_of(self, row: WelcomeEmail) -> str:
+        return _("Welcome e-mail to %s") % row.member
+
     @admin.display(description=gettext_lazy("next attempt"))
     def next_attempt(self, welcome: WelcomeEmail) -> str:
         if welcome.state != State.QUEUED:
@@ -226,11 +229,12 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
     def action_view(self, request: HttpRequest, pk: int, action: Action) -> HttpResponse:
         if not self.has_resend_permission(request):
             raise PermissionDenied
-        welcome = get_object_or_404(WelcomeEmail, pk=pk)
+        welcome = get_object_or_404(WelcomeEmail.objects.select_related("member"), pk=pk)
         back = reverse("admin:members_welcomeemail_change", args=[pk])
         if request.GET.get("back") == "member":
             back = reverse("admin:members_member_change", args=[welcome.member_id])
-        return ask_or_do(self, request, action, WelcomeEmail.objects.filter(pk=pk), back)
+        mail = WelcomeEmail.objects.filter(pk=pk)
+        return ask_or_do(self, request, action, mail, back, welcome)
 
     # --- All of them ---
 

@@ -53,11 +53,13 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
     )
     actions = ["retry"]
     change_form_template = "admin/members/task_result.html"
-    fieldsets = [
-        (None, {"fields": ["state", "task", "outcome", "welcomes"]}),
-        *TaskResultAdmin.fieldsets[1:],
-    ]
     readonly_fields = [*TaskResultAdmin.readonly_fields, "welcomes"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Result = None) -> Any:
+        first, *others = super().get_fieldsets(request, obj)
+        if obj is None or obj.task_name != SEND:
+            return [first, *others]
+        return [(None, {"fields": ["state", "task", "outcome", "welcomes"]}), *others]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return WelcomeTaskResultList
@@ -92,7 +94,7 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
             raise PermissionDenied
         result = get_object_or_404(TaskResult, pk=pk, status="FAILURE")
         back = reverse("admin:django_celery_results_taskresult_change", args=[pk])
-        return ask_or_do(self, request, RETRY, welcomes_of(result.task_id), back)
+        return ask_or_do(self, request, RETRY, welcomes_of(result.task_id), back, result)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -130,10 +132,9 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
             (
                 state_badge(welcome),
                 link("members_member", welcome.member.pk, welcome.member.username),
-                link("members_welcomeemail", welcome.pk, str(welcome)),
+                link("members_welcomeemail", welcome.pk, _("Delivery and attempts")),
             )
             # What went wrong is what somebody looks for.
             for welcome in sorted(result.welcomes, key=lambda w: w.state == WelcomeEmail.State.SENT)
         )
-        nothing = str(NO_LONGER) if result.task_name == SEND else "–"
-        return format_html_join("", "<div>{} {} · {}</div>", lines) or nothing
+        return format_html_join("", "<div>{} {} · {}</div>", lines) or str(NO_LONGER)

@@ -11,7 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.base.history import Door, Kind, as_record
 
@@ -132,6 +132,7 @@ class ActivityAdmin(ReadOnlyAdmin):
     deleted_title: Any = ""
     paginator = CappedPaginator
     list_display = ["when", "name", "kind", "changes", "person", "through"]
+    counted_text = ngettext_lazy("%(number)s change", "%(number)s changes", "count")
     list_filter = [KindFilter, PersonFilter, DoorFilter, BatchFilter]
     list_display_links = None
     sortable_by: ClassVar[list[str]] = []
@@ -179,7 +180,7 @@ class ActivityAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         version: Any = self.get_object(request, object_id)
         if version is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return self.records.history_view(request, str(version.id))
 
     def newest(self, number: int) -> list[Any]:

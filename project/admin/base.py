@@ -42,6 +42,8 @@ class BaseAdmin(SpeakingAdmin):
     acts_on_any_number = False  # its actions go through every row of a list, however long
     where_from: Any = ""  # where rows come from; shown in an empty list that nobody can add to
     has_history = True  # whether the page of a row offers it
+    # Columns whose values say nothing without their name, such as a second date.
+    columns_named_on_phone: ClassVar[frozenset[str]] = frozenset()
     # The foot of the list, in each language's plurals and cases.
     counted_text: ClassVar[Any] = ngettext_lazy("%(number)s row", "%(number)s rows", "count")
     # Permissions that mean something on its pages (project.admin.permissions).
@@ -58,6 +60,9 @@ class BaseAdmin(SpeakingAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BaseChangeList
+
+    def get_action_choices(self, request: HttpRequest, *args: Any) -> list[tuple[str, str]]:
+        return super().get_action_choices(request, [("", _("Choose an action"))])
 
     # --- Pages beside those of Django ---
 

@@ -111,7 +111,7 @@ class VersionedAdmin(BaseAdmin):
         self, request: HttpRequest, opts: Any, object_id: str
     ) -> HttpResponse:
         if request.method != "POST" or "post" in request.POST:  # a confirmed deletion
-            return super()._get_obj_does_not_exist_redirect(request, opts, object_id)  # type: ignore[misc]
+            return super()._get_obj_does_not_exist_redirect(request, opts, object_id)
         return self._both_versions(
             request,
             title=_("Deleted while you were editing"),

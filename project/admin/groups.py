@@ -53,8 +53,8 @@ class GroupAdmin(BaseAdmin):
             "%(number)s group deleted.", "%(number)s groups deleted.", "count"
         ),
         consequence=gettext_lazy(
-            "Its members keep their accounts but lose the permissions that only this group gives. "
-            "This cannot be undone."
+            "Members keep their accounts but lose the permissions that no other "
+            "group gives them. This cannot be undone."
         ),
     )
     form = GroupForm

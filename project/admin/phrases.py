@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import formats, translation
@@ -109,6 +109,15 @@ class SpeakingAdmin(admin.ModelAdmin):
             name = format_html('<a class="alert-link" href="{}">{}</a>', url, name)
         return format_html(str(sentence).replace("%(name)s", "{}"), name)
 
+    def _get_obj_does_not_exist_redirect(
+        self, request: HttpRequest, opts: Any, object_id: str
+    ) -> HttpResponse:
+        """To the list, where Django leads to the dashboard."""
+        messages.warning(request, gettext("This record doesn’t exist. It may have been deleted."))
+        may_view = self.has_view_or_change_permission(request)
+        name = f"{opts.app_label}_{opts.model_name}_changelist" if may_view else "index"
+        return HttpResponseRedirect(reverse(f"admin:{name}"))
+
     def name_of(self, row: Any) -> str:
         """What pages call this row: model classes of others may say no more than a key."""
         return str(row)
@@ -123,7 +132,7 @@ class SpeakingAdmin(admin.ModelAdmin):
         response = super().history_view(*args, **kwargs)
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             name = self.name_of(response.context_data["object"])
-            response.context_data["title"] = gettext("Change history: %s") % name
+            response.context_data["title"] = gettext("History: %s") % name
         return response
 
     def render_change_form(

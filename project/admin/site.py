@@ -110,6 +110,14 @@ class LibraryAdminSite(admin.AdminSite):
             raise Http404
         return redirect("admin:section", group[0])
 
+    def logout(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """By its button; who opens the address sees no blank page."""
+        if request.method != "POST":
+            return redirect("admin:index")
+        return super().logout(request, extra_context)
+
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -153,15 +161,15 @@ def forgot_url() -> str:
 def too_many_attempts(seconds: int) -> str:
     if seconds < 120:
         text = ngettext(
-            "Too many attempts to sign in. Try again in %d second.",
-            "Too many attempts to sign in. Try again in %d seconds.",
+            "Too many login attempts. Try again in %d second.",
+            "Too many login attempts. Try again in %d seconds.",
             seconds,
         )
         return text % seconds
     minutes = -(-seconds // 60)  # rounded up, never too early
     text = ngettext(
-        "Too many attempts to sign in. Try again in %d minute.",
-        "Too many attempts to sign in. Try again in %d minutes.",
+        "Too many login attempts. Try again in %d minute.",
+        "Too many login attempts. Try again in %d minutes.",
         minutes,
     )
     return text % minutes

@@ -141,13 +141,14 @@ class StaffAdmin(BaseAdmin):
             "%(number)s account deleted.", "%(number)s accounts deleted.", "count"
         ),
         consequence=gettext_lazy(
-            "Its API tokens are deleted too. If the person has left, deactivate the account "
-            "instead: nobody can sign in with it, and the history keeps the name. "
+            "API tokens are deleted too. If somebody has left, deactivate the account "
+            "instead: nobody can log in with it, and the history keeps the name. "
             "Deleting can’t be undone."
         ),
     )
     form = StaffForm
     list_display = ["name", "username", "address", "group_names", "last_seen", "account"]
+    columns_named_on_phone = frozenset({"last_seen"})
     counted_text = ngettext_lazy("%(number)s staff member", "%(number)s staff members", "count")
     list_filter = [ActiveFilter]
     search_fields = ["username", "first_name", "last_name", "email"]
@@ -187,7 +188,7 @@ class StaffAdmin(BaseAdmin):
         names = [_("administrator")] if user.is_superuser else []
         return ", ".join([*names, *map(group_name, user.groups.all())]) or "–"
 
-    @admin.display(description=gettext_lazy("last sign-in"), ordering="last_login")
+    @admin.display(description=gettext_lazy("last login"), ordering="last_login")
     def last_seen(self, user: User) -> str:
         return moment(user.last_login) if user.last_login else _("never")
 
@@ -320,7 +321,7 @@ class StaffAdmin(BaseAdmin):
     def link_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         user = self.get_object(request, str(pk))
         if user is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))  # type: ignore[attr-defined]
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
         if not self.has_change_permission(request, user):
             raise PermissionDenied
         if request.method == "POST":

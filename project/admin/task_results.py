@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 from django_celery_results import admin as results_admin  # noqa: F401  # to unregister its pages
@@ -40,6 +42,11 @@ class TaskCreatedFilter(SinceFilter):
     title = gettext_lazy("created")
     parameter_name = "created"
     field = "date_created"
+
+
+def in_words(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a sentence; those that are words, such as a state, have translations."""
+    return {k: _(v) if isinstance(v, str) and v else v for k, v in values.items()}
 
 
 admin.site.unregister([TaskResult, GroupResult])
@@ -106,6 +113,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def outcome(self, result: Result) -> str:
         """The sentence or values that the task returned, or its error message."""
         match returned := self.returned(result):
+            case [[str(), dict()], *_] as report:
+                return " ".join(capfirst(_(text) % in_words(values)) for text, values in report)
             case dict():
                 returned = " · ".join(map(str, returned.values()))
             case list():
@@ -113,7 +122,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         return returned if returned and isinstance(returned, str) else "–"
 
     def name_of(self, row: Result) -> str:
-        return f"{self.opts.verbose_name} {row.pk}"
+        return f"{self.task(row)}, {moment(row.date_created)}"
 
     # The package's own columns carry help texts for programmers.
 
@@ -142,8 +151,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def duration(self, result: Result) -> str:
         if not (result.date_started and result.status in ENDED_STATES):
             return "–"
-        seconds = (result.date_done - result.date_started).total_seconds()
-        return _("%(seconds).2f s") % {"seconds": max(seconds, 0)}
+        seconds = max((result.date_done - result.date_started).total_seconds(), 0)
+        return _("%(seconds)s s") % {"seconds": formats.number_format(seconds, 2)}
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, result: Result) -> str:

@@ -11,7 +11,7 @@ JAZZMIN_SETTINGS: dict[str, Any] = {
     "site_logo": "project/logo.svg",
     "site_logo_classes": "",
     "site_icon": "project/favicon.png",
-    "welcome_sign": _("Sign in to the library desk"),
+    "welcome_sign": _("Log in to the library desk"),
     "copyright": "Library desk",
     "use_google_fonts_cdn": False,
     "topmenu_links": [

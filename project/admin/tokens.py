@@ -63,10 +63,13 @@ class TokenAdmin(BaseAdmin):
         deleted_many=ngettext_lazy(
             "%(number)s API token deleted.", "%(number)s API tokens deleted.", "count"
         ),
-        consequence=gettext_lazy("Programs that use it will be refused. This cannot be undone."),
+        consequence=gettext_lazy(
+            "Programs that still use a deleted token are refused. This cannot be undone."
+        ),
     )
     grants = ("view", "add", "delete")
     list_display = ["beginning", "name", "account", "made", "ends", "used"]
+    columns_named_on_phone = frozenset({"made", "ends", "used"})
     list_select_related = ["user"]
     search_fields = ["=token_key", "=user__username", "^name"]
     search_help_text = gettext_lazy("Start of the token or its name, or a username")

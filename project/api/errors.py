@@ -192,6 +192,8 @@ def _page(request: HttpRequest, code: int, title: Any, text: Any) -> HttpRespons
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):  # a page's form; the API asks before
+        return too_large(request)
     return _answer(request, exceptions.ParseError)
 
 

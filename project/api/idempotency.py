@@ -54,7 +54,7 @@ class IdempotencyKey(models.Model):
 class KeyReusedError(APIException):
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
     default_code = "idempotency_key_reused"
-    default_detail = gettext_lazy("This Idempotency-Key came before, with another body.")
+    default_detail = gettext_lazy("This Idempotency-Key was used before, with another body.")
 
 
 def idempotent(create: Callable[..., Response]) -> Callable[..., Response]:
@@ -102,7 +102,7 @@ def _digest(value: str | bytes) -> str:
 
 def _key(text: str) -> str:
     if not re.fullmatch(KEY, text):
-        message = _("A key has 1 to %(length)d printable characters of ASCII.")
+        message = _("A key has 1 to %(length)d printable ASCII characters.")
         error = ErrorDetail(message % {"length": MAX_KEY_LENGTH}, "invalid")
         raise ValidationError({HEADER: [error]})
     return text.strip('"')

@@ -94,7 +94,11 @@ ERRORS: dict[str, tuple[str | None, str, str]] = {
     ),
     "413": (None, "too_large", "The body of the request is too large."),
     "415": (None, "unsupported_media_type", 'Unsupported media type "text/plain" in request.'),
-    "422": (None, "idempotency_key_reused", "This Idempotency-Key came before, with another body."),
+    "422": (
+        None,
+        "idempotency_key_reused",
+        "This Idempotency-Key was used before, with another body.",
+    ),
     "429": (None, "throttled", "Request was throttled. Expected available in 30 seconds."),
     "503": (None, "unavailable", "The database is not available at the moment."),
 }

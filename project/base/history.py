@@ -358,7 +358,7 @@ def _undo(model: Any, ids: list[int], batch: str) -> Undone:
                 with transaction.atomic():
                     put_back(before, stored.get(pk))
             except IntegrityError:
-                undone.leave(before, _("another record has its earlier values by now"))
+                undone.leave(before, _("another record now has its earlier values"))
             else:
                 undone.restored += pk in stored
                 undone.undeleted += pk not in stored

@@ -24,7 +24,6 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
-from django.views.decorators.http import require_POST
 
 from project.admin.display import moment
 from project.admin.history import way
@@ -71,12 +70,12 @@ class UploadForm(forms.ModelForm):
         file = self.cleaned_data["file"]
         if file.size > settings.IMPORT_MAX_MB * 10**6:
             raise ValidationError(
-                _("The file has %(size)d MB; at most %(most)d MB are taken. Split it.")
+                _("The file is %(size)d MB, and the limit is %(most)d MB. Split it.")
                 % {"size": -(-file.size // 10**6), "most": settings.IMPORT_MAX_MB}
             )
         if not format_of(file.name):
             raise ValidationError(
-                _("“%(name)s” has no ending of a format that can be read: %(endings)s.")
+                _("“%(name)s” does not end in a format that can be read: %(endings)s.")
                 % {"name": file.name, "endings": ", ".join(ENDINGS)}
             )
         return file
@@ -102,6 +101,7 @@ class ImportAdmin(JobAdmin):
         "through",
         "uploaded",
     ]
+    columns_named_on_phone = frozenset({"new", "changed", "refused", "through"})
     sortable_by = ["uploaded"]
 
     def undo_permissions(self, job: Import) -> list[str]:
@@ -165,9 +165,9 @@ class ImportAdmin(JobAdmin):
 
     def views(self) -> dict[str, Callable[..., Any]]:
         return super().views() | {
-            "examine": require_POST(self.examine_view),
-            "confirm": require_POST(self.confirm_view),
-            "again": require_POST(self.again_view),
+            "examine": self.by_button(self.examine_view),
+            "confirm": self.by_button(self.confirm_view),
+            "again": self.by_button(self.again_view),
             "refused": self.refused_view,
             "file": self.file_view,
         }
@@ -186,8 +186,7 @@ class ImportAdmin(JobAdmin):
             "through": way(job),
             "history": reverse(f"admin:{history.app_label}_{history.model_name}_changelist"),
             "form": form,
-            "may_confirm": job.state == State.EXAMINED
-            and bool(job.found["new"] or job.found["changed"]),
+            "may_confirm": job.state == State.EXAMINED and not job.nothing_to_confirm,
             "may_retry": may_retry(job),
             "repairs": [(_(text), number) for text, number in sorted(job.repairs.items())],
             "preview": preview(job, request.GET) if job.found and job.is_kept else None,

@@ -88,6 +88,11 @@ class Import(Job):
         return self.options.get("dry_run", True)
 
     @property
+    def nothing_to_confirm(self) -> bool:
+        waits = self.state == State.EXAMINED
+        return waits and not (self.found.get("new") or self.found.get("changed"))
+
+    @property
     def written_count(self) -> int:
         return self.written.get("new", 0) + self.written.get("changed", 0)
 

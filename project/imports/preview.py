@@ -166,7 +166,7 @@ def shown_refusal(job: Import, row: list[Any]) -> dict[str, Any]:
     number, cells, *_rest = row
     columns, names = columns_of(job), job.records.fields
     values = [
-        " / ".join(cells[index] for index in columns.get(name, []) if index < len(cells))
+        " / ".join(filter(None, (cells[i] for i in columns.get(name, []) if i < len(cells))))
         for name in names
     ]
     if len(cells) == 1:  # a line that could not be parsed
@@ -195,4 +195,4 @@ def reasons_of(job: Import, row: list[Any]) -> list[str]:
         job.records.record_of(entry_of(as_row(row), columns_of(job)), Counter())
     except RefusedError as refused:
         return refused.reasons
-    return [_("it is accepted by now: upload it again")]
+    return [_("it would be accepted now: upload it again")]

@@ -117,7 +117,7 @@ class UploadMixin(serializers.Serializer):
         kind = MEDIA_TYPES.get(file.content_type, "")
         name = given.get("filename", file.name)
         if not (kind := kind or format_of(name)):
-            message = _("“%(name)s” has no ending of a format that can be read: %(endings)s.")
+            message = _("“%(name)s” does not end in a format that can be read: %(endings)s.")
             message %= {"name": name, "endings": ", ".join(ENDINGS)}
             raise serializers.ValidationError({"file": message}, "unknown_format")
         headers = {}

@@ -12,7 +12,6 @@ from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from project.admin.base import ReadOnlyAdmin
 from project.admin.display import badge
@@ -43,6 +42,8 @@ class StateFilter(ChoiceFilter):
 
 
 def state_badge(job: Job) -> SafeString:
+    if job.nothing_to_confirm:
+        return badge(_("nothing to import"), "secondary")
     return badge(str(State(job.state).label), COLOURS[State(job.state)])
 
 
@@ -74,10 +75,20 @@ class JobAdmin(ReadOnlyAdmin):
     def person(self, job: Any) -> str:
         return person_name(job.user) if job.user else "–"
 
+    def by_button(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """The login leads to the address of a button if the session had ended: to its page then."""
+
+        def posted(request: HttpRequest, pk: int) -> HttpResponse:
+            if request.method == "POST":
+                return view(request, pk)
+            return HttpResponseRedirect(self.url(self.job(request, pk)))
+
+        return posted
+
     def views(self) -> dict[str, Callable[..., Any]]:
         return {
-            "cancel": require_POST(self.cancel_view),
-            "undo": require_POST(self.undo_view),
+            "cancel": self.by_button(self.cancel_view),
+            "undo": self.by_button(self.undo_view),
             "progress": self.progress_view,
         }
 
@@ -165,5 +176,5 @@ class JobAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(self.url(job))
 
     def too_late(self, request: HttpRequest, job: Any) -> HttpResponse:
-        messages.warning(request, _("It has moved on meanwhile: nothing was done."))
+        messages.warning(request, _("Its state has changed in the meantime, so nothing was done."))
         return HttpResponseRedirect(self.url(job))

@@ -140,6 +140,11 @@ class Job(models.Model):
         """Go on with the work itself."""
         raise NotImplementedError
 
+    @property
+    def nothing_to_confirm(self) -> bool:
+        """Whether it was examined in vain."""
+        return False
+
     # --- Undo ---
 
     @property

@@ -1,4 +1,4 @@
-"""Celery tasks of long work: ids in, a sentence for the operator out, safe to run twice.
+"""Celery tasks of long work: ids in, a sentence for the operator out (with its values), safe to run twice.
 
 Their names are those under which results of years are stored.
 """
@@ -6,13 +6,13 @@ Their names are those under which results of years are stored.
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from celery import Task, shared_task
 from django.apps import apps
 from django.db import DatabaseError
 from django.db.models import Q
-from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils import timezone, translation
 from django.utils.translation import gettext_noop
 
 from project.base.broker import publish
@@ -26,8 +26,13 @@ MAX_TASK_SECONDS = 1800
 ENQUEUE_INTERVAL = timedelta(seconds=60)
 MAX_JOBS_PER_SWEEP = 100
 BROKE_OFF = gettext_noop(
-    "The work broke off %(times)d times; the task results say why. What was written is kept."
+    "The work was interrupted %(times)d times; the task results say why. What was written is kept."
 )
+
+# What the task returns.
+SKIPPED = gettext_noop("Skipped: %(name)s %(id)d has nothing to do, or another worker has it.")
+STOPPED = gettext_noop("Stopped: %(name)s %(id)d was cancelled or taken over.")
+ENDED = gettext_noop("%(name)s %(id)d: %(state)s.")
 
 
 class BrokeOffError(Exception):
@@ -41,13 +46,17 @@ def job_models() -> dict[str, type[Job]]:
 
 
 @shared_task(name="library.tasks.work", bind=True, soft_time_limit=MAX_TASK_SECONDS)
-def work(self: Task, model: str, pk: int) -> str:
-    """Do what this job waits for; nothing, if it is not due or another worker has it."""
+def work(self: Task, model: str, pk: int) -> list[Any]:
+    """Do what this job waits for; nothing, if it is not due or another worker has it.
+
+    Returns a sentence and its values, which the page of task results translates for its reader.
+    """
     jobs = job_models()[model]
     job = jobs.objects.claim(pk, self.request.id or "")
-    name = {"name": jobs._meta.verbose_name, "id": pk}
+    with translation.override(None):
+        name = {"name": str(jobs._meta.verbose_name), "id": pk}
     if job is None:
-        return _("Skipped: %(name)s %(id)d has nothing to do, or another worker has it.") % name
+        return [[SKIPPED, name]]
     try:
         try:
             if job.claims > MAX_CLAIMS:
@@ -60,7 +69,7 @@ def work(self: Task, model: str, pk: int) -> str:
             job.record(claim="", heartbeat_at=None)
             enqueue(job)
     except LostClaimError:
-        return _("Stopped: %(name)s %(id)d was cancelled or taken over.") % name
+        return [[STOPPED, name]]
     except BaseException as error:
         # The sweep tries again, at once and not after the heartbeat's time.
         with suppress(DatabaseError, LostClaimError):
@@ -69,7 +78,8 @@ def work(self: Task, model: str, pk: int) -> str:
             # A database tells the value that it refuses, and results and logs outlive members.
             raise BrokeOffError(type(error).__name__).with_traceback(error.__traceback__) from None
         raise
-    return _("%(name)s %(id)d: %(state)s.") % {**name, "state": State(job.state).label}
+    with translation.override(None):
+        return [[ENDED, {**name, "state": str(State(job.state).label)}]]
 
 
 def work_now(job: Job) -> None:

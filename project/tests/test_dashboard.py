@@ -7,7 +7,7 @@ from django.utils.html import escape
 
 from library.models import Book, Import
 from library.tests.books import add, unsaved
-from members.models import Dispatch, Member
+from members.models import Dispatch, Member, WelcomeEmail
 from members.registration import register_member
 from project.base.history import Door, recorded_as
 from project.jobs.models import State
@@ -175,3 +175,14 @@ def test_what_is_wrong_with_sending_comes_before_the_catalogue_and_the_rest_afte
     html = client.get(INDEX).content.decode()
     assert (html.index('id="sending"') < html.index('id="recent"')) is paused
     assert html.count('id="sending"') == 1
+
+
+def test_mails_that_failed_are_told_before_the_charts(client):
+    member_of(client, "Operators")
+    assert "Welcome e-mails that failed" not in client.get(INDEX).content.decode()
+    register_member(Member(username="ann", email="ann@example.org"))
+    WelcomeEmail.objects.update(state="failed")
+    page = client.get(INDEX).content.decode()
+    link = f'href="{reverse("admin:members_welcomeemail_changelist")}?state=failed"'
+    assert "Welcome e-mails that failed: 1" in page
+    assert page.index(link) < page.index(">Recent changes<")

@@ -1,8 +1,10 @@
 """The pages that take the place of Django's own where something is wrong."""
 
 from unittest.mock import patch
+from urllib.parse import urlencode
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import SuspiciousOperation
 from django.test import Client
@@ -30,7 +32,7 @@ def page_of(response, status: int, language: str = "en") -> str:
 
 
 @pytest.mark.parametrize(
-    ("language", "title"), [("en", "Page not found"), ("ru", "Такой страницы нет")]
+    ("language", "title"), [("en", "Page not found"), ("ru", "Страница не найдена")]
 )
 def test_a_page_that_is_not_there_in_the_readers_language(web, language, title):
     web.cookies["django_language"] = language
@@ -62,6 +64,14 @@ def test_a_fault_tells_nothing_of_itself(web, error, status, title):
         html = page_of(web.get(reverse("admin:login")), status)
     assert title in html
     assert "secret" not in html
+
+
+def test_a_form_that_is_too_large(web, staff):
+    web.force_login(staff)
+    form = {"title": "x" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)}
+    kind = "application/x-www-form-urlencoded"
+    answer = web.post(reverse("admin:library_book_add"), urlencode(form), content_type=kind)
+    assert "Too much data" in page_of(answer, 413)
 
 
 def test_a_name_that_the_desk_does_not_answer_to(web):

@@ -347,7 +347,7 @@ def test_the_same_isbn_with_the_same_data_counts_as_same():
 @pytest.mark.parametrize("other", OTHERS, ids=FIELDS)
 def test_the_same_isbn_with_other_data_is_refused_naming_the_earlier_row(monkeypatch, size, other):
     in_batches_of(size, monkeypatch)
-    assert reason(ROW, other) == "row 2 has the same ISBN with other data"
+    assert reason(ROW, other) == "row 2 has the same ISBN but other data"
     assert Book.objects.values_list(*FIELDS).get() == ("Emma", "Jane Austen", 1815)
 
 
@@ -357,7 +357,7 @@ def test_the_same_isbn_with_other_data_is_refused_naming_the_earlier_row(monkeyp
 )
 def test_what_moves_from_the_title_to_the_author_is_other_data(row, moved):
     rows = [f"{each},1815,{THE_BOOK}" for each in (row, moved)]
-    assert reason(*rows) == "row 2 has the same ISBN with other data"
+    assert reason(*rows) == "row 2 has the same ISBN but other data"
 
 
 def test_a_refused_row_does_not_take_its_isbn():
@@ -379,7 +379,7 @@ def test_years_from_spreadsheets_are_read(year):
     [
         ("", "no publication year"),
         ("0", "greater than or equal to 1"),
-        ("-720.0", "greater than or equal to 1"),
+        ("-720.0", "years start at 1"),
         ("3000", "can’t be later than"),
         ("99999999999999999", "can’t be later than"),
         ("1815.5", "“1815.5” is not a year"),
@@ -504,7 +504,7 @@ def test_several_columns_may_be_given_for_the_isbn():
         (HEADER, {"delimiter": '"'}, "no delimiter"),
         (HEADER, {"delimiter": "\n"}, "no delimiter"),
         (HEADER, {"delimiter": "\r"}, "no delimiter"),
-        ('title,"author', {}, "The first row is no CSV header"),
+        ('title,"author', {}, "The first row is not a CSV header"),
         ("", {}, "The first row is blank."),
         ("x" * 2**20, {}, "longer than 1 MiB"),
     ],

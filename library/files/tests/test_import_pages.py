@@ -96,7 +96,10 @@ def test_cataloguers_may_import(client):
 
 @pytest.mark.parametrize("name", ["examine", "confirm", "cancel", "again"])
 def test_a_link_changes_nothing(desk, name):
-    assert desk.get(url(examined(*lines(1)), name)).status_code == 405
+    job = examined(*lines(1))
+    assert desk.get(url(job, name)).headers["Location"] == url(job)
+    job.refresh_from_db()
+    assert job.state == State.EXAMINED
 
 
 # --- Upload ---
@@ -118,9 +121,9 @@ def test_an_upload_is_stored_and_handed_to_a_worker(
 @pytest.mark.parametrize(
     ("content", "name", "says"),
     [
-        (b"x", "books.exe", "has no ending of a format that can be read: .csv"),
+        (b"x", "books.exe", "does not end in a format that can be read: .csv"),
         (b"", "books.csv", "empty"),
-        (b"x" * (2**20 + 1), "books.csv", "has 2 MB; at most 1 MB"),
+        (b"x" * (2**20 + 1), "books.csv", "is 2 MB, and the limit is 1 MB"),
     ],
 )
 def test_what_cannot_be_read_is_refused_at_once(desk, settings, content, name, says):
@@ -145,12 +148,14 @@ def test_the_preview_shows_each_kind_of_row(desk):
 
 
 def test_the_reasons_are_in_the_readers_language(desk):
-    job = examined(BAD, "A,B,2000", *lines(1), "Other,Author,2000," + isbn_number(1))
+    mistyped = "Mistyped,Author,2000,9783161484101"
+    job = examined(BAD, "A,B,2000", mistyped, *lines(1), "Other,Author,2000," + isbn_number(1))
     desk.cookies["django_language"] = "ru"
     page = table(desk, job, "?show=refused")
-    for english in ("<div>no ISBN", "has 3 cells", "same ISBN with other data"):
+    for english in ("<div>no ISBN", "has 3 cells", "same ISBN but other data"):
         assert english not in page
     assert "строк" in page
+    assert "ISBN «9783161484101»: Контрольная цифра" in page
 
 
 def test_the_preview_is_paged(desk):
@@ -383,11 +388,26 @@ def test_the_list_shows_state_and_counts(desk):
     job = examined(*lines(1, 2), BAD)
     page = desk.get(LIST).content.decode()
     assert "ready to confirm" in page and "books.csv" in page
-    assert '<td class="field-new">2</td>' in page
+    assert 'class="field-new">2</td>' in page
     begin(job)
     work("import", job.pk)
     for state, found in {"done": 1, "examined": 0}.items():
         assert len(desk.get(f"{LIST}?state={state}").context["cl"].result_list) == found
+
+
+def test_a_file_that_changes_nothing_waits_for_no_confirmation(desk):
+    job = examined(BAD)
+    for page in (LIST, url(job)):
+        shown = desk.get(page).content.decode().partition("<main")[2]
+        assert "nothing to import" in shown
+        assert ">ready to confirm</span>" not in shown
+    assert not desk.get(reverse("admin:index")).context["waiting"]
+
+
+def test_of_several_columns_only_those_with_a_value_are_shown(desk):
+    job = examined(content=b"title,author,year,isbn,isbn13\nTitle,Author,2000,,\nB,C,1999,1,2")
+    shown = table(desk, job)
+    assert "<td>1 / 2</td>" in shown and "<td>/</td>" not in shown and "<td> / </td>" not in shown
 
 
 def test_who_imported_is_called_by_name(desk, staff):
@@ -400,7 +420,7 @@ def test_who_imported_is_called_by_name(desk, staff):
 
 def test_an_empty_list_says_what_an_import_is(desk):
     page = desk.get(LIST).content.decode()
-    assert "adds and updates the books of a file" in page
+    assert "adds and updates the books in a file" in page
     assert ADD in page
 
 

@@ -103,7 +103,7 @@ def test_an_erased_member_takes_a_waiting_file_along(sync):
     Member.objects.get().delete()
     status = sync.get(response.headers["Location"]).json()
     assert status["state"] == "cancelled"
-    assert status["error"].startswith("A member was erased meanwhile.")
+    assert status["error"].startswith("A member was erased in the meantime.")
     job = MemberImport.objects.get()
     assert not job.file
     assert job.options == {"dry_run": False, "token": "nightly"}

@@ -176,8 +176,8 @@ def test_two_rows_of_one_member():
     )
     assert (job.found["new"], job.found["same"], job.found["refused"]) == (1, 1, 2)
     assert refusals(job) == [
-        (4, "row 2 has the same username with another e-mail address"),
-        (5, "row 2 has the same e-mail address with another username"),
+        (4, "row 2 has the same username but another e-mail address"),
+        (5, "row 2 has the same e-mail address but another username"),
     ]
 
 

@@ -12,6 +12,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import mark_safe
+from django.utils.text import capfirst
 from django_celery_results.models import TaskResult
 
 from members.conftest import claim
@@ -124,7 +125,7 @@ def test_an_action_leaves_other_states_alone_and_says_why(operator, owed, action
     welcome = owed(state=state)
     asked = text(post(operator, action, welcome))
     assert "be done with any of these e-mails" in asked
-    assert f"{state.label}: 1. It " in asked
+    assert f"{capfirst(state.label)}: 1. It " in asked
     assert 'name="confirmed"' not in asked
     done = post(operator, action, welcome, confirmed=1)
     assert [message.level for message in get_messages(done.wsgi_request)] == [WARNING]
@@ -137,8 +138,8 @@ def test_nothing_happens_before_it_is_confirmed(operator, owed):
     ann, bob, cat = owed("ann"), owed("bob"), owed("cat", state=State.SENT)
     asked = text(post(operator, "hold", ann, bob, cat))
     assert "Hold: 2 e-mails" in asked
-    assert "Each stays on hold until somebody releases it." in asked
-    assert "sent: 1. It has been sent." in asked
+    assert "Stays on hold until somebody releases it." in asked
+    assert "Sent: 1. It has been sent." in asked
     assert page_of(cat) in asked
     assert set(WelcomeEmail.objects.values_list("state", flat=True)) == {"queued", "sent"}
     assert not LogEntry.objects.exists()
@@ -359,7 +360,7 @@ def test_a_failed_task_is_sent_again_from_its_page_and_from_the_list(operator, o
     assert "Send again: 1 e-mail" in text(operator.get(retry))
     assert operator.post(retry, {"confirmed": 1}).headers["Location"] == page
     form = {"action": "retry", "_selected_action": [first.pk, second.pk]}
-    assert "waiting: 1. It is already waiting" in text(operator.post(RESULTS, form))
+    assert "Waiting: 1. It is already waiting" in text(operator.post(RESULTS, form))
     operator.post(RESULTS, {**form, "confirmed": 1})
     assert set(WelcomeEmail.objects.values_list("state", flat=True)) == {"queued"}
     assert LogEntry.objects.count() == 2
@@ -574,3 +575,13 @@ def test_what_cannot_be_written_into_the_history_is_not_done(operator, owed):
         post(operator, "hold", welcome, confirmed=1)
     welcome.refresh_from_db()
     assert welcome.state == State.QUEUED
+
+
+def test_the_page_that_asks_names_the_members(operator, owed):
+    ann, bob = owed("ann"), owed("bob")
+    page = reverse("admin:members_welcomeemail_hold", args=[ann.pk])
+    asked = text(operator.get(page)).partition("<main")[2]
+    assert f'<a href="{page_of(ann)}">Welcome e-mail to ann</a>' in asked  # the way back
+    assert f'<a href="{page_of(ann)}">ann</a>' in asked and "bob" not in asked
+    form = {"action": "hold", "_selected_action": [ann.pk, bob.pk]}
+    assert "ann</a>, <a" in text(operator.post(LIST, form))

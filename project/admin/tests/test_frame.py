@@ -12,6 +12,7 @@ from django.utils import translation
 from django_celery_results.models import TaskResult
 
 from library.models import Book, BulkChange, Import
+from library.tests.books import add
 from members.mail.tasks import SENT, SKIPPED
 from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
@@ -128,7 +129,7 @@ def test_erasing_a_member_says_what_goes_and_what_stays(desk, member):
     for words in (
         f"ann@example.org · #{member.pk}",
         "Erased for good: username, e-mail address, welcome e-mail with its timeline, and history.",
-        "What stays names nobody: that a member with this number was erased, when and by whom",
+        "What stays names nobody: the fact that a member with this number was erased, when and by whom",
     ):
         assert words in text(page)
 
@@ -197,3 +198,22 @@ def test_large_numbers_have_the_separators_of_the_language(language, told):
     with translation.override(language):
         assert told in counted(admin.site._registry[Book].phrases.deleted_many, 1234)
         assert told in grouped(1234)
+
+
+def test_landmarks_of_one_kind_have_different_names(desk, book):
+    for number in range(26):
+        add(title=f"Title {number}")
+    page = desk.get(reverse("admin:library_book_changelist") + "?size=25").content.decode()
+    names = re.findall(r'<nav[^>]* aria-label="([^"]+)"', page)
+    assert "Pages" in names and len(set(names)) == len(re.findall("<nav", page))
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "This record doesn’t exist. It may have"), ("ru", "Такой записи нет. Возможно, её")],
+)
+def test_a_record_that_is_gone_leads_to_its_list(desk, language, told):
+    desk.cookies["django_language"] = language
+    page = desk.get(reverse("admin:library_book_change", args=[999]), follow=True)
+    assert page.redirect_chain == [(reverse("admin:library_book_changelist"), 302)]
+    assert told in text(page)

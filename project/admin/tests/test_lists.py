@@ -299,3 +299,16 @@ def test_an_endless_list_sorts_only_as_an_index_does(staffed, model):
         keys = [key.lstrip("-") for key in ordering if key.lstrip("-") != "pk"]
         assert any(index["columns"][: len(keys)] == keys for index in indexes), ordering
         assert len({key[0] == "-" for key in ordering}) == 1, ordering
+
+
+def test_a_row_names_what_says_nothing_alone_and_marks_what_is_empty(staffed, staff):
+    AuthToken.objects.create(staff)
+    page = staffed.get(TOKENS).content.decode()
+    assert re.search(r'<td data-label="Expires" class="field-ends">\d', page)
+    assert '<td data-empty class="field-used">–</td>' in page
+    assert 'data-label="Account"' not in page
+
+
+def test_the_actions_begin_with_words(staffed):
+    add()
+    assert "Choose an action" in staffed.get(BOOKS).content.decode()

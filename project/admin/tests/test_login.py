@@ -48,7 +48,7 @@ def test_the_refusal_is_the_login_page_as_it_was_filled_in(client, staff, limit)
     assert 'value="o&quot;hara"' in page
     assert f'action="{path}"' in page, "where to go afterwards is kept"
     assert "wrong" not in page, "the password is not repeated"
-    assert "Too many attempts to sign in. Try again in 40 seconds." in page
+    assert "Too many login attempts. Try again in 40 seconds." in page
     assert answer.headers["Retry-After"] == "40"
     assert "no-store" in answer.headers["Cache-Control"]
 
@@ -149,7 +149,7 @@ def test_from_two_minutes_on_it_says_minutes_rounded_up(seconds, text):
 def test_a_forbidden_page_names_the_account_that_is_signed_in(client):
     client.force_login(User.objects.create_user("plain"))
     page = client.get(f"{LOGIN}?next=/admin/library/book/").content.decode()
-    assert "You are signed in as plain, but this account has no access to this page." in page
+    assert "You are logged in as plain, but this account has no access to this page." in page
 
 
 def test_the_form_carries_its_csrf_token(staff):
@@ -158,3 +158,10 @@ def test_the_form_carries_its_csrf_token(staff):
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]
     assert client.post(LOGIN, RIGHT).status_code == 403
     assert client.post(LOGIN, RIGHT | {"csrfmiddlewaretoken": token}).status_code == 302
+
+
+def test_the_address_of_the_logout_logs_nobody_out(client, staff):
+    client.force_login(staff)
+    answer = client.get(reverse("admin:logout"))
+    assert answer.headers["Location"] == reverse("admin:index")
+    assert client.get(reverse("admin:index")).status_code == 200

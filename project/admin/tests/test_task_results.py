@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from django_celery_results.models import TaskResult
 
 from members.models import Member, WelcomeEmail
 from members.registration import register_member
+from project.jobs import tasks as jobs
 
 LIST = reverse("admin:django_celery_results_taskresult_changelist")
 pytestmark = pytest.mark.django_db
@@ -351,5 +353,28 @@ def test_a_failed_task_of_another_kind_has_no_button(staff_client, failed):
 
 def test_the_page_is_headed_by_its_name_and_not_by_the_packages(staff_client):
     row = result()
-    assert f"task result {row.pk}" in staff_client.get(address(row)).content.decode()
+    assert "Send welcome e-mails, " in staff_client.get(address(row)).content.decode()
     assert "&lt;Task:" not in staff_client.get(address(row)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "Import of members 7: ready to confirm."), ("ru", "Импорт читателей 7: ждёт")],
+)
+def test_what_an_import_came_to_is_told_in_the_readers_language(staff_client, language, told):
+    values = {"name": "import of members", "id": 7, "state": "ready to confirm"}
+    report = json.dumps([[jobs.ENDED, values]])
+    row = TaskResult.objects.create(
+        task_id="t", task_name="library.tasks.work", status="SUCCESS", result=report
+    )
+    staff_client.cookies["django_language"] = language
+    for page in (LIST, address(row)):
+        assert told in staff_client.get(page).content.decode()
+
+
+def test_a_duration_is_written_as_the_reader_writes_numbers(staff_client):
+    row = result()
+    row.date_started = row.date_done - timedelta(seconds=1.5)
+    row.save()
+    staff_client.cookies["django_language"] = "ru"
+    assert "1,50 с" in staff_client.get(address(row)).content.decode()

@@ -57,7 +57,7 @@ class DelimitedFile:
         try:
             self.header = [name.strip() for name in next(self.records)]
         except csv.Error as error:
-            text = gettext_noop("The first row is no CSV header: %(error)s.")
+            text = gettext_noop("The first row is not a CSV header: %(error)s.")
             raise UnreadableFileError(text, error=str(error)) from None
         if any(map(_undecoded, self.header)):
             raise WrongEncodingError(
@@ -147,7 +147,7 @@ class Lines:
             ) from None
         if len(line) == MAX_LINE_LENGTH:
             raise UnreadableFileError(
-                gettext_noop("A line is longer than 1 MiB: this is no catalogue file.")
+                gettext_noop("A line is longer than 1 MiB, so this is not a catalogue file.")
             )
         return line
 

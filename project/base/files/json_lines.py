@@ -9,7 +9,7 @@ from django.utils.translation import gettext_noop
 from .delimited import Lines
 from .rows import Problem, Row, UnreadableFileError, check_header, checked
 
-NO_OBJECT = gettext_noop("it is no JSON object of texts and numbers")
+NO_OBJECT = gettext_noop("it is not a JSON object of text and numbers")
 
 
 class JsonLinesFile:
@@ -30,7 +30,9 @@ class JsonLinesFile:
             "".join(self.header).encode()  # a lone surrogate is no character
         except ValueError:
             raise UnreadableFileError(
-                gettext_noop("The first line is no JSON object: this is no file of JSON lines.")
+                gettext_noop(
+                    "The first line is not a JSON object, so this is not a JSON Lines file."
+                )
             ) from None
         check_header(self.header)
 

@@ -48,7 +48,8 @@ def open_table(
     if kind in ("xlsx", "ods"):
         if not is_zip:
             raise UnreadableFileError(
-                gettext_noop("This is no %(kind)s file, whatever its name says."), kind=kind.upper()
+                gettext_noop("This file is not %(kind)s, whatever its name says."),
+                kind=kind.upper(),
             )
         table = SpreadsheetFile(buffered, sheet)
         try:

@@ -19,7 +19,7 @@ MAX_RATIO = 200  # of unpacked to packed; spreadsheets have 5 to 50
 MIN_SUSPECT_SIZE = 2**20  # bytes, below which no ratio is suspect
 CHUNK_SIZE = 2**20  # bytes
 SCRIPT = Path(__file__).with_name("sheet_rows.py")
-DAMAGED = gettext_noop("This is no spreadsheet that can be read: the file is damaged.")
+DAMAGED = gettext_noop("This spreadsheet can’t be read: the file is damaged.")
 
 
 class SpreadsheetFile:

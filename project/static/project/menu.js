@@ -5,9 +5,11 @@
   const menu = document.getElementById("jazzy-sidebar");
   if (!button || !menu) return;
   const body = document.body;
-  // The list that this page belongs to: the longest address that ours begins with.
-  const here = [...menu.querySelectorAll(".sidebar-menu .nav-link")]
-    .filter((link) => location.pathname.startsWith(link.pathname))
+  // The list that this page belongs to: the longest address that ours begins with. With the
+  // dashboard's all begin.
+  const links = [...menu.querySelectorAll(".sidebar-menu a")];
+  const here = links
+    .filter((link) => link === links[0] ? location.pathname === link.pathname : location.pathname.startsWith(link.pathname))
     .sort((a, b) => b.pathname.length - a.pathname.length)[0];
   if (here) { here.classList.add("active"); here.setAttribute("aria-current", here.pathname === location.pathname ? "page" : "true"); }
   const wide = window.matchMedia("(min-width: 992px)");

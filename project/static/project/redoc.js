@@ -16,6 +16,12 @@
     sidebar: { backgroundColor: "#1b1e21", textColor: "#dee2e6", activeTextColor: "#5eead4" },
     rightPanel: { backgroundColor: "#16191c" },
   };
+  // The logo at its foot would come from a third party, whom our policy refuses.
+  const { prototype } = HTMLImageElement, { setAttribute } = prototype;
+  prototype.setAttribute = function (name, value) {
+    if (name !== "src" || new URL(value, location).origin === location.origin) setAttribute.call(this, name, value);
+  };
+  Object.defineProperty(prototype, "src", { set(value) { this.setAttribute("src", value); }, get() { return this.getAttribute("src") || ""; } });
   const isDark = document.documentElement.classList.contains("dark-mode");
   Redoc.init(page.dataset.schema, isDark ? { theme: dark } : {}, page);
 })();

@@ -9,8 +9,10 @@
       const summary = document.createElement("summary");
       heading.before(section);
       while (section.nextSibling && (section.nextSibling === heading || section.nextSibling.nodeName !== "H1")) section.append(section.nextSibling);
+      const title = document.createElement("h2"); // the page has its h1
+      title.append(...heading.childNodes);
       heading.replaceWith(summary);
-      summary.append(heading);
+      summary.append(title);
     });
   };
   new MutationObserver(fold).observe(document.getElementById("swagger-ui"), { childList: true, subtree: true });
