@@ -18,7 +18,7 @@ class BookImportAdmin(ImportAdmin):
     where_from = _("An import adds and updates the books of a file.")
     texts = Texts(
         file=_(
-            "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. The first row names the "
+            "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. A row at the top names the "
             "columns; title, author, year and ISBN are recognised in English, Russian and "
             "German. Nothing is written before you have seen the preview."
         ),

@@ -27,7 +27,7 @@ class MemberImportAdmin(ImportAdmin):
     )
     texts = Texts(
         file=gettext_lazy(
-            "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. The first row names the "
+            "CSV, TSV, XLSX, ODS or JSON lines, at most %(size)d MB. A row at the top names the "
             "columns; username and e-mail address are recognised in English, Russian and German. "
             "Nothing is written before you have seen the preview."
         ),

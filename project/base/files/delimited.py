@@ -4,11 +4,13 @@ import csv
 from collections import deque
 from collections.abc import Iterator, Set
 from io import TextIOWrapper
+from itertools import islice
 from typing import BinaryIO, TextIO
 
 from django.utils.translation import gettext_noop
 
 from .encodings import marked_encoding
+from .headers import MAX_ROWS_ABOVE, count_known, header_index
 from .rows import (
     MAX_LINE_LENGTH,
     Problem,
@@ -23,13 +25,8 @@ DELIMITERS = ",;\t|"
 BAD_QUOTES = gettext_noop("its quotes are not well-formed")
 
 
-def plain(name: str) -> str:
-    """A header as it is compared: case, "_", "-" and a colon do not matter."""
-    return " ".join(name.replace("_", " ").replace("-", " ").strip(" :").casefold().split())
-
-
 class DelimitedFile:
-    """The rows of a CSV file; the delimiter is found by the known headers."""
+    """The rows of a CSV file; the header and its delimiter are found by the known headers."""
 
     def __init__(
         self,
@@ -42,17 +39,19 @@ class DelimitedFile:
         self.file, self.total = file, total
         self.lines = Lines(file, encoding)
         self.encoding = self.lines.encoding
-        first = next(self.lines, "")
-        if not first.strip():
+        top = list(islice(self.lines, MAX_ROWS_ABOVE + 1))
+        filled = [index for index, line in enumerate(top) if line.strip()]
+        if not filled:
             raise UnreadableFileError(
-                gettext_noop("The first row is blank.")
-                if first
+                gettext_noop("The first rows are blank.")
+                if top
                 else gettext_noop("The file is empty.")
             )
-        self.lines.push_back(first)
-        self.delimiter = delimiter or max(
-            DELIMITERS, key=lambda d: _fitness(first, d, known_headers)
-        )
+        delimiters = delimiter or DELIMITERS
+        best = [max((_fitness(line, d, known_headers), d) for d in delimiters) for line in top]
+        self.above = header_index([fitness[0] for fitness, d in best]) or filled[0]
+        self.lines.push_back(*top[self.above :])
+        self.delimiter = best[self.above][1]
         self.records = csv.reader(self.lines, delimiter=self.delimiter, strict=True)
         try:
             self.header = [name.strip() for name in next(self.records)]
@@ -67,7 +66,7 @@ class DelimitedFile:
         check_header(self.header)
 
     def __iter__(self) -> Iterator[Row]:
-        number = 1
+        number = self.above + 1
         while True:
             number += 1
             self.lines.taken.clear()
@@ -102,10 +101,10 @@ def _undecoded(cell: str) -> bool:
 def _fitness(line: str, delimiter: str, known: Set[str]) -> tuple[int, int]:
     """How well the delimiter fits the header: recognised columns, all columns."""
     try:
-        header = [plain(name) for name in next(csv.reader([line], delimiter=delimiter))]
+        header = next(csv.reader([line], delimiter=delimiter))
     except csv.Error:  # a field that is too long
         return 0, 0
-    return len(known & set(header)), len(header)
+    return count_known(header, known), len(header)
 
 
 class Lines:

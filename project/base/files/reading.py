@@ -50,7 +50,7 @@ def open_table(
             raise UnreadableFileError(
                 gettext_noop("This is no %(kind)s file, whatever its name says."), kind=kind.upper()
             )
-        table = SpreadsheetFile(buffered, sheet)
+        table = SpreadsheetFile(buffered, sheet, known_headers)
         try:
             yield table
         finally:
