@@ -32,7 +32,7 @@ from project.admin.phrases import RECORD
 from project.base.files.reading import ENDINGS, format_of
 from project.jobs.admin import JobAdmin
 from project.jobs.models import State
-from project.jobs.tasks import enqueue
+from project.jobs.tasks import BROKE_OFF, enqueue
 
 from .engine import begin
 from .models import Import
@@ -265,7 +265,9 @@ EXAMINED_ANEW: dict[str, Any] = {
 
 
 def may_retry(job: Import) -> bool:
-    return job.state == State.FAILED and job.is_kept and not job.undone
+    """Whether another try may end otherwise: what is wrong with a file stays wrong."""
+    broke_off = bool(job.confirmed_at) or job.error[:1] == [BROKE_OFF]
+    return job.state == State.FAILED and broke_off and job.is_kept and not job.undone
 
 
 def may_reread(job: Import) -> bool:

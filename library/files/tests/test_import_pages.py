@@ -17,7 +17,7 @@ from project.imports import admin as pages
 from project.imports.engine import begin
 from project.imports.models import PAGE_SIZE
 from project.jobs.models import WORKING, State
-from project.jobs.tasks import work
+from project.jobs.tasks import BROKE_OFF, work
 
 from .test_jobs import examined, lines, uploaded, worked_on
 
@@ -300,13 +300,25 @@ def test_a_failed_import_goes_on_where_it_failed(desk, enqueued, confirmed):
     job = examined(*lines(1))
     if confirmed:
         begin(job)
-    Import.objects.update(state=State.FAILED, error=["x", {}], claims=9)
+    Import.objects.update(state=State.FAILED, error=[BROKE_OFF, {"times": 5}], claims=9)
     desk.post(url(job, "again"))
     job.refresh_from_db()
     assert (job.state, job.error, job.claims) == (
         State.QUEUED if confirmed else State.UPLOADED, [], 0,
     )  # fmt: skip
     enqueued.assert_called_once_with(job)
+
+
+def test_a_file_that_cannot_be_read_is_followed_by_another_and_not_tried_again(desk, enqueued):
+    page = html(desk, job := examined(content=b"PK\x03\x04"))
+    assert reverse("admin:library_import_add") in page and url(job, "again") not in page
+    desk.post(url(job, "again"))
+    assert not enqueued.called
+
+
+def test_a_file_without_rows_is_no_known_catalogue(desk):
+    page = html(desk, examined())
+    assert "no rows under its header" in page and "in the catalogue already" not in page
 
 
 def test_progress_is_told_as_numbers_and_words(desk):
