@@ -77,6 +77,7 @@ def _decades() -> BarChart:
         if decade >= first:
             years = f"years_from={decade}&{years}"
             label = f"{decade} – {decade + 9}"
-        tick = str(decade) if decade >= first and decade % 20 == 0 else ""
+        tick = str(decade) if decade % 20 == 0 else ""
+        tick = tick if decade >= first else f"<{first}"
         bars.append(Bar(label, [number], tick, f"{url}?{years}"))
     return BarChart(_("Books by decade of publication"), _("Decade"), [_("books")], bars)

@@ -5,9 +5,10 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.display import moment
+from project.admin.phrases import grouped
 from project.jobs.admin import JobAdmin
 from project.jobs.models import State
 
@@ -20,7 +21,8 @@ class BulkChangeAdmin(JobAdmin):
     undo_question = gettext_lazy(
         "Take back what was done here? Books that somebody changed afterwards are left alone."
     )
-    list_display = ["what", "state_badge", "total", "changed", "person", "when"]
+    list_display = ["what", "state_badge", "selected", "written", "person", "when"]
+    counted_text = ngettext_lazy("%(number)s bulk change", "%(number)s bulk changes", "count")
     sortable_by = ["when"]
     where_from = gettext_lazy("Select books in their list and choose an action.")
 
@@ -40,6 +42,14 @@ class BulkChangeAdmin(JobAdmin):
     @admin.display(description=gettext_lazy("change"))
     def what(self, job: BulkChange) -> str:
         return str(job)
+
+    @admin.display(description=gettext_lazy("selected"))
+    def selected(self, job: BulkChange) -> str:
+        return grouped(job.total)
+
+    @admin.display(description=gettext_lazy("changed"))
+    def written(self, job: BulkChange) -> str:
+        return grouped(job.changed)
 
     @admin.display(description=gettext_lazy("when"), ordering="pk")
     def when(self, job: BulkChange) -> str:
