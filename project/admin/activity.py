@@ -14,6 +14,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from project.base.accounts import person_name
 from project.base.history import Door, Kind, as_record
 
 from .base import BaseChangeList, CappedPaginator, ReadOnlyAdmin
@@ -29,8 +30,14 @@ EVERY = "every"
 def people(chosen: str) -> dict[str, str]:
     """Their names by id; the chosen one may not be among the first."""
     users = get_user_model()._default_manager.order_by("username")
-    found = {str(user.pk): user.get_username() for user in users[:MAX_PEOPLE]}
+    found = {str(user.pk): name_and_login(user) for user in users[:MAX_PEOPLE]}
     return found if chosen in found or not is_id(chosen) else found | {chosen: f"#{chosen}"}
+
+
+def name_and_login(user: Any) -> str:
+    """As the lists name people, and what tells two of one name apart."""
+    name, login = person_name(user), user.get_username()
+    return name if name == login else f"{name} ({login})"
 
 
 class PersonFilter(admin.SimpleListFilter):

@@ -129,19 +129,21 @@ class LogSource:
         ]
 
     def line(self, entry: LogEntry, number: int) -> Line:
-        name = Truncator(entry.object_repr).chars(80)
+        assert entry.content_type
+        # Of its page, which may call it otherwise.
+        options = self.pages[entry.content_type.model_class()].opts  # type: ignore[index]
+        is_named = options.object_name in MENU["administration"][1]  # else by its number alone
+        name = Truncator(entry.object_repr).chars(80) if is_named else f"#{entry.object_id}"
         url = None if entry.is_deletion() else entry.get_admin_url()
-        names = {ADDITION: _("Added"), CHANGE: _("Changed"), DELETION: _("Deleted")}
-        model = entry.content_type and entry.content_type.model_class()
+        kinds = {ADDITION: _("Added"), CHANGE: _("Changed"), DELETION: _("Deleted")}
+        about = str(options.verbose_name)
         return Line(
             entry.action_time,
             entry.pk,
             number,
             format_html('<a href="{}">{}</a>', url, name) if url else name,
-            names[entry.action_flag],
-            f"{model._meta.verbose_name if model else ''}: {_(entry.get_change_message())}"
-            if entry.is_change()
-            else model and model._meta.verbose_name,
+            kinds[entry.action_flag],
+            f"{about}: {_(entry.get_change_message())}" if entry.is_change() else about,
             entry.user_id,
             person_name(entry.user),
             Door.ADMIN.label,

@@ -85,6 +85,17 @@ def test_an_import_is_one_line(desk):
     assert names(desk) == ["5 books"]
 
 
+def test_people_are_called_as_in_the_list(desk, ann):
+    assert ">Ann Reed (ann)</option>" in desk.get(ACTIVITY).content.decode()
+
+
+def test_what_names_a_reader_is_called_by_its_number(desk, staff):
+    welcome = register_member(Member(username="paul", email="paul@example.org")).welcome_email
+    text = [{"changed": {"fields": ["State"]}}]
+    LogEntry.objects.log_actions(staff.pk, [welcome], CHANGE, text, single_object=True)
+    assert names(desk, person=staff.pk) == [f"#{welcome.pk}"]
+
+
 def test_a_change_of_an_account_says_what(desk, ann):
     LogEntry.objects.log_actions(
         ann.pk, [ann], CHANGE, [{"changed": {"fields": ["Groups"]}}], single_object=True
