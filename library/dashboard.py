@@ -1,7 +1,7 @@
 """The catalogue on the dashboard: charts, the last imports, what waits."""
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -30,7 +30,8 @@ def waiting(request: HttpRequest) -> list[tuple[str, str]]:
     found = []
     books = reverse("admin:library_book_changelist")
     if may_import(request):
-        number = Import.objects.filter(state=State.EXAMINED).count()
+        something = Q(found__new__gt=0) | Q(found__changed__gt=0)
+        number = Import.objects.filter(something, state=State.EXAMINED).count()
         text = ngettext("%d import to confirm", "%d imports to confirm", number) % number
         found += [(text, f"{reverse('admin:library_import_changelist')}?state=examined")] * bool(
             number

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
-from project.admin.display import moment
+from project.admin.display import labelled, moment
 from project.admin.phrases import grouped
 from project.jobs.admin import JobAdmin
 from project.jobs.models import State
@@ -44,12 +45,12 @@ class BulkChangeAdmin(JobAdmin):
         return str(job)
 
     @admin.display(description=gettext_lazy("selected"))
-    def selected(self, job: BulkChange) -> str:
-        return grouped(job.total)
+    def selected(self, job: BulkChange) -> SafeString:
+        return labelled(_("selected"), grouped(job.total))
 
     @admin.display(description=gettext_lazy("changed"))
-    def written(self, job: BulkChange) -> str:
-        return grouped(job.changed)
+    def written(self, job: BulkChange) -> SafeString:
+        return labelled(_("changed"), grouped(job.changed))
 
     @admin.display(description=gettext_lazy("when"), ordering="pk")
     def when(self, job: BulkChange) -> str:

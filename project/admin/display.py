@@ -27,6 +27,11 @@ def badge(text: str, colour: str) -> SafeString:
     return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
 
 
+def labelled(label: Any, value: Any) -> SafeString:
+    """With its column's name where a phone shows the row without columns."""
+    return format_html('<span class="d-md-none">{}: </span>{}', label, value)
+
+
 def link(name: str, pk: Any, text: str) -> SafeString:
     """To the page of a row; `name` is "members_member", for example."""
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)

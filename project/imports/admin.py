@@ -22,11 +22,12 @@ from django.http import (
 )
 from django.urls import reverse
 from django.utils.formats import number_format
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 from django.views.decorators.http import require_POST
 
-from project.admin.display import moment
+from project.admin.display import labelled, moment
 from project.admin.history import way
 from project.admin.phrases import RECORD
 from project.base.files.reading import ENDINGS, format_of
@@ -115,16 +116,16 @@ class ImportAdmin(JobAdmin):
     # --- The list ---
 
     @admin.display(description=gettext_lazy("new"))
-    def new(self, job: Import) -> str:
-        return count(job, "new")
+    def new(self, job: Import) -> SafeString:
+        return labelled(_("new"), count(job, "new"))
 
     @admin.display(description=gettext_lazy("changed"))
-    def changed(self, job: Import) -> str:
-        return count(job, "changed")
+    def changed(self, job: Import) -> SafeString:
+        return labelled(_("changed"), count(job, "changed"))
 
     @admin.display(description=gettext_lazy("refused"))
-    def refused(self, job: Import) -> str:
-        return count(job, "refused")
+    def refused(self, job: Import) -> SafeString:
+        return labelled(_("refused"), count(job, "refused"))
 
     @admin.display(description=gettext_lazy("through"))
     def through(self, job: Import) -> str:

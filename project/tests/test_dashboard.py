@@ -115,6 +115,13 @@ def test_the_last_imports_say_what_they_did_and_what_waits(client):
     assert page.context["waiting"] == [("1 import to confirm", f"{IMPORTS}?state=examined")]
 
 
+def test_an_import_that_would_change_nothing_waits_for_nobody(client):
+    member_of(client, "Cataloguers")
+    found = {"new": 0, "changed": 0, "same": 7, "refused": 0}
+    Import.objects.create(name="same.csv", kind="csv", state=State.EXAMINED, found=found)
+    assert client.get(INDEX).context["waiting"] == []
+
+
 def test_who_may_not_import_is_told_of_no_import(client):
     member_of(client, "Membership desk")
     Import.objects.create(name="books.csv", kind="csv", state=State.EXAMINED)
