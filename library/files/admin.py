@@ -24,7 +24,7 @@ class BookImportAdmin(ImportAdmin):
         ),
         matching=_("Books are matched by ISBN: known ones are updated, others are added."),
         reading=_(
-            "Another encoding, delimiter or sheet finds the columns anew. Of several ISBN columns "
+            "Another encoding, delimiter, sheet or header finds the columns anew. Of several ISBN columns "
             "the valid one counts."
         ),
         nothing_new=_("The file changes nothing: every book is in the catalogue already."),

@@ -36,7 +36,9 @@ class MemberImportAdmin(ImportAdmin):
             "others are registered. On the next page you decide whether new members get a "
             "welcome e-mail."
         ),
-        reading=gettext_lazy("Another encoding, delimiter or sheet finds the columns anew."),
+        reading=gettext_lazy(
+            "Another encoding, delimiter, sheet or header finds the columns anew."
+        ),
         nothing_new=gettext_lazy("The file changes nothing: every member is registered already."),
         progress=gettext_lazy("Members compared and written: %(rows)s (%(percent)d%%)"),
         changed=gettext_lazy("Changed members"),

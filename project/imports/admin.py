@@ -205,8 +205,10 @@ class ImportAdmin(JobAdmin):
         if not form.is_valid():
             return self.page(request, job, form)
         # Of the API's too, somebody sees the preview by now.
+        changes = form.changes()
         options = job.options | {"dry_run": True, "headers": {}}
-        changes = form.changes() | EXAMINED_ANEW | {"options": options}
+        options |= {"header_row": changes.pop("header_row", None)}
+        changes |= EXAMINED_ANEW | {"options": options}
         if type(job).objects.move(pk, (job.state,), **changes):
             enqueue(job)
         return HttpResponseRedirect(self.url(job))

@@ -47,6 +47,7 @@ def opened(job: Import) -> Iterator[Table]:
             delimiter=job.delimiter,
             sheet=job.sheet,
             known_headers=known_headers(job.records, headers_of(job)),
+            header_row=job.options.get("header_row"),
         ) as table,
     ):
         sheets = getattr(table, "sheets", [])
@@ -73,6 +74,7 @@ def examine(job: Import) -> None:
                 "delimiter": table.delimiter,
                 "sheet": getattr(table, "sheet", ""),
                 "sheets": getattr(table, "sheets", []),
+                "header_row": getattr(table, "header_row", None),
                 "header": [storable(name) for name in table.header],
                 "columns": job.columns or guessed,
                 "rows": [

@@ -193,10 +193,11 @@ def test_hostile_cells_are_escaped(desk):
 def reading(**values) -> dict[str, object]:
     return {
         "encoding": "cp1251", "delimiter": ";", "title": "0", "author": "1",
-        "publication_year": "2", "isbn": ["3"],
+        "publication_year": "2", "isbn": ["3"], "header_row": "1",
     } | values  # fmt: skip
 
 
+NO_COLUMNS = {"title": "", "author": "", "publication_year": "", "isbn": []}
 RUSSIAN = f"Книга;Кто;Когда;ISBN\nИдиот;Фёдор;1869;{isbn_number(1)}\n".encode("cp1251")
 
 
@@ -210,6 +211,27 @@ def test_columns_are_corrected_by_hand(desk, enqueued):
     worked_on(job)
     assert (job.state, job.problem) == (State.EXAMINED, None)
     assert job.pages.get().rows == [[2, "Идиот", "Фёдор", 1869, isbn_number(1)]]
+
+
+def test_a_header_of_other_words_below_a_title_is_said_by_hand(desk, enqueued):
+    job = examined(content="Каталог\n".encode("cp1251") + RUSSIAN)
+    desk.post(url(job, "examine"), reading(header_row="2", **NO_COLUMNS))
+    worked_on(job)
+    assert (job.reading["header"], job.columns) == (["Книга", "Кто", "Когда", "ISBN"], {})
+    desk.post(url(job, "examine"), reading(header_row="2"))
+    worked_on(job)
+    assert job.pages.get().rows == [[3, "Идиот", "Фёдор", 1869, isbn_number(1)]]
+
+
+def test_a_file_without_a_header_loses_no_row(desk, enqueued):
+    job = examined(content=f"Идиот;Фёдор;1869;{isbn_number(1)}\n".encode("cp1251"))
+    assert job.state == State.FAILED
+    desk.post(url(job, "examine"), reading(header_row="0"))
+    worked_on(job)
+    assert "column 4" in html(desk, job)
+    desk.post(url(job, "examine"), reading(header_row="0"))
+    worked_on(job)
+    assert job.pages.get().rows == [[1, "Идиот", "Фёдор", 1869, isbn_number(1)]]
 
 
 def test_another_encoding_or_delimiter_finds_the_columns_anew(desk, enqueued):
@@ -226,7 +248,8 @@ def test_another_encoding_or_delimiter_finds_the_columns_anew(desk, enqueued):
 
 
 @pytest.mark.parametrize(
-    "values", [{"title": ""}, {"isbn": []}, {"author": "9"}, {"encoding": "klingon"}]
+    "values",
+    [{"title": ""}, {"isbn": []}, {"author": "9"}, {"encoding": "klingon"}, {"header_row": "-1"}],
 )
 def test_a_wrong_choice_is_said_and_changes_nothing(desk, enqueued, values):
     job = examined(content=RUSSIAN)

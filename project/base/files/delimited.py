@@ -10,7 +10,7 @@ from typing import BinaryIO, TextIO
 from django.utils.translation import gettext_noop
 
 from .encodings import marked_encoding
-from .headers import MAX_ROWS_ABOVE, count_known, header_index
+from .headers import MAX_ROWS_ABOVE, count_known, first_index, header_index
 from .rows import (
     MAX_LINE_LENGTH,
     Problem,
@@ -35,6 +35,7 @@ class DelimitedFile:
         delimiter: str = "",
         known_headers: Set[str] = frozenset(),
         total: int = 0,
+        header_row: int | None = None,
     ) -> None:
         self.file, self.total = file, total
         self.lines = Lines(file, encoding)
@@ -49,9 +50,12 @@ class DelimitedFile:
             )
         delimiters = delimiter or DELIMITERS
         best = [max((_fitness(line, d, known_headers), d) for d in delimiters) for line in top]
-        self.above = header_index([fitness[0] for fitness, d in best]) or filled[0]
-        self.lines.push_back(*top[self.above :])
-        self.delimiter = best[self.above][1]
+        found = header_index([fitness[0] for fitness, d in best])
+        first = first_index(header_row, found, filled, len(top))
+        self.lines.push_back(*top[first:])
+        self.delimiter = best[first][1]
+        self.header_row = 0 if header_row == 0 else first + 1
+        self.above = self.header_row or first
         self.records = csv.reader(self.lines, delimiter=self.delimiter, strict=True)
         try:
             self.header = [name.strip() for name in next(self.records)]
@@ -64,9 +68,12 @@ class DelimitedFile:
                 encoding=self.encoding_name,
             )
         check_header(self.header)
+        if not self.header_row:  # its cells are those of a row
+            self.header = [""] * len(self.header)
+            self.lines.push_back(*self.lines.taken)
 
     def __iter__(self) -> Iterator[Row]:
-        number = self.above + 1
+        number = self.above
         while True:
             number += 1
             self.lines.taken.clear()

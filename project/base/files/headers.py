@@ -17,3 +17,10 @@ def count_known(names: Iterable[str], known: Set[str]) -> int:
 def header_index(counts: Sequence[int]) -> int | None:
     """Of rows with so many known names the first that has two, which a title hardly has."""
     return next((index for index, count in enumerate(counts) if count > 1), None)
+
+
+def first_index(given: int | None, found: int | None, filled: Sequence[int], rows: int) -> int:
+    """Where the table begins: at the given row, else the found one, else the first with anything."""
+    if given and given <= rows:
+        return given - 1
+    return filled[0] if given == 0 or found is None else found

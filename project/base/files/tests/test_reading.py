@@ -204,6 +204,23 @@ def test_blank_lines_may_stand_above_a_header_that_nobody_knows():
     assert read(b"\r\n\r\nA,B\r\n1,2\r\n") == (["A", "B"], [["1", "2"]])
 
 
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    ("header_row", "header", "numbers"),
+    [(None, ["Title", "Year"], [4, 5]), (2, ["Books", "old"], [3, 4, 5]), (0, ["", ""], [2, 3, 4, 5]),
+     (99, ["Title", "Year"], [4, 5])],
+)  # fmt: skip
+def test_the_header_may_be_given_or_missing(kind, header_row, header, numbers):
+    lines = [["", ""], ["Books", "old"], ["Title", "Year"], ["Emma", "1815"], ["Dune", "1965"]]
+    content = xlsx(*lines) if kind == "xlsx" else "\n".join(map(";".join, lines)).encode()
+    known = frozenset({"title", "year"})
+    with open_table(
+        io.BytesIO(content), kind, 0, known_headers=known, header_row=header_row
+    ) as table:
+        assert (table.header, [row.number for row in table if row.cells]) == (header, numbers)
+        assert table.header_row == {None: 3, 99: 3}.get(header_row, header_row)
+
+
 def test_the_sheet_with_the_table_is_read():
     file = io.BytesIO()
     with xlsxwriter.Workbook(file) as book:
