@@ -65,7 +65,7 @@ class ReadingForm(forms.Form):
             self.settings["header_row"] = row
             widget = forms.NumberInput(attrs={"class": "form-control form-control-sm"})
             self.fields["header_row"] = forms.IntegerField(
-                label=_("Row of the headers (0: there is none)"),
+                label=_("Header row (0: none)"),
                 initial=row,
                 min_value=0,
                 max_value=MAX_ROWS_ABOVE + 1,
