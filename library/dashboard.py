@@ -1,7 +1,7 @@
 """The catalogue on the dashboard: charts, the last imports, what waits."""
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -30,8 +30,8 @@ def waiting(request: HttpRequest) -> list[tuple[str, str]]:
     found = []
     books = reverse("admin:library_book_changelist")
     if may_import(request):
-        examined = Import.objects.filter(state=State.EXAMINED)
-        number = examined.exclude(found__new=0, found__changed=0).count()
+        something = Q(found__new__gt=0) | Q(found__changed__gt=0)
+        number = Import.objects.filter(something, state=State.EXAMINED).count()
         text = ngettext("%d import to confirm", "%d imports to confirm", number) % number
         found += [(text, f"{reverse('admin:library_import_changelist')}?state=examined")] * bool(
             number
@@ -78,6 +78,7 @@ def _decades() -> BarChart:
         if decade >= first:
             years = f"years_from={decade}&{years}"
             label = f"{decade} – {decade + 9}"
-        tick = str(decade) if decade >= first and decade % 20 == 0 else ""
+        tick = str(decade) if decade % 20 == 0 else ""
+        tick = tick if decade >= first else f"<{first}"
         bars.append(Bar(label, [number], tick, f"{url}?{years}"))
     return BarChart(_("Books by decade of publication"), _("Decade"), [_("books")], bars)

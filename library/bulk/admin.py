@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.display import moment
+from project.admin.phrases import grouped
 from project.jobs.admin import JobAdmin
 from project.jobs.models import State
 
@@ -20,8 +21,8 @@ class BulkChangeAdmin(JobAdmin):
     undo_question = gettext_lazy(
         "Undo this change? Books that somebody has changed since are left as they are."
     )
-    list_display = ["what", "state_badge", "total", "changed", "person", "when"]
-    columns_named_on_phone = frozenset({"total", "changed"})
+    list_display = ["what", "state_badge", "selected", "written", "person", "when"]
+    columns_named_on_phone = frozenset({"selected", "written"})
     counted_text = ngettext_lazy("%(number)s bulk change", "%(number)s bulk changes", "count")
     sortable_by = ["when"]
     where_from = gettext_lazy("Select books in the list of books and choose an action.")
@@ -42,6 +43,14 @@ class BulkChangeAdmin(JobAdmin):
     @admin.display(description=gettext_lazy("change"))
     def what(self, job: BulkChange) -> str:
         return str(job)
+
+    @admin.display(description=gettext_lazy("selected"))
+    def selected(self, job: BulkChange) -> str:
+        return grouped(job.total)
+
+    @admin.display(description=gettext_lazy("changed"))
+    def written(self, job: BulkChange) -> str:
+        return grouped(job.changed)
 
     @admin.display(description=gettext_lazy("when"), ordering="pk")
     def when(self, job: BulkChange) -> str:

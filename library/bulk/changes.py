@@ -26,7 +26,7 @@ def run(job: BulkChange) -> None:
     ids = job.ids
     stop = time.monotonic() + SLICE_SECONDS
     job.record(state=State.RUNNING)
-    with recorded_as(Door.BULK, user=job.user, detail=str(job.pk), batch=job.batch):
+    with recorded_as(Door.BULK, user=job.user, detail=job.origin, batch=job.batch):
         while job.position < len(ids):
             chunk = ids[job.position : job.position + CHUNK_SIZE]
             position, changed = job.position + len(chunk), job.changed
@@ -89,7 +89,7 @@ def merge(user_id: int | None, keep: int, ids: Sequence[int], values: dict[str, 
             total=len(ids),
             finished_at=timezone.now(),
         )
-        with recorded_as(Door.BULK, user=job.user, detail=str(job.pk), batch=job.batch):
+        with recorded_as(Door.BULK, user=job.user, detail=job.origin, batch=job.batch):
             Book.objects.filter(pk__in=set(books) - {keep}).delete()  # first: they hold their ISBNs
             kept = books[keep]
             for name in FIELDS:

@@ -18,13 +18,13 @@ class BookImportAdmin(ImportAdmin):
     where_from = _("An import adds and updates the books in a file.")
     texts = Texts(
         file=_(
-            "CSV, TSV, XLSX, ODS or JSON Lines, at most %(size)d MB. The first row names the "
+            "CSV, TSV, XLSX, ODS or JSON Lines, at most %(size)d MB. A row at the top names the "
             "columns; title, author, year and ISBN are recognised in English, Russian and "
             "German. Nothing is written before you have seen the preview."
         ),
         matching=_("Books are matched by ISBN: existing ones are updated, others are added."),
         reading=_(
-            "If you change the encoding, delimiter or sheet, the columns are detected "
+            "If you change the encoding, delimiter, sheet or header, the columns are detected "
             "again. Of several ISBN columns, the valid one is used."
         ),
         nothing_new=_("The file changes nothing: every book is in the catalogue already."),

@@ -18,7 +18,8 @@ COLUMNS = (
         "title",
         (
             *("title", "book title", "original title", "name"),
-            *("название", "заглавие", "название книги", "наименование", "заголовок"),
+            *("название", "заглавие", "название книги", "заглавие книги", "заголовок"),
+            *("наименование", "наименование книги", "название документа", "название издания"),
             *("titel", "buchtitel", "haupttitel", "titel des buches"),
         ),
         gettext_noop("No column looks like the title."),
@@ -27,7 +28,8 @@ COLUMNS = (
         "author",
         (
             *("author", "authors", "author name", "writer", "creator", "creators"),
-            *("автор", "авторы", "автор(ы)", "автор книги"),
+            *("автор", "авторы", "автор(ы)", "автор книги", "авторы книги"),
+            *("фамилия автора", "фио автора", "ф.и.о. автора", "имя автора"),
             *("autor", "autoren", "autorin", "autor/in", "autor(en)", "verfasser", "verfasserin"),
         ),
         gettext_noop("No column looks like the author."),
@@ -37,7 +39,8 @@ COLUMNS = (
         (
             *("publication year", "year", "original publication year", "year of publication"),
             *("published", "pub year", "publish year", "year published"),
-            *("год", "год издания", "год публикации", "год выпуска"),
+            *("год", "год издания", "год изд.", "год изд", "год публикации", "год выпуска"),
+            *("год издания книги", "дата издания", "дата публикации"),
             *("jahr", "erscheinungsjahr", "veröffentlichungsjahr", "publikationsjahr"),
         ),
         gettext_noop("No column looks like the publication year."),
@@ -46,7 +49,7 @@ COLUMNS = (
         "isbn",
         (
             *("isbn", "isbn13", "isbn 13", "isbn10", "isbn 10"),
-            *("isbn nr", "isbn nr.", "isbn nummer", "номер isbn"),
+            *("isbn nr", "isbn nr.", "isbn nummer", "номер isbn", "код isbn", "isbn/issn"),
         ),
         gettext_noop("No column looks like the ISBN."),
         several=True,
@@ -57,11 +60,11 @@ FIELDS = tuple(column.name for column in COLUMNS)
 YEAR = re.compile(r"([+-]?[0-9]+)([.,]0*)?")
 # As catalogues write a year that they have inferred, guessed or abbreviated.
 WRITTEN_YEAR = re.compile(
-    r"[\[(]?\s*(?:(?:c|ca|ок)\.\s*|(?:circa|около|um)\s+)?[\[(]?\s*([0-9]{3,4})\s*\??\s*[\])]?"
+    r"[\[(]?\s*(?:(?:c|ca|ок|cop)\.\s*|©\s*|(?:circa|около|um)\s+)?[\[(]?\s*([0-9]{3,4})\s*\??\s*[\])]?"
     r"\s*(?:г\.?|год)?\s*[\])]?\.?",
     re.IGNORECASE,
 )
-FULL_DATE = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
+FULL_DATE = re.compile(r"(?:[0-9]{1,2}[./]){2}([0-9]{4})|([0-9]{4})-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
 BC_YEAR = re.compile(
     r"[-−–][0-9]+(?:[.,]0*)?|(?:c\.|ca\.|ок\.)?\s*[0-9]+\s*(?:г\.?\s*)?"
     r"(?:b\.?\s?c\.?(?:\s?e\.?)?|до\s+(?:н\.?\s*э|р\.?\s*х)\.?|v\.?\s?chr\.?)",
@@ -70,6 +73,8 @@ BC_YEAR = re.compile(
 MAX_YEAR_LENGTH = 40  # characters
 DECIMAL = re.compile(r"([0-9]{7,13})[.,]0+")
 SHORT_ISBN10 = re.compile(r"[0-9]{6,8}[0-9Xx]")
+SEVERAL_ISBNS = re.compile(r"[;/|\n]|,(?=\s|97[89])")
+ISBN_NOTE = re.compile(r"(.*[0-9Xx])\s*\([^()]*\)")  # such as "(hardback)"
 ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+")
 
 # Repairs; they are counted by these sentences, and translated where they are read.
@@ -82,7 +87,8 @@ YEAR_WORDS = gettext_noop("year written as [1869], c. 1868 or 1972 г.")
 YEAR_OF_DATE = gettext_noop("year taken from a full date")
 DECIMAL_ISBN = gettext_noop("ISBN written as 9780306406157.0")
 ZEROS_RESTORED = gettext_noop("ISBN: leading zeros restored")
-WRONG_ISBN_IGNORED = gettext_noop("wrong ISBN in another column ignored")
+ISBN_NOTE_IGNORED = gettext_noop("ISBN: note in brackets ignored")
+WRONG_ISBN_IGNORED = gettext_noop("wrong ISBN beside a valid one ignored")
 
 
 def book_of(entry: Entry, repairs: Counter[str]) -> Book:
@@ -133,15 +139,16 @@ def _year(texts: Sequence[str], made: list[str]) -> int:
         for pattern, repair in ((WRITTEN_YEAR, YEAR_WORDS), (FULL_DATE, YEAR_OF_DATE)):
             if year := pattern.fullmatch(text):
                 made.append(repair)
-                return int(year[1])
+                return int(year[year.lastindex or 0])
     raise RefusedError(_("publication year: “%(text)s” is not a year") % {"text": text[:50]})
 
 
 def _isbn(texts: Sequence[str], made: list[str]) -> str | None:
-    """The one valid ISBN among the texts; wrong ones are ignored beside it."""
+    """The one valid ISBN in the texts; wrong ones are ignored beside it."""
     found: dict[str, list[str]] = {}
     reasons = []
-    for text in filter(None, (text.strip() for text in texts)):
+    parts = (part.strip() for text in texts for part in SEVERAL_ISBNS.split(text))
+    for text in filter(None, parts):
         repairs: list[str] = []
         try:
             found.setdefault(_isbn_of(text, repairs), repairs)
@@ -170,6 +177,9 @@ def _isbn_of(text: str, repairs: list[str]) -> str:
     if decimal := DECIMAL.fullmatch(text):
         text = decimal[1]
         repairs.append(DECIMAL_ISBN)
+    if note := ISBN_NOTE.fullmatch(text):
+        text = note[1]
+        repairs.append(ISBN_NOTE_IGNORED)
     if not SHORT_ISBN10.fullmatch(text):
         return normalise(text)
     full = text.zfill(10)

@@ -25,11 +25,36 @@ MAX_UNKNOWN_WORDS = 3
 MAX_AUTHOR_WORDS = 8
 MAX_AUTHORS = 10
 ALPHABETS = ("abcdefghijklmnopqrstuvwxyz", "абвгдежзиклмнопрстуфхцчшщъыьэюя")
+# The keys of a Russian keyboard under the characters of an English one.
+KEYS = "qwertyuiop[]asdfghjkl;'zxcvbnm,.`"
+RUSSIAN_KEYS = "йцукенгшщзхъфывапролджэячсмитьбюё"
+LAYOUTS = (str.maketrans(KEYS, RUSSIAN_KEYS), str.maketrans(RUSSIAN_KEYS, KEYS))
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def suggestion(text: str, books: "BookQuerySet") -> str:
-    """The search with its unknown words corrected, if that finds something; else empty."""
+    """What the search may have meant, if that finds something; else empty."""
+    return corrected(text, books) or in_the_other_layout(text, books)
+
+
+def in_the_other_layout(text: str, books: "BookQuerySet") -> str:
+    """What the same keys write on a Russian keyboard, or on an English one."""
+    for layout in LAYOUTS:
+        meant = text.lower().translate(layout)
+        try:
+            if (
+                len(text) >= MIN_LETTERS
+                and meant != text.lower()
+                and books.search(meant, ranked=False).exists()
+            ):
+                return meant
+        except ValidationError:
+            continue
+    return ""
+
+
+def corrected(text: str, books: "BookQuerySet") -> str:
+    """The search with its unknown words replaced by the nearest known ones."""
     words = list(dict.fromkeys(words_of(text)))
     try:
         terms = dict(zip(words, Word.objects.resolve(words), strict=True))
@@ -51,11 +76,11 @@ def suggestion(text: str, books: "BookQuerySet") -> str:
         return ""
     spelled = tokens(f"{book.title} {book.author}")
     typed = tokens(text)
-    corrected = " ".join(
+    meant_text = " ".join(
         spelled.get(chosen[word], chosen[word]).lower() if word in chosen else typed.get(word, word)
         for word in words
     )
-    return corrected if books.search(corrected, ranked=False).exists() else ""
+    return meant_text if books.search(meant_text, ranked=False).exists() else ""
 
 
 def together(

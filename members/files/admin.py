@@ -27,7 +27,7 @@ class MemberImportAdmin(ImportAdmin):
     )
     texts = Texts(
         file=gettext_lazy(
-            "CSV, TSV, XLSX, ODS or JSON Lines, at most %(size)d MB. The first row names the "
+            "CSV, TSV, XLSX, ODS or JSON Lines, at most %(size)d MB. A row at the top names the "
             "columns; username and e-mail address are recognised in English, Russian and German. "
             "Nothing is written before you have seen the preview."
         ),
@@ -37,7 +37,7 @@ class MemberImportAdmin(ImportAdmin):
             "members get a welcome e-mail."
         ),
         reading=gettext_lazy(
-            "If you change the encoding, delimiter or sheet, the columns are detected again."
+            "If you change the encoding, delimiter, sheet or header, the columns are detected again."
         ),
         nothing_new=gettext_lazy("The file changes nothing: every member is registered already."),
         progress=gettext_lazy("Members compared and written: %(rows)s (%(percent)d%%)"),

@@ -1,5 +1,6 @@
 """What everybody changed, newest first; deleted records are found here too."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -13,6 +14,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
+from project.base.accounts import person_name
 from project.base.history import Door, Kind, as_record
 
 from .base import BaseChangeList, CappedPaginator, ReadOnlyAdmin
@@ -25,16 +27,25 @@ MAX_SEARCHED_ROWS = 10_000
 EVERY = "every"
 
 
+def people(chosen: str) -> dict[str, str]:
+    """Their names by id; the chosen one may not be among the first."""
+    users = get_user_model()._default_manager.order_by("username")
+    found = {str(user.pk): name_and_login(user) for user in users[:MAX_PEOPLE]}
+    return found if chosen in found or not is_id(chosen) else found | {chosen: f"#{chosen}"}
+
+
+def name_and_login(user: Any) -> str:
+    """As the lists name people, and what tells two of one name apart."""
+    name, login = person_name(user), user.get_username()
+    return name if name == login else f"{name} ({login})"
+
+
 class PersonFilter(admin.SimpleListFilter):
     title = gettext_lazy("person")
     parameter_name = "person"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        users = get_user_model()._default_manager.order_by("username")
-        found = {str(user.pk): user.get_username() for user in users[:MAX_PEOPLE]}
-        if (value := self.value() or "") not in found and is_id(value):
-            found[value] = f"#{value}"
-        return list(found.items())
+        return list(people(self.value() or "").items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = self.value() or ""
@@ -100,23 +111,8 @@ def is_collapsed(request: HttpRequest) -> bool:
 class ActivityChangeList(BaseChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        rows: list[Any] = list(self.result_list)
-        history = self.model._default_manager
-        earlier = history.filter(id=OuterRef("id"), history_id__lt=OuterRef("history_id"))
-        previous = Subquery(earlier.order_by("-history_id").values("history_id")[:1])
-        pairs = (
-            history.filter(pk__in=[row.pk for row in rows])
-            .annotate(previous=previous)
-            .values_list("pk", "previous")
-        )
-        before = dict(pairs)
-        versions = history.in_bulk([pk for pk in before.values() if pk])
-        collapsed = is_collapsed(request)
-        records = self.model_admin.records  # type: ignore[attr-defined]  # ActivityAdmin's
-        for row in rows:
-            row.before = versions.get(before.get(row.pk))
-            row.number = batch_size(row, records.counted_text) if collapsed else ""
-        self.result_list = rows
+        activity: Any = self.model_admin
+        self.result_list = activity.described(self.result_list, is_collapsed(request))
 
 
 def batch_size(row: Any, sentence: Any) -> str:
@@ -182,6 +178,24 @@ class ActivityAdmin(ReadOnlyAdmin):
         if version is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return self.records.history_view(request, str(version.id))
+
+    def described(self, rows: Iterable[Any], collapsed: bool = True) -> list[Any]:
+        """The rows, each with its record's version before and, of a batch, its number of records."""
+        rows = list(rows)
+        history = self.model._default_manager
+        earlier = history.filter(id=OuterRef("id"), history_id__lt=OuterRef("history_id"))
+        previous = Subquery(earlier.order_by("-history_id").values("history_id")[:1])
+        pairs = (
+            history.filter(pk__in=[row.pk for row in rows])
+            .annotate(previous=previous)
+            .values_list("pk", "previous")
+        )
+        before = dict(pairs)
+        versions = history.in_bulk([pk for pk in before.values() if pk])
+        for row in rows:
+            row.before = versions.get(before.get(row.pk))
+            row.number = batch_size(row, self.records.counted_text) if collapsed else ""
+        return rows
 
     def newest(self, number: int) -> list[Any]:
         """The latest changes for the dashboard, each with its link and words; a batch is one."""

@@ -112,10 +112,13 @@ class VersionedAdmin(BaseAdmin):
     ) -> HttpResponse:
         if request.method != "POST" or "post" in request.POST:  # a confirmed deletion
             return super()._get_obj_does_not_exist_redirect(request, opts, object_id)
+        typed = self.get_form(request)(request.POST).visible_fields()
+        columns = {field.name for field in self.opts.get_fields()}
         return self._both_versions(
             request,
             title=_("Deleted while you were editing"),
-            alike=self.get_form(request)(request.POST).visible_fields(),
+            alike=typed,
+            shown=[bound for bound in typed if bound.name in columns],
             add_url=self.has_add_permission(request)
             and reverse(f"admin:{opts.app_label}_{opts.model_name}_add"),
         )

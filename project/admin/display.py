@@ -11,15 +11,15 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from .base import CappedPaginator
+from .lists import CappedPaginator, count_rows
 from .phrases import grouped
 
 
 def bounded(queryset: QuerySet, sentence: Any = "%(number)s") -> str:
     """The number of rows, counted as far as lists are; in a sentence if given."""
-    paginator = CappedPaginator(queryset, 1)
-    number = grouped(paginator.count) + ("+" if paginator.capped else "")
-    return str(sentence % {"count": paginator.count, "number": number})
+    count, capped = count_rows(CappedPaginator(queryset, 1))
+    number = grouped(count) + ("+" if capped else "")
+    return str(sentence % {"count": count, "number": number})
 
 
 def badge(text: str, colour: str) -> SafeString:

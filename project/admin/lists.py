@@ -51,6 +51,14 @@ def count_of_table(rows: QuerySet) -> int:
     return number + table.filter(pk__gt=last)[: CappedPaginator.MAX_ROWS].count()
 
 
+def count_rows(paginator: CappedPaginator) -> tuple[int, bool]:
+    """How many rows it has, and whether it has more: a whole table is counted exactly."""
+    rows: QuerySet = paginator.object_list  # type: ignore[assignment]
+    if paginator.capped and not rows.query.where:
+        return count_of_table(rows), False
+    return paginator.count, paginator.capped
+
+
 class BaseChangeList(ChangeList):
     next_link = previous_link = first_link = last_link = ""
     first_row = last_row = 0  # of this page, counted from 1
@@ -129,10 +137,8 @@ class BaseChangeList(ChangeList):
 
     def _count(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
-        self.result_count, self.capped = self.paginator.count, self.paginator.capped
-        # An address may filter without a filter of the list, as the links of charts do.
-        if self.capped and not self.queryset.query.where:
-            self.result_count, self.capped = count_of_table(self.queryset), False
+        # Of its query: an address may filter without a filter of the list, as charts' links do.
+        self.result_count, self.capped = count_rows(self.paginator)
         self.show_full_result_count, self.full_result_count = False, None
         self.show_admin_actions = True
         self.can_show_all = False

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import re_path, reverse
+from django.urls import path, re_path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -42,6 +42,12 @@ class LibraryAdminSite(admin.AdminSite):
     index_title = gettext_lazy("Dashboard")
     empty_value_display = "–"
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        from . import team
+
+        has_activity = bool(team.sources(self, request))
+        return super().each_context(request) | {"has_activity": has_activity}
+
     def get_app_list(
         self, request: HttpRequest, app_label: str | None = None
     ) -> list[dict[str, Any]]:
@@ -67,11 +73,16 @@ class LibraryAdminSite(admin.AdminSite):
         ]
 
     def get_urls(self) -> list[Any]:
-        from . import passwords  # models are not ready when the site is made
+        from . import passwords, team  # models are not ready when the site is made
 
         section = self.admin_view(self.section)
         return [
             re_path(rf"^(?P<slug>{'|'.join(MENU)})/$", section, name="section"),
+            path(
+                "activity/",
+                self.admin_view(lambda request: team.activity(self, request)),
+                name="activity",
+            ),
             *passwords.URLS,
             *searching.urls(self),
             *super().get_urls(),

@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.transaction import TransactionManagementError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions, status
@@ -174,7 +175,7 @@ EXPIRED_FORM = (
     gettext_lazy("This form has expired"),
     gettext_lazy(
         "You have logged in or out since it was opened, or your browser refuses cookies. Nothing "
-        "was saved. Go back, copy what you typed, reload the page and send it again."
+        "was saved. Open the form again: what you typed in it comes back, to check and to save."
     ),
 )
 
@@ -186,8 +187,8 @@ def _answer(request: HttpRequest, error: type[exceptions.APIException]) -> HttpR
     return JsonResponse(problem(code, error()), status=code, content_type=PROBLEM_TYPE)
 
 
-def _page(request: HttpRequest, code: int, title: Any, text: Any) -> HttpResponse:
-    context = {"title": title, "text": text, "request_id": request_id.current.get()}
+def _page(request: HttpRequest, code: int, title: Any, text: Any, **more: Any) -> HttpResponse:
+    context = {"title": title, "text": text, "request_id": request_id.current.get(), **more}
     return render(request, "error.html", context, status=code)
 
 
@@ -203,7 +204,9 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """CSRF_FAILURE_VIEW; the API's sessions are checked by DRF."""
-    return _page(request, 403, *EXPIRED_FORM)
+    form = request.headers.get("Referer", "")
+    is_ours = url_has_allowed_host_and_scheme(form, {request.get_host()}, request.is_secure())
+    return _page(request, 403, *EXPIRED_FORM, form=form if is_ours else "")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -306,7 +306,11 @@ class Undone:
 
 
 def undo(
-    batch: str, *, user: Any = None, progress: Callable[[Undone], None] | None = None
+    batch: str,
+    *,
+    user: Any = None,
+    detail: str = "",
+    progress: Callable[[Undone], None] | None = None,
 ) -> Undone:
     """Take back what this batch did, but nothing that somebody changed afterwards.
 
@@ -314,7 +318,7 @@ def undo(
     what has been undone. The undo is a batch itself, undo-<batch>, and can be undone.
     """
     undone = Undone()
-    with recorded_as(Door.UNDO, user=user, detail=batch, batch=f"undo-{batch}"):
+    with recorded_as(Door.UNDO, user=user, detail=detail or batch, batch=f"undo-{batch}"):
         for model in apps.get_models():
             if not hasattr(model._meta, "simple_history_manager_attribute"):
                 continue

@@ -31,7 +31,7 @@ from project.admin.phrases import RECORD
 from project.base.files.reading import ENDINGS, format_of
 from project.jobs.admin import JobAdmin
 from project.jobs.models import State
-from project.jobs.tasks import enqueue
+from project.jobs.tasks import BROKE_OFF, enqueue
 
 from .engine import begin
 from .models import Import
@@ -203,8 +203,10 @@ class ImportAdmin(JobAdmin):
         if not form.is_valid():
             return self.page(request, job, form)
         # Of the API's too, somebody sees the preview by now.
+        changes = form.changes()
         options = job.options | {"dry_run": True, "headers": {}}
-        changes = form.changes() | EXAMINED_ANEW | {"options": options}
+        options |= {"header_row": changes.pop("header_row", None)}
+        changes |= EXAMINED_ANEW | {"options": options}
         if type(job).objects.move(pk, (job.state,), **changes):
             enqueue(job)
         return HttpResponseRedirect(self.url(job))
@@ -264,7 +266,9 @@ EXAMINED_ANEW: dict[str, Any] = {
 
 
 def may_retry(job: Import) -> bool:
-    return job.state == State.FAILED and job.is_kept and not job.undone
+    """Whether another try may end otherwise: what is wrong with a file stays wrong."""
+    broke_off = bool(job.confirmed_at) or job.error[:1] == [BROKE_OFF]
+    return job.state == State.FAILED and broke_off and job.is_kept and not job.undone
 
 
 def may_reread(job: Import) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from django.utils.translation import gettext_noop
 
-from project.base.files.delimited import plain
+from project.base.files.headers import plain
 from project.base.files.rows import UnreadableFileError
 
 from .records import Column, Records

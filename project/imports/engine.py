@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain, islice
@@ -22,7 +22,7 @@ from project.jobs.models import NotFinishedError, State
 from .batches import Batch, Result, batches_of, save
 from .columns import choose_columns, guess_columns, known_headers, present
 from .models import PAGE_SIZE, Import, ImportPage, PageKind
-from .records import Entry, Record, entries_of
+from .records import Entry, Record, Records, entries_of
 
 MAX_ROWS = 1_000_000
 SAMPLE_ROWS = 8
@@ -47,6 +47,7 @@ def opened(job: Import) -> Iterator[Table]:
             delimiter=job.delimiter,
             sheet=job.sheet,
             known_headers=known_headers(job.records, headers_of(job)),
+            header_row=job.options.get("header_row"),
         ) as table,
     ):
         sheets = getattr(table, "sheets", [])
@@ -73,6 +74,7 @@ def examine(job: Import) -> None:
                 "delimiter": table.delimiter,
                 "sheet": getattr(table, "sheet", ""),
                 "sheets": getattr(table, "sheets", []),
+                "header_row": getattr(table, "header_row", None),
                 "header": [storable(name) for name in table.header],
                 "columns": job.columns or guessed,
                 "rows": [
@@ -185,12 +187,12 @@ def next_pages(job: Import) -> list[ImportPage]:
 
 def write_pages(job: Import, pages: list[ImportPage]) -> None:
     before, done, found = dict(job.written), job.done, dict(job.found)
-    rows = [row for page in pages for row in page.rows]
+    rows = sorted((row for page in pages for row in page.rows), key=itemgetter(0))
 
     def write() -> None:
         # Compared anew: what is stored may have changed since the examination.
         records = [job.records.record_with(row[1:]) for row in rows]
-        saved = save(job.records, records)
+        saved = save(job.records, each_once(job.records, records))
         counts = {"new": len(saved.new), "changed": len(saved.changed)}
         counts["same"] = len(rows) - sum(counts.values()) - len(saved.refused)
         job.record(
@@ -210,6 +212,14 @@ def write_pages(job: Import, pages: list[ImportPage]) -> None:
         )
 
     persistent_transaction(write)
+
+
+def each_once(records: Records, some: Sequence[Any]) -> list[Any]:
+    """Without those that an earlier row has too; the examination saw that they agree."""
+    first: dict[frozenset[str], Any] = {}
+    for record in some:
+        first.setdefault(frozenset(records.keys(record)), record)
+    return [*first.values()]
 
 
 def cells_of(job: Import, record: Any) -> list[str]:

@@ -44,7 +44,8 @@ class Import(Job):
     delimiter = models.CharField(_("delimiter"), max_length=1, blank=True)
     sheet = models.CharField(_("sheet"), max_length=255, blank=True)
     columns = models.JSONField(default=dict)  # {"title": [0], …}, by the fields of `records`
-    # What the API was told: "dry_run", "headers" (of columns, by field) and the "token" it came with.
+    # What the API was told: "dry_run", "headers" (of columns, by field) and the "token" it came with;
+    # what the page was told: "header_row".
     options = models.JSONField(default=dict)
     # What was found: encoding, delimiter, sheet, sheets, columns, header and the first rows.
     reading = models.JSONField(default=dict)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from project.base.files.delimited import DELIMITERS
+from project.base.files.headers import MAX_ROWS_ABOVE
 from project.base.files.rows import Problem, Row
 
 from .engine import columns_of
@@ -38,16 +39,17 @@ DELIMITER_NAMES = {
     "\t": gettext_lazy("tab"),
     "|": gettext_lazy("vertical bar"),
 }
+SETTINGS = ("encoding", "delimiter", "sheet")
 TAB = "tab"  # a form strips the character
 
 
 class ReadingForm(forms.Form):
-    """Encoding, delimiter, sheet and columns. A change of the first three finds columns anew."""
+    """Encoding, delimiter, sheet, header and columns. A change of the others finds columns anew."""
 
     def __init__(self, job: Import, posted: Any = None) -> None:
         self.job, reading = job, job.reading
         super().__init__(posted)
-        self.settings = {name: reading[name] for name in ("encoding", "delimiter", "sheet")}
+        self.settings: dict[str, Any] = {name: reading[name] for name in SETTINGS}
         if current := reading["encoding"]:
             choices = {same_encoding(name): text for name, text in ENCODINGS.items()}
             choices = {same_encoding(current): current.upper()} | choices
@@ -59,6 +61,16 @@ class ReadingForm(forms.Form):
         if len(reading["sheets"]) > 1:
             sheets = {name: name for name in reading["sheets"]}
             self.fields["sheet"] = select(_("Sheet"), sheets, reading["sheet"])
+        if (row := reading.get("header_row")) is not None:
+            self.settings["header_row"] = row
+            widget = forms.NumberInput(attrs={"class": "form-control form-control-sm"})
+            self.fields["header_row"] = forms.IntegerField(
+                label=_("Header row (0: none)"),
+                initial=row,
+                min_value=0,
+                max_value=MAX_ROWS_ABOVE + 1,
+                widget=widget,
+            )
         headers = {
             str(index): name or _("column %(number)d") % {"number": index + 1}
             for index, name in enumerate(reading["header"])
@@ -126,7 +138,7 @@ def coded(delimiter: str) -> str:
     return TAB if delimiter == "\t" else delimiter
 
 
-def decoded(value: str) -> str:
+def decoded(value: Any) -> Any:
     return "\t" if value == TAB else value
 
 

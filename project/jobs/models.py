@@ -104,6 +104,11 @@ class Job(models.Model):
         return f"{self._meta.model_name}-{self.pk}"
 
     @property
+    def origin(self) -> str:
+        """What the history calls it, for people."""
+        return f"#{self.pk}"
+
+    @property
     def problem(self) -> Problem | None:
         return Problem(*self.error) if self.error else None
 
@@ -186,5 +191,5 @@ class Job(models.Model):
             done = counts["deleted"] + counts["restored"] + counts["left_count"]
             self.record(done=done, undone=counts, claims=0)
 
-        undone = undo(self.batch, user=self.undone_by, progress=progress)
+        undone = undo(self.batch, user=self.undone_by, detail=self.origin, progress=progress)
         self.finish(State.UNDONE, undone=so_far(undone), finished_at=self.finished_at)

@@ -64,6 +64,7 @@ def addresses(staff) -> list[str]:
     }
     return [
         reverse("admin:index"),
+        reverse("admin:activity"),
         reverse("admin:section", args=["administration"]),
         reverse("admin:password_change"),
         reverse("admin:members_dispatch_pause"),

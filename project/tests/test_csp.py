@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 # Pages other than those of the models; add new pages of the admin here.
 PAGES = [
     "admin:index",
+    "admin:activity",
     "admin:password_change",
     "admin:members_dispatch_pause",
     "admin:members_dispatch_resume",

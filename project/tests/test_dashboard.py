@@ -9,6 +9,7 @@ from library.models import Book, Import
 from library.tests.books import add, unsaved
 from members.models import Dispatch, Member, WelcomeEmail
 from members.registration import register_member
+from project.admin.lists import CappedPaginator
 from project.base.history import Door, recorded_as
 from project.jobs.models import State
 
@@ -114,6 +115,13 @@ def test_the_last_imports_say_what_they_did_and_what_waits(client):
     assert page.context["waiting"] == [("1 import to confirm", f"{IMPORTS}?state=examined")]
 
 
+def test_an_import_that_would_change_nothing_waits_for_nobody(client):
+    member_of(client, "Cataloguers")
+    found = {"new": 0, "changed": 0, "same": 7, "refused": 0}
+    Import.objects.create(name="same.csv", kind="csv", state=State.EXAMINED, found=found)
+    assert client.get(INDEX).context["waiting"] == []
+
+
 def test_who_may_not_import_is_told_of_no_import(client):
     member_of(client, "Membership desk")
     Import.objects.create(name="books.csv", kind="csv", state=State.EXAMINED)
@@ -150,6 +158,15 @@ def test_an_empty_library_says_what_to_do_first(client):
 def test_who_may_not_add_books_is_not_told_to(client):
     member_of(client, "Membership desk")
     assert "The catalogue is empty" not in client.get(INDEX).content.decode()
+
+
+def test_the_whole_catalogue_is_counted_exactly_and_a_part_as_far_as_lists_are(client, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 2)
+    member_of(client, "Cataloguers")
+    for _ in range(3):
+        add()
+    (card,) = client.get(INDEX).context["cards"]
+    assert (card.number, card.note) == ("3", "2+ added in the last 7 days")
 
 
 def test_the_page_costs_the_same_for_many_changes(client, django_assert_max_num_queries):

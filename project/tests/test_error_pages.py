@@ -53,6 +53,15 @@ def test_a_form_that_outlived_its_session():
 
 
 @pytest.mark.parametrize(
+    ("referer", "offered"), [("http://testserver/a/?b=1", True), ("http://evil.example/", False)]
+)
+def test_an_expired_form_can_be_opened_again_if_it_is_ours(referer, offered):
+    web = Client(enforce_csrf_checks=True)
+    answer = web.post(reverse("admin:login"), headers={"referer": referer})
+    assert (f'href="{referer}"' in page_of(answer, 403)) == offered
+
+
+@pytest.mark.parametrize(
     ("error", "status", "title"),
     [
         (ZeroDivisionError("secret"), 500, "Something went wrong"),

@@ -140,6 +140,14 @@ def test_everything_is_all_that_search_and_filters_find_at_any_number(desk, monk
     assert Book.objects.get(pk=other.pk).author == "Old"
 
 
+def test_the_list_says_of_more_than_it_counts_that_all_of_them_are_selected(desk, monkeypatch):
+    monkeypatch.setattr("library.admin.SearchPaginator.MAX_ROWS", 2)
+    monkeypatch.setattr("library.admin.BookAdmin.list_per_page", 1)
+    for _ in range(3):
+        add(title="Rings")
+    assert "Selected: all 2+ books" in desk.get(f"{LIST}?q=rings").content.decode()
+
+
 # --- In the background ---
 
 
@@ -169,6 +177,14 @@ def queued(cataloguer, monkeypatch) -> BulkChange:
     return BulkChange.objects.create(
         user=cataloguer, kind=Kind.AUTHOR, value="New", packed_ids=packed, total=5, state="queued"
     )
+
+
+def test_the_list_writes_numbers_as_the_reader_does(desk, queued):
+    BulkChange.objects.update(total=20_000, changed=19_999)
+    url = reverse("admin:library_bulkchange_changelist")
+    html = desk.get(url, headers={"accept-language": "ru"}).content.decode()
+    assert "20\xa0000" in html and "19\xa0999" in html
+    assert ">Total<" not in html and "1 групповое изменение" in html
 
 
 def test_a_killed_worker_is_followed_by_one_that_goes_on(queued, monkeypatch):

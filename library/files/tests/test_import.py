@@ -327,11 +327,24 @@ def test_the_first_valid_of_several_columns_wins():
         "9780306406157",
     }
     assert counts(output)["new"] >= 3
-    assert "wrong ISBN in another column ignored (" in output
+    assert "wrong ISBN beside a valid one ignored (" in output
 
 
-def test_two_valid_but_different_isbns_refuse_the_row():
-    imported("title,author,year,isbn,isbn13", f"A,B,2000,{THE_BOOK},{isbn_number(7)}")
+@pytest.mark.parametrize(
+    "isbns",
+    ["0-306-40615-2, 978-0-306-40615-7", "9780306406157/0306406152", "0306406152; 123456",
+     "0-306-40615-2 (в пер.)", "978-0-306-40615-7 (hardback)", "9780306406157,9780306406157"],
+)  # fmt: skip
+def test_an_isbn_is_found_beside_others_and_notes_in_its_cell(isbns):
+    imported(HEADER, f'A,B,2000,"{isbns}"')
+    assert Book.objects.get().isbn == "9780306406157"
+
+
+@pytest.mark.parametrize(
+    "cells", [f"{THE_BOOK},{isbn_number(7)}", f'"{THE_BOOK}, {isbn_number(7)}",']
+)
+def test_two_valid_but_different_isbns_refuse_the_row(cells):
+    imported("title,author,year,isbn,isbn13", f"A,B,2000,{cells}")
     assert refused()[0]["refused because"] == (
         f"two different ISBNs: {THE_BOOK} and {isbn_number(7)}"
     )
@@ -443,6 +456,7 @@ def test_repairs_of_refused_rows_are_not_counted():
         "title,authors,original_publication_year,isbn13",
         "Title,Author,Year,ISBN-13",
         "Название;Автор;Год издания;ISBN",
+        "Наименование книги;Ф.И.О. автора;Год изд.;ISBN/ISSN",
         "  Book Title |Writer|Published| isbn10 ",
         "Заглавие\tАвторы\tГод\tisbn",
         '"title","author","publication year","isbn"',
@@ -505,7 +519,7 @@ def test_several_columns_may_be_given_for_the_isbn():
         (HEADER, {"delimiter": "\n"}, "no delimiter"),
         (HEADER, {"delimiter": "\r"}, "no delimiter"),
         ('title,"author', {}, "The first row is not a CSV header"),
-        ("", {}, "The first row is blank."),
+        ("\n" * 20, {}, "The first rows are blank."),
         ("x" * 2**20, {}, "longer than 1 MiB"),
     ],
 )

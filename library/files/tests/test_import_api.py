@@ -596,7 +596,7 @@ def test_who_reads_a_failed_file_anew_sees_the_preview_first(sync, staff, client
     job = finished(send(sync, content_of(*lines(1)), "?title_column=Name"))
     client.force_login(staff)
     form = {"encoding": "utf-8", "delimiter": ",", "title": 0, "author": 1, "publication_year": 2}
-    client.post(f"/admin/library/import/{job.pk}/examine/", form | {"isbn": 3})
+    client.post(f"/admin/library/import/{job.pk}/examine/", form | {"isbn": 3, "header_row": 1})
     worked_on(job)
     assert (job.state, job.found["new"]) == (State.EXAMINED, 1)
     assert not Book.objects.exists()

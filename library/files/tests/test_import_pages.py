@@ -17,7 +17,7 @@ from project.imports import admin as pages
 from project.imports.engine import begin
 from project.imports.models import PAGE_SIZE
 from project.jobs.models import WORKING, State
-from project.jobs.tasks import work
+from project.jobs.tasks import BROKE_OFF, work
 
 from .test_jobs import examined, lines, uploaded, worked_on
 
@@ -198,10 +198,11 @@ def test_hostile_cells_are_escaped(desk):
 def reading(**values) -> dict[str, object]:
     return {
         "encoding": "cp1251", "delimiter": ";", "title": "0", "author": "1",
-        "publication_year": "2", "isbn": ["3"],
+        "publication_year": "2", "isbn": ["3"], "header_row": "1",
     } | values  # fmt: skip
 
 
+NO_COLUMNS = {"title": "", "author": "", "publication_year": "", "isbn": []}
 RUSSIAN = f"Книга;Кто;Когда;ISBN\nИдиот;Фёдор;1869;{isbn_number(1)}\n".encode("cp1251")
 
 
@@ -215,6 +216,27 @@ def test_columns_are_corrected_by_hand(desk, enqueued):
     worked_on(job)
     assert (job.state, job.problem) == (State.EXAMINED, None)
     assert job.pages.get().rows == [[2, "Идиот", "Фёдор", 1869, isbn_number(1)]]
+
+
+def test_a_header_of_other_words_below_a_title_is_said_by_hand(desk, enqueued):
+    job = examined(content="Каталог\n".encode("cp1251") + RUSSIAN)
+    desk.post(url(job, "examine"), reading(header_row="2", **NO_COLUMNS))
+    worked_on(job)
+    assert (job.reading["header"], job.columns) == (["Книга", "Кто", "Когда", "ISBN"], {})
+    desk.post(url(job, "examine"), reading(header_row="2"))
+    worked_on(job)
+    assert job.pages.get().rows == [[3, "Идиот", "Фёдор", 1869, isbn_number(1)]]
+
+
+def test_a_file_without_a_header_loses_no_row(desk, enqueued):
+    job = examined(content=f"Идиот;Фёдор;1869;{isbn_number(1)}\n".encode("cp1251"))
+    assert job.state == State.FAILED
+    desk.post(url(job, "examine"), reading(header_row="0"))
+    worked_on(job)
+    assert "column 4" in html(desk, job)
+    desk.post(url(job, "examine"), reading(header_row="0"))
+    worked_on(job)
+    assert job.pages.get().rows == [[1, "Идиот", "Фёдор", 1869, isbn_number(1)]]
 
 
 def test_another_encoding_or_delimiter_finds_the_columns_anew(desk, enqueued):
@@ -231,7 +253,8 @@ def test_another_encoding_or_delimiter_finds_the_columns_anew(desk, enqueued):
 
 
 @pytest.mark.parametrize(
-    "values", [{"title": ""}, {"isbn": []}, {"author": "9"}, {"encoding": "klingon"}]
+    "values",
+    [{"title": ""}, {"isbn": []}, {"author": "9"}, {"encoding": "klingon"}, {"header_row": "-1"}],
 )
 def test_a_wrong_choice_is_said_and_changes_nothing(desk, enqueued, values):
     job = examined(content=RUSSIAN)
@@ -305,13 +328,25 @@ def test_a_failed_import_goes_on_where_it_failed(desk, enqueued, confirmed):
     job = examined(*lines(1))
     if confirmed:
         begin(job)
-    Import.objects.update(state=State.FAILED, error=["x", {}], claims=9)
+    Import.objects.update(state=State.FAILED, error=[BROKE_OFF, {"times": 5}], claims=9)
     desk.post(url(job, "again"))
     job.refresh_from_db()
     assert (job.state, job.error, job.claims) == (
         State.QUEUED if confirmed else State.UPLOADED, [], 0,
     )  # fmt: skip
     enqueued.assert_called_once_with(job)
+
+
+def test_a_file_that_cannot_be_read_is_followed_by_another_and_not_tried_again(desk, enqueued):
+    page = html(desk, job := examined(content=b"PK\x03\x04"))
+    assert reverse("admin:library_import_add") in page and url(job, "again") not in page
+    desk.post(url(job, "again"))
+    assert not enqueued.called
+
+
+def test_a_file_without_rows_is_no_known_catalogue(desk):
+    page = html(desk, examined())
+    assert "no rows under its header" in page and "in the catalogue already" not in page
 
 
 def test_progress_is_told_as_numbers_and_words(desk):

@@ -216,6 +216,17 @@ def test_a_confirmed_import_is_written_and_counted(monkeypatch, staff):
     )
 
 
+def test_a_book_that_the_file_has_twice_is_written_once():
+    old = add(isbn=isbn_number(2), title="Old", author="Author", publication_year=2000)
+    job = examined(*lines(1, 2), *lines(2, 1))
+    begin(job)
+    worked_on(job)
+    assert (job.state, job.written) == (State.DONE, {"new": 1, "changed": 1, "same": 2})
+    assert Book.objects.filter(isbn__in=[isbn_number(1), isbn_number(2)]).count() == 2
+    old.refresh_from_db()
+    assert (old.title, old.version, old.history.count()) == ("Title 2", 2, 2)
+
+
 def test_it_is_compared_with_the_catalogue_of_that_moment():
     job = examined(*lines(1, 2, 3))
     add(isbn=isbn_number(1), title="Title 1", author="Author", publication_year=2000)

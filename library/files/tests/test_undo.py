@@ -7,6 +7,7 @@ from django.urls import reverse
 from library.files.models import Import
 from library.models import Book
 from library.tests.books import add, isbn_number
+from project.admin.history import way
 from project.imports import admin as pages
 from project.imports.engine import begin
 from project.jobs.models import State
@@ -56,6 +57,7 @@ def test_an_undo_deletes_puts_back_and_names_what_it_left(desk):
     assert {name: job.undone[name] for name in ("deleted", "restored", "left_count")} == {
         "deleted": 1, "restored": 1, "left_count": 1,
     }  # fmt: skip
+    assert way(changed.history.first()) == "Undo books.csv"
     changed.refresh_from_db()
     assert (changed.title, changed.publication_year) == ("Old", 1999)
     assert set(Book.objects.values_list("title", flat=True)) == {"Old", "Somebody's"}

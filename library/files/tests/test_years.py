@@ -21,7 +21,7 @@ def year(text: str) -> tuple[int, list[str]]:
     "text",
     ["1972 г.", "1972г", "1972 год", "[1972]", "(1972)", "[1972?]", "1972?", "c. 1972", "C.1972",
      "ca. 1972", "circa 1972", "ок. 1972", "Ок. 1972 г.", "около 1972", "um 1972", "[c. 1972]",
-     "[ок. 1972 г.]", "c. [1972]", "1972."],
+     "[ок. 1972 г.]", "c. [1972]", "1972.", "©1972", "© 1972", "cop. 1972"],
 )  # fmt: skip
 def test_a_year_in_the_words_of_catalogues_is_read_and_counted(text):
     found, repairs = year(text)
@@ -29,8 +29,9 @@ def test_a_year_in_the_words_of_catalogues_is_read_and_counted(text):
     assert len(repairs) == 1
 
 
-def test_a_full_date_gives_its_year():
-    assert year("1999-12-31") == (1999, ["year taken from a full date"])
+@pytest.mark.parametrize("text", ["1999-12-31", "31.12.1999", "12/31/1999"])
+def test_a_full_date_gives_its_year(text):
+    assert year(text) == (1999, ["year taken from a full date"])
 
 
 @pytest.mark.parametrize("text", ["1972", "800", "+1972"])

@@ -243,6 +243,18 @@ def test_a_search_that_finds_nothing_gets_the_nearest_words(text, meant):
     assert suggestion(text, Book.objects.all()) == meant
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("djqyf b vbh", "война и мир"), ("Njkcnjq", "толстой"), ("Рфккн Зщееук", "harry potter"),
+     ("vjkjrj", ""), ("q", "")],
+)  # fmt: skip
+def test_what_was_typed_in_the_other_layout_is_understood(text, meant):
+    add(title="Harry Potter")
+    add(title="Война и мир", author="Лев Толстой")
+    add(title="й")
+    assert suggestion(text, Book.objects.all()) == meant
+
+
 def test_of_equally_near_words_the_more_frequent_is_meant():
     add(title="Barry")
     for _ in range(2):

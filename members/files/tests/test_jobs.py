@@ -215,6 +215,12 @@ def test_late_refusals_stand_behind_the_early_ones(monkeypatch):
     ]  # fmt: skip
 
 
+def test_a_member_whom_the_file_has_twice_is_registered_once():
+    job = imported(row("Ann"), row("bob"), row("ann"))
+    assert (job.state, job.written) == ("done", {"new": 2, "changed": 0, "same": 1})
+    assert set(Member.objects.values_list("username", flat=True)) == {"Ann", "bob"}
+
+
 def test_an_import_twice_changes_nothing():
     imported(row("ann"), row("bob"))
     job = imported(row("ann"), row("bob"))

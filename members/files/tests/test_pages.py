@@ -126,7 +126,13 @@ def test_the_known_are_found_by_their_reason(desk):
 def test_columns_are_corrected_by_hand(desk, enqueued):
     job = examined("Ann Lee,ann,ann@example.org", header="Name,Who,Where")
     assert "looks like the username" in html(desk, job)
-    given = {"encoding": "utf-8", "delimiter": ",", "username": "1", "email": "2"}
+    given = {
+        "header_row": "1",
+        "encoding": "utf-8",
+        "delimiter": ",",
+        "username": "1",
+        "email": "2",
+    }
     desk.post(url(job, "examine"), given)
     assert worked_on(job).found["new"] == 1
 

@@ -190,6 +190,7 @@ def test_a_record_deleted_meanwhile_is_not_saved_and_nothing_typed_is_lost(
     assert response.status_code == 409
     assert escape("Typed <1>") in response.content.decode()
     assert not Book.objects.exists()
+    assert "keep author and year" not in response.content.decode().lower(), "no value of the book"
     again = filled(response)
     assert f'action="{reverse("admin:library_book_add")}"' in response.content.decode()
     assert staff_client.post(reverse("admin:library_book_add"), again).status_code == 302

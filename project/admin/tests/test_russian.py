@@ -150,6 +150,7 @@ def test_pages_of_records(desk, rows, model, rf, staff):
 
 PAGES = [
     reverse("admin:index"),
+    reverse("admin:activity"),
     reverse("admin:password_change"),
     reverse("admin:password_change_done"),
     reverse("admin:members_dispatch_pause"),

@@ -4,11 +4,13 @@ import csv
 from collections import deque
 from collections.abc import Iterator, Set
 from io import TextIOWrapper
+from itertools import islice
 from typing import BinaryIO, TextIO
 
 from django.utils.translation import gettext_noop
 
 from .encodings import marked_encoding
+from .headers import MAX_ROWS_ABOVE, count_known, first_index, header_index
 from .rows import (
     MAX_LINE_LENGTH,
     Problem,
@@ -23,13 +25,8 @@ DELIMITERS = ",;\t|"
 BAD_QUOTES = gettext_noop("its quotes are not well-formed")
 
 
-def plain(name: str) -> str:
-    """A header as it is compared: case, "_", "-" and a colon do not matter."""
-    return " ".join(name.replace("_", " ").replace("-", " ").strip(" :").casefold().split())
-
-
 class DelimitedFile:
-    """The rows of a CSV file; the delimiter is found by the known headers."""
+    """The rows of a CSV file; the header and its delimiter are found by the known headers."""
 
     def __init__(
         self,
@@ -38,21 +35,27 @@ class DelimitedFile:
         delimiter: str = "",
         known_headers: Set[str] = frozenset(),
         total: int = 0,
+        header_row: int | None = None,
     ) -> None:
         self.file, self.total = file, total
         self.lines = Lines(file, encoding)
         self.encoding = self.lines.encoding
-        first = next(self.lines, "")
-        if not first.strip():
+        top = list(islice(self.lines, MAX_ROWS_ABOVE + 1))
+        filled = [index for index, line in enumerate(top) if line.strip()]
+        if not filled:
             raise UnreadableFileError(
-                gettext_noop("The first row is blank.")
-                if first
+                gettext_noop("The first rows are blank.")
+                if top
                 else gettext_noop("The file is empty.")
             )
-        self.lines.push_back(first)
-        self.delimiter = delimiter or max(
-            DELIMITERS, key=lambda d: _fitness(first, d, known_headers)
-        )
+        delimiters = delimiter or DELIMITERS
+        best = [max((_fitness(line, d, known_headers), d) for d in delimiters) for line in top]
+        found = header_index([fitness[0] for fitness, d in best])
+        first = first_index(header_row, found, filled, len(top))
+        self.lines.push_back(*top[first:])
+        self.delimiter = best[first][1]
+        self.header_row = 0 if header_row == 0 else first + 1
+        self.above = self.header_row or first
         self.records = csv.reader(self.lines, delimiter=self.delimiter, strict=True)
         try:
             self.header = [name.strip() for name in next(self.records)]
@@ -65,9 +68,12 @@ class DelimitedFile:
                 encoding=self.encoding_name,
             )
         check_header(self.header)
+        if not self.header_row:  # its cells are those of a row
+            self.header = [""] * len(self.header)
+            self.lines.push_back(*self.lines.taken)
 
     def __iter__(self) -> Iterator[Row]:
-        number = 1
+        number = self.above
         while True:
             number += 1
             self.lines.taken.clear()
@@ -102,10 +108,10 @@ def _undecoded(cell: str) -> bool:
 def _fitness(line: str, delimiter: str, known: Set[str]) -> tuple[int, int]:
     """How well the delimiter fits the header: recognised columns, all columns."""
     try:
-        header = [plain(name) for name in next(csv.reader([line], delimiter=delimiter))]
+        header = next(csv.reader([line], delimiter=delimiter))
     except csv.Error:  # a field that is too long
         return 0, 0
-    return len(known & set(header)), len(header)
+    return count_known(header, known), len(header)
 
 
 class Lines:

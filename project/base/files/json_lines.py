@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from django.utils.translation import gettext_noop
@@ -9,11 +10,12 @@ from django.utils.translation import gettext_noop
 from .delimited import Lines
 from .rows import Problem, Row, UnreadableFileError, check_header, checked
 
+MAX_TOP_SIZE = 2**20  # characters from which the keys are taken
 NO_OBJECT = gettext_noop("it is not a JSON object of text and numbers")
 
 
 class JsonLinesFile:
-    """The keys of the first line are the header; what a later line lacks is blank."""
+    """The keys of the first lines are the header; what a line lacks is blank."""
 
     delimiter = ""
 
@@ -21,19 +23,21 @@ class JsonLinesFile:
         self.file, self.total = file, total
         self.lines = Lines(file, encoding)
         self.encoding = self.lines.encoding
-        first = next(self.lines, "")
-        if not first.strip():
-            raise UnreadableFileError(gettext_noop("The first line is blank."))
-        self.lines.push_back(first)
-        try:
-            self.header = list(_object(first))
-            "".join(self.header).encode()  # a lone surrogate is no character
-        except ValueError:
+        top, size = [], 0
+        while size < MAX_TOP_SIZE and (line := next(self.lines, "")):
+            top.append(line)
+            size += len(line)
+        self.lines.push_back(*top)
+        if not any(line.strip() for line in top):
+            raise UnreadableFileError(gettext_noop("The first lines are blank."))
+        # Some programs leave out what is null, so a line may lack what a later one has.
+        self.header = [*dict.fromkeys(key for line in top for key in _keys(line))]
+        if not self.header:
             raise UnreadableFileError(
                 gettext_noop(
-                    "The first line is not a JSON object, so this is not a JSON Lines file."
+                    "The first lines are not JSON objects, so this is not a JSON Lines file."
                 )
-            ) from None
+            )
         check_header(self.header)
 
     def __iter__(self) -> Iterator[Row]:
@@ -53,6 +57,16 @@ class JsonLinesFile:
 
     def position(self) -> int:
         return self.file.tell()
+
+
+def _keys(line: str) -> Iterator[str]:
+    """Those whose values can be a cell: what an import does not need may be anything."""
+    with suppress(ValueError):
+        for key, value in _object(line).items():
+            with suppress(ValueError):
+                _cell(value)
+                key.encode()  # a lone surrogate is no character
+                yield key
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -41,8 +41,9 @@ def open_table(
     delimiter: str = "",
     sheet: str = "",
     known_headers: Set[str] = frozenset(),
+    header_row: int | None = None,
 ) -> Iterator[Table]:
-    """What is not given is found out."""
+    """What is not given is found out; a header_row of 0 says that the file has no header."""
     buffered: Any = file if hasattr(file, "peek") else BufferedReader(file)
     is_zip = buffered.peek(4)[:4] == b"PK\x03\x04"
     if kind in ("xlsx", "ods"):
@@ -51,7 +52,7 @@ def open_table(
                 gettext_noop("This file is not %(kind)s, whatever its name says."),
                 kind=kind.upper(),
             )
-        table = SpreadsheetFile(buffered, sheet)
+        table = SpreadsheetFile(buffered, sheet, known_headers, header_row)
         try:
             yield table
         finally:
@@ -67,4 +68,4 @@ def open_table(
     if kind == "jsonl":
         yield JsonLinesFile(buffered, encoding, size)
     else:
-        yield DelimitedFile(buffered, encoding, delimiter, known_headers, size)
+        yield DelimitedFile(buffered, encoding, delimiter, known_headers, size, header_row)

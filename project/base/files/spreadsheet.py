@@ -6,12 +6,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.utils.translation import gettext_noop
 
+from .headers import MAX_ROWS_ABOVE, count_known, first_index, header_index
 from .rows import Row, UnreadableFileError, check_header, checked
 
 MAX_UNPACKED_SIZE = 256 * 2**20  # bytes
@@ -25,7 +27,13 @@ DAMAGED = gettext_noop("This spreadsheet can’t be read: the file is damaged.")
 class SpreadsheetFile:
     encoding = delimiter = ""
 
-    def __init__(self, file: BinaryIO, sheet: str = "") -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        sheet: str = "",
+        known_headers: Set[str] = frozenset(),
+        header_row: int | None = None,
+    ) -> None:
         # A copy with a name, wherever uploads are stored.
         self.copy = tempfile.NamedTemporaryFile(suffix=".spreadsheet")  # noqa: SIM115
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -35,14 +43,14 @@ class SpreadsheetFile:
             shutil.copyfileobj(file, self.copy)
             self.copy.flush()
             check_zip(self.copy.name)
-            self._start(sheet)
+            self._start(sheet, known_headers, header_row)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, sheet: str) -> None:
+    def _start(self, sheet: str, known: Set[str], header_row: int | None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), self.copy.name, sheet],
+            [sys.executable, str(SCRIPT), self.copy.name, sheet, json.dumps([*known])],
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
@@ -50,15 +58,21 @@ class SpreadsheetFile:
         )
         about = self._next()
         self.sheets, self.sheet, self.total = about["sheets"], about["sheet"], about["rows"]
-        for row in self._rows():
-            if any(cell.strip() for cell in row.cells):
-                self.header = [name.strip() for name in row.cells]
-                check_header(self.header)
-                return
-        raise UnreadableFileError(gettext_noop("The sheet “%(sheet)s” is empty."), sheet=self.sheet)
+        rows = self._rows()
+        top = list(islice(rows, MAX_ROWS_ABOVE + 1))
+        filled = [i for i, row in enumerate(top) if any(cell.strip() for cell in row.cells)]
+        if not filled:
+            text = gettext_noop("The sheet “%(sheet)s” is empty.")
+            raise UnreadableFileError(text, sheet=self.sheet)
+        found = header_index([count_known(row.cells, known) for row in top])
+        first = first_index(header_row, found, filled, len(top))
+        self.header_row = 0 if header_row == 0 else first + 1
+        self.header = [name.strip() if self.header_row else "" for name in top[first].cells]
+        check_header(self.header)
+        self.rows = chain(top[self.header_row or first :], rows)
 
     def __iter__(self) -> Iterator[Row]:
-        for row in self._rows():
+        for row in self.rows:
             yield checked(row, len(self.header))
 
     def position(self) -> int:

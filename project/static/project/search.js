@@ -110,7 +110,9 @@
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
-    const alone = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey;
-    if (event.code === "Slash" && alone && !typing) { event.preventDefault(); input.focus(); input.select(); }
+    const alone = !event.ctrlKey && !event.metaKey && !event.altKey;
+    // By its place, whatever the layout, or where the layout has it: Shift+7 in German.
+    const slash = event.key === "/" || (event.code === "Slash" && !event.shiftKey);
+    if (slash && alone && !typing) { event.preventDefault(); input.focus(); input.select(); }
   });
 })();

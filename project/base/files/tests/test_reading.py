@@ -171,6 +171,69 @@ def test_json_lines_may_lack_keys_and_hold_lists():
     )
 
 
+def test_json_lines_may_lack_a_key_at_first_and_hold_what_nobody_asks_for():
+    lines = [
+        {"title": "A", "size": {"cm": 20}},
+        {"title": "B", "isbn": "9783161484100", "lent": True},
+    ]
+    content = "\n".join(map(json.dumps, lines)).encode()
+    assert read(content, "jsonl") == (["title", "isbn"], [["A", ""], ["B", "9783161484100"]])
+
+
+TITLED = [["Catalogue", "", ""], ["as of 1 May", "", ""], [], ["No.", "Title", "Year"]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "ods"])
+def test_a_header_may_stand_below_titles(kind):
+    lines = [*TITLED, ["1", "Emma", "1815"]]
+    content = {
+        "csv": "\n".join("; ".join(line) for line in lines).replace("Catalogue; ; ", "Catalogue"),
+        "xlsx": xlsx(*lines),
+        "ods": ods(*lines),
+    }[kind]
+    content = content.encode() if isinstance(content, str) else content
+    known = frozenset({"title", "year"})
+    with open_table(io.BytesIO(content), kind, 0, known_headers=known) as table:
+        assert table.header == ["No.", "Title", "Year"]
+        assert [(row.number, [cell.strip() for cell in row.cells]) for row in table] == [
+            (5, ["1", "Emma", "1815"])
+        ]
+
+
+def test_blank_lines_may_stand_above_a_header_that_nobody_knows():
+    assert read(b"\r\n\r\nA,B\r\n1,2\r\n") == (["A", "B"], [["1", "2"]])
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    ("header_row", "header", "numbers"),
+    [(None, ["Title", "Year"], [4, 5]), (2, ["Books", "old"], [3, 4, 5]), (0, ["", ""], [2, 3, 4, 5]),
+     (99, ["Title", "Year"], [4, 5])],
+)  # fmt: skip
+def test_the_header_may_be_given_or_missing(kind, header_row, header, numbers):
+    lines = [["", ""], ["Books", "old"], ["Title", "Year"], ["Emma", "1815"], ["Dune", "1965"]]
+    content = xlsx(*lines) if kind == "xlsx" else "\n".join(map(";".join, lines)).encode()
+    known = frozenset({"title", "year"})
+    with open_table(
+        io.BytesIO(content), kind, 0, known_headers=known, header_row=header_row
+    ) as table:
+        assert (table.header, [row.number for row in table if row.cells]) == (header, numbers)
+        assert table.header_row == {None: 3, 99: 3}.get(header_row, header_row)
+
+
+def test_the_sheet_with_the_table_is_read():
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file) as book:
+        book.add_worksheet("About").write(0, 0, "What is in this file")
+        for name, line in {"Books": ["Title", "Year"], "More": ["Title", "Year"]}.items():
+            book.add_worksheet(name).write_row(3, 0, line)
+    known = frozenset({"title", "year"})
+    for asked, found in {"": "Books", "More": "More", "About": "About"}.items():
+        content = io.BytesIO(file.getvalue())
+        with open_table(content, "xlsx", 0, sheet=asked, known_headers=known) as table:
+            assert table.sheet == found
+
+
 @pytest.mark.parametrize(
     "line", ["[1]", "{", '{"a": {"b": 1}}', '{"a": true}', '{"a": "\\ud800"}', "[" * 9999]
 )
