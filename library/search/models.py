@@ -347,6 +347,10 @@ class BookWord(models.Model):
 
     The primary key, by which InnoDB clusters the rows, is also the order of relevance: rank 1 is
     a title of one word, 2 a title of two, …, 9 a longer title, 10 the author.
+
+    Without foreign keys in the database: to check them took a fifth of its work for an import.
+    Rows are written and deleted under the lock of their book, and no word is ever deleted;
+    verify_index finds what SQL of others did.
     """
 
     LONG_TITLE_RANK = LONG_TITLE_RANK
@@ -354,9 +358,13 @@ class BookWord(models.Model):
     COLUMNS = ("word_id", "rank", "book_id", *BLOOM)
 
     pk = models.CompositePrimaryKey("word_id", "rank", "book_id")
-    word = models.ForeignKey(Word, models.PROTECT, related_name="+", db_index=False)
+    word = models.ForeignKey(
+        Word, models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     rank = models.PositiveSmallIntegerField()
-    book = models.ForeignKey("library.Book", models.CASCADE, related_name="words", db_index=False)
+    book = models.ForeignKey(
+        "library.Book", models.CASCADE, related_name="words", db_index=False, db_constraint=False
+    )
     # As the book's: a search for several words reads the rows of one, and looks up few books.
     bloom_low = models.BigIntegerField(db_default=ANY_WORD, editable=False)
     bloom_high = models.BigIntegerField(db_default=ANY_WORD, editable=False)

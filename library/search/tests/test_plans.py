@@ -43,10 +43,8 @@ def catalogue(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         write()
         sql("ANALYZE TABLE library_book, library_word, library_bookword")
         yield
-        sql("SET foreign_key_checks = 0")
         for table in ("library_bookword", "library_word", "library_book"):
             sql(f"TRUNCATE TABLE {table}")
-        sql("SET foreign_key_checks = 1")
 
 
 def write() -> None:
