@@ -4,12 +4,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.utils import IntegrityError, InterfaceError, OperationalError
 
 from . import env
@@ -62,18 +61,6 @@ def wait_for_database(log: Callable[[str], Any]) -> None:
                 log(f"Waiting for the database ({passed:.0f} of {timeout} s): {reason}")
                 said = passed
             time.sleep(0.5)
-
-
-def read_times_fast() -> None:
-    """By a function of C: the driver's own takes ten times as long, a tenth of reading a page."""
-    if connection.vendor != "mysql":
-        return
-    from django.db.backends.mysql.base import django_conversions
-    from MySQLdb.constants import FIELD_TYPE
-
-    conversions = django_conversions | {FIELD_TYPE.DATETIME: datetime.fromisoformat}
-    for each in connections.all():
-        each.settings_dict["OPTIONS"]["conv"] = conversions
 
 
 def bound_waits(web: bool = False) -> None:

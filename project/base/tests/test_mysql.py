@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 from django.conf import settings
-from django.db import connection
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
 
 from project.base import env
 
@@ -200,4 +201,31 @@ def test_a_time_is_read_as_the_driver_reads_it(text):
     with connection.cursor() as cursor:
         cursor.execute(question)
         assert cursor.fetchone() == expected == (datetime.fromisoformat(text), None)
-    assert connection.settings_dict["OPTIONS"]["conv"]
+    assert connection.connection.converter[driver.FIELD_TYPE.DATETIME] == datetime.fromisoformat
+
+
+# --- Transactions ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_is_its_statements_begin_and_commit():
+    def count() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW SESSION STATUS LIKE 'Questions'")
+            return int(cursor.fetchone()[1])
+
+    before = count()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    assert count() - before == 4  # SELECT, BEGIN, COMMIT, and the second count
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_transaction_wrote_is_rolled_back_with_it():
+    with suppress(ZeroDivisionError), transaction.atomic():
+        Group.objects.create(name="Nobody")
+        raise ZeroDivisionError
+    assert not Group.objects.filter(name="Nobody").exists()
+    Group.objects.create(name="Somebody")  # at once
+    connection.close()
+    assert Group.objects.filter(name="Somebody").exists()
