@@ -19,6 +19,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, Q, QuerySet
 from django.utils.crypto import salted_hmac
 
+from .database import rows_by_key
+
 SALT = "project.base.keyset"
 
 
@@ -98,9 +100,7 @@ def read_runs(
 
 def rows_of(queryset: QuerySet, ids: list[Any]) -> list[Any]:
     """In this order."""
-    rows = queryset.model._default_manager.all()
-    rows.query.select_related = queryset.query.select_related
-    found = rows.in_bulk(ids)
+    found = {row.pk: row for row in rows_by_key(queryset, ids)}
     return [found[pk] for pk in ids if pk in found]
 
 
