@@ -49,9 +49,12 @@ def read_page(
     ordering = reverse(ordering) if backwards else ordering
     page = after(queryset, ordering, keys)[: size + 1]
     ids = None
+    # Rows of some values of its first key stand together in an index, which skips none.
+    ids_first: frozenset[str] = getattr(queryset, "ids_first", frozenset())
+    skipped_by = ids_first - {ordering[0].removeprefix("-")}
     if has_runs(queryset, ordering):
         ids = read_runs(queryset, ordering, size + 1, keys)
-    elif getattr(queryset, "ids_first", False) and not queryset.query.annotation_select:
+    elif skipped_by and not queryset.query.annotation_select:
         ids = list(page.values_list("pk", flat=True))  # an index alone tells them
     rows = list(page) if ids is None else rows_of(queryset, ids[:size])
     more = len(rows if ids is None else ids) > size and bool(rows)  # one may be gone by now
