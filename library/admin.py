@@ -45,7 +45,7 @@ class YearsFilter(RangeFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Book]:
         books: Any = super().queryset(request, queryset)
-        return books.reading_ids_first() if self.first or self.last else books
+        return books.reading_ids_first(self.field) if self.first or self.last else books
 
 
 class AuthorFilter(TextFilter):

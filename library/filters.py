@@ -46,7 +46,7 @@ class YearFilter(filters.NumberFilter):
 
     def filter(self, qs: BookQuerySet, value: Any) -> BookQuerySet:
         books = super().filter(qs, value)
-        return books if value is None else books.reading_ids_first()
+        return books if value is None else books.reading_ids_first(self.field_name)
 
 
 class BookFilterSet(FilterSet):

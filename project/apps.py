@@ -3,16 +3,11 @@ from django.contrib.admin import apps as admin
 from django.utils.translation import gettext_lazy as _
 from django_celery_results import apps as task_results
 
-from .base.database import read_times_fast
-
 
 class ProjectConfig(AppConfig):
     name = "project"
     verbose_name = _("Library desk")
     default = True
-
-    def ready(self) -> None:
-        read_times_fast()
 
 
 class LibraryAdminConfig(admin.AdminConfig):

@@ -151,7 +151,7 @@ else:
 # Some reads of the API go there (project/api/replica.py).
 if env.text("REPLICA_DATABASE_URL", ""):
     replica = env.database("REPLICA_DATABASE_URL", "")
-    if not DATABASES["default"]["ENGINE"] == replica["ENGINE"] == "django.db.backends.mysql":
+    if not DATABASES["default"]["ENGINE"] == replica["ENGINE"] == "project.base.mysql":
         raise env.SettingError("REPLICA_DATABASE_URL", "needs MySQL there and in DATABASE_URL.")
     if not env.redis("REDIS_URL"):
         raise env.SettingError(

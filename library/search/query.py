@@ -37,7 +37,9 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     MAX_WORDS = 40
     MAX_IDS = 3000  # in one IN (…)
     MAX_LISTED_IDS = 500  # that are cheaper to list than to ask for again
-    ids_first = False  # keyset.read_page() is to read the ids of a page from an index alone
+    # Fields whose conditions the index of any ordering answers: keyset.read_page() is to read the
+    # ids of a page from it alone.
+    ids_first: frozenset[str] = frozenset()
     few = False  # keyset.read_page() is to sort them all
 
     def search(self, text: str, ranked: bool = True) -> Self:
@@ -176,12 +178,12 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             return books
         allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
         has = [Condition(term.of_book("{0}", part), "pk") for term in terms]
-        return self.filter(*allowed, *has).reading_ids_first()
+        return self.filter(*allowed, *has).reading_ids_first(*BLOOM)
 
-    def reading_ids_first(self) -> Self:
-        """For conditions that the index of an ordering answers by itself."""
+    def reading_ids_first(self, *fields: str) -> Self:
+        """For conditions on these fields, which the index of an ordering answers by itself."""
         books = self._chain()  # type: ignore[attr-defined]
-        books.ids_first = True
+        books.ids_first = self.ids_first | {*fields}
         return books
 
     def _clone(self) -> Self:

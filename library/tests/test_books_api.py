@@ -645,6 +645,8 @@ def test_a_body_other_than_json_is_a_415(staff_api, media_type):
         ({"ordering": "-publication_year"}, 1),
         ({"isbn": THE_BOOK}, 1),
         ({"search": THE_BOOK}, 1),
+        ({"publication_year_min": "1990", "ordering": "-publication_year"}, 1),
+        ({"publication_year_min": "1990", "ordering": "title"}, 2),
         ({"search": "title"}, 2),
         ({"search": "title some author"}, 5),
         ({"search": "titl"}, 3),

@@ -86,6 +86,7 @@ def test_the_schema_knows_the_latest_year(api, monkeypatch):
             return date(2030, 1, 1)
 
     monkeypatch.setattr("library.models.date", NextYear)
+    monkeypatch.setattr("project.api.serializers.date", NextYear)
     schemas = api.get("/api/schema/", HTTP_ACCEPT="application/json").json()["components"][
         "schemas"
     ]

@@ -15,12 +15,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.base.accounts import person_name
+from project.base.database import is_id
 from project.base.history import Door, Kind, as_record
 
 from .base import BaseChangeList, CappedPaginator, ReadOnlyAdmin
 from .display import bounded, moment
 from .filters import ChoiceFilter
-from .history import RecordedAdmin, event, is_id, way, who
+from .history import RecordedAdmin, event, way, who
 
 MAX_PEOPLE = 100  # in the filter; a link on each name finds the others
 MAX_SEARCHED_ROWS = 10_000

@@ -13,6 +13,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
 from project.base.accounts import person_name
+from project.base.database import is_id
 from project.base.history import Door, Kind, as_record, put_back, recorded_as, shown_fields
 
 from .base import once_more
@@ -26,10 +27,6 @@ class Change:
     label: str
     old: str
     new: str
-
-
-def is_id(text: str) -> bool:
-    return text.isdecimal() and len(text) < 19  # of 64 bits
 
 
 def who(version: Any) -> str:

@@ -17,11 +17,12 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from project.base.accounts import person_name
+from project.base.database import is_id
 from project.base.history import Door, Kind
 
 from .activity import ActivityAdmin, DoorFilter, KindFilter, people
 from .display import moment
-from .history import is_id, who
+from .history import who
 from .site import MENU
 
 if TYPE_CHECKING:

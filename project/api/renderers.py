@@ -30,6 +30,13 @@ class JSONRenderer(renderers.JSONRenderer):
 class ContentNegotiation(DefaultContentNegotiation):
     """Who asks for problem documents gets JSON too: errors are of one type, records of the other."""
 
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        if request.headers.get("Accept", "*/*") == "*/*":  # most programs, so not worth parsing
+            return renderers[0], renderers[0].media_type
+        return super().select_renderer(request, renderers, format_suffix)
+
     def get_accept_list(self, request: Request) -> list[str]:
         accepted = super().get_accept_list(request)
         return [token.replace(PROBLEM_TYPE, "application/json") for token in accepted]

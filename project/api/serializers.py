@@ -1,7 +1,8 @@
 import json
 import re
 from collections.abc import Callable
-from copy import copy, deepcopy
+from copy import copy
+from datetime import date
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -113,19 +114,20 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         models.PositiveSmallIntegerField: ExactIntegerField,
     }
 
-    _built: ClassVar[dict[str, serializers.Field]]
+    _built: ClassVar[tuple[date, dict[str, serializers.Field]]]
     # Of each field its name, how to get its value from an instance, and how to show that.
     _shown: ClassVar[list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]]
 
     def get_fields(self) -> dict[str, Any]:
-        """Those of the model are built once for each class: its instances bind copies.
+        """Built once a day for each class, for a limit may depend on the day: instances bind copies."""
+        today = date.today()
+        if "_built" not in vars(type(self)) or self._built[0] != today:
+            type(self)._built = today, super().get_fields()
+        return {name: copy(field) for name, field in self._built[1].items()}
 
-        Declared ones are made anew, as DRF does: a limit may depend on the day.
-        """
-        if "_built" not in vars(type(self)):
-            type(self)._built = super().get_fields()
-        fields = {name: copy(field) for name, field in self._built.items()}
-        return fields | deepcopy(self._declared_fields)
+    def create(self, validated_data: dict[str, Any]) -> Any:
+        """Without the relations that DRF's looks for."""
+        return self.Meta.model._default_manager.create(**validated_data)  # type: ignore[attr-defined]
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
         """As DRF's for attributes of the instance alone: it asks each value of each row for more."""
@@ -144,7 +146,7 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
             shown[name] = None if value is None else represent(value)
         return shown
 
-    def get_unique_together_validators(self) -> list[Any]:
+    def get_validators(self) -> list[Any]:
         return []
 
     def build_standard_field(self, field_name: str, model_field: Any) -> tuple[type, dict]:

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import math
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import cache
@@ -113,6 +114,7 @@ class DuplicateThrottle(RateThrottle):
         return "duplicate"
 
 
+@lru_cache(maxsize=4096)
 def normalized(text: str) -> str:
     """The address without its port, the /64 of IPv6 (one client has all of it), or "" if none."""
     host = text.strip()

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.serializers import BaseSerializer
 
+from project.base.database import is_id, rows_by_key
 from project.base.versioned import VersionedModel
 
 from .conditional import check_preconditions, is_known
@@ -116,10 +117,16 @@ class RecordMixin(StrictMixin):
         return queryset if self.detail else super().filter_queryset(queryset)  # type: ignore[misc,attr-defined]
 
     def get_object(self) -> VersionedModel:
-        self.record = record = super().get_object()  # type: ignore[misc]
         if self.action in WRITE_ACTIONS:  # type: ignore[attr-defined]
+            self.record = record = super().get_object()  # type: ignore[misc]
             check_preconditions(self.request, self.etag(record))  # type: ignore[attr-defined]
-        return record
+            return record
+        key = self.kwargs["pk"]  # type: ignore[attr-defined]
+        for record in rows_by_key(self.get_queryset(), [int(key)] if is_id(key) else []):
+            self.check_object_permissions(self.request, record)  # type: ignore[attr-defined]
+            self.record = record
+            return record
+        raise Http404
 
     @from_replica
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:

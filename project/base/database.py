@@ -4,13 +4,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from functools import cache
 from itertools import chain
 from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection, connections, models, transaction
+from django.db import connection, transaction
+from django.db.models import Model, QuerySet
 from django.db.utils import IntegrityError, InterfaceError, OperationalError
 
 from . import env
@@ -63,18 +64,6 @@ def wait_for_database(log: Callable[[str], Any]) -> None:
                 log(f"Waiting for the database ({passed:.0f} of {timeout} s): {reason}")
                 said = passed
             time.sleep(0.5)
-
-
-def read_times_fast() -> None:
-    """By a function of C: the driver's own takes ten times as long, a tenth of reading a page."""
-    if connection.vendor != "mysql":
-        return
-    from django.db.backends.mysql.base import django_conversions
-    from MySQLdb.constants import FIELD_TYPE
-
-    conversions = django_conversions | {FIELD_TYPE.DATETIME: datetime.fromisoformat}
-    for each in connections.all():
-        each.settings_dict["OPTIONS"]["conv"] = conversions
 
 
 def bound_waits(web: bool = False) -> None:
@@ -172,7 +161,7 @@ def persistently(call: Callable[[], T], timeout: float = 60) -> T:
 Change = tuple[int, dict[str, Any], dict[str, Any]]
 
 
-def update_rows(model: type[models.Model], *changes: Change) -> int:
+def update_rows(model: type[Model], *changes: Change) -> int:
     """Change rows by one statement, each only if it is still as it was read; how many were.
 
     Each statement is a round trip and a flush to disk. The ORM would take longer to write these
@@ -220,6 +209,33 @@ def warn_about_server(log: Callable[[str], Any]) -> None:
             "This MySQL needs milliseconds more than necessary for each commit: start it with "
             f"--binlog-transaction-dependency-history-size=25000 (it is {history_size})."
         )
+
+
+def is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19  # of 64 bits
+
+
+def rows_by_key(queryset: QuerySet, keys: Sequence[int]) -> list[Any]:
+    """The rows with these keys, in any order, with what the query set joins to them.
+
+    To build a statement anew takes the ORM longer than to read a row, so plain SQL reads a single
+    table.
+    """
+    if not keys:
+        return []
+    model: type[Model] = queryset.model
+    rows = model._default_manager.all()
+    rows.query.select_related = queryset.query.select_related
+    if rows.query.select_related:
+        return list(rows.filter(pk__in=keys))
+    marks = ", ".join(["%s"] * len(keys))
+    return list(rows.raw(f"{_select_by_key(model)} IN ({marks})", keys))
+
+
+@cache
+def _select_by_key(model: type[Model]) -> str:
+    table, key = map(connection.ops.quote_name, (model._meta.db_table, str(model._meta.pk.column)))
+    return f"{model._base_manager.order_by().query} WHERE {table}.{key}"
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

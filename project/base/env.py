@@ -116,8 +116,11 @@ PERIODS = {"s": "s", "sec": "s", "min": "m", "m": "m", "h": "h", "hour": "h", "d
 def database(name: str, default: str) -> dict[str, Any]:
     """Django's settings for mysql://user:password@host:port/name or sqlite:///path."""
     config = _url(name, default, ("mysql", "sqlite"), environ.Env.db_url_config)
-    if config["ENGINE"].endswith("mysql") and not (config.get("HOST") and config["NAME"]):
-        raise SettingError(name, "lacks host or database: mysql://user:password@host:3306/name.")
+    if config["ENGINE"].endswith("mysql"):
+        if not (config.get("HOST") and config["NAME"]):
+            reason = "lacks host or database: mysql://user:password@host:3306/name."
+            raise SettingError(name, reason)
+        config["ENGINE"] = "project.base.mysql"
     return config
 
 

@@ -19,6 +19,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, Q, QuerySet
 from django.utils.crypto import salted_hmac
 
+from .database import rows_by_key
+
 SALT = "project.base.keyset"
 
 
@@ -47,9 +49,12 @@ def read_page(
     ordering = reverse(ordering) if backwards else ordering
     page = after(queryset, ordering, keys)[: size + 1]
     ids = None
+    # Rows of some values of its first key stand together in an index, which skips none.
+    ids_first: frozenset[str] = getattr(queryset, "ids_first", frozenset())
+    skipped_by = ids_first - {ordering[0].removeprefix("-")}
     if has_runs(queryset, ordering):
         ids = read_runs(queryset, ordering, size + 1, keys)
-    elif getattr(queryset, "ids_first", False) and not queryset.query.annotation_select:
+    elif skipped_by and not queryset.query.annotation_select:
         ids = list(page.values_list("pk", flat=True))  # an index alone tells them
     rows = list(page) if ids is None else rows_of(queryset, ids[:size])
     more = len(rows if ids is None else ids) > size and bool(rows)  # one may be gone by now
@@ -98,9 +103,7 @@ def read_runs(
 
 def rows_of(queryset: QuerySet, ids: list[Any]) -> list[Any]:
     """In this order."""
-    rows = queryset.model._default_manager.all()
-    rows.query.select_related = queryset.query.select_related
-    found = rows.in_bulk(ids)
+    found = {row.pk: row for row in rows_by_key(queryset, ids)}
     return [found[pk] for pk in ids if pk in found]
 
 

@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy
 from project.admin.base import ReadOnlyAdmin
 from project.admin.display import badge
 from project.admin.filters import ChoiceFilter
-from project.admin.history import is_id
 from project.base.accounts import person_name
+from project.base.database import is_id
 
 from .models import CANCELLABLE, WORKING, Job, State
 from .tasks import enqueue

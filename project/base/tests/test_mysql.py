@@ -12,12 +12,14 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import pytest
 import trustme
 from django.conf import settings
-from django.db import connection
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
 
 from project.base import env
 
@@ -200,4 +202,64 @@ def test_a_time_is_read_as_the_driver_reads_it(text):
     with connection.cursor() as cursor:
         cursor.execute(question)
         assert cursor.fetchone() == expected == (datetime.fromisoformat(text), None)
-    assert connection.settings_dict["OPTIONS"]["conv"]
+    assert connection.connection.converter[driver.FIELD_TYPE.DATETIME] == datetime.fromisoformat
+
+
+# --- Kept connections ---
+
+
+def asks_the_server() -> bool:
+    with patch("django.db.backends.mysql.base.DatabaseWrapper.is_usable", return_value=True) as ask:
+        assert connection.is_usable()
+    return ask.called
+
+
+def test_a_connection_that_is_open_is_used_without_asking():
+    connection.ensure_connection()
+    assert not asks_the_server()
+
+
+def test_after_an_error_the_server_is_asked(monkeypatch):
+    connection.ensure_connection()
+    monkeypatch.setattr(connection, "errors_occurred", True)
+    assert asks_the_server()
+
+
+@pytest.mark.parametrize("by_server", [True, False])
+def test_a_connection_that_either_side_closed_is_not_used(by_server):
+    other = connection.copy()
+    other.connect()
+    assert other.is_usable()
+    if by_server:
+        with connection.cursor() as cursor:
+            cursor.execute(f"KILL {other.connection.thread_id()}")
+    else:
+        other.connection.close()
+    assert not other.is_usable()
+
+
+# --- Transactions ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_is_its_statements_begin_and_commit():
+    def count() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW SESSION STATUS LIKE 'Questions'")
+            return int(cursor.fetchone()[1])
+
+    before = count()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    assert count() - before == 4  # SELECT, BEGIN, COMMIT, and the second count
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_transaction_wrote_is_rolled_back_with_it():
+    with suppress(ZeroDivisionError), transaction.atomic():
+        Group.objects.create(name="Nobody")
+        raise ZeroDivisionError
+    assert not Group.objects.filter(name="Nobody").exists()
+    Group.objects.create(name="Somebody")  # at once
+    connection.close()
+    assert Group.objects.filter(name="Somebody").exists()
