@@ -125,7 +125,7 @@ JSON = st.recursive(
 
 @pytest.mark.django_db
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=st.fixed_dictionaries({}, optional={"username": JSON, "email": JSON, "x": JSON}) | JSON)
 def test_no_json_makes_a_server_error(api, body):
