@@ -129,12 +129,9 @@ def ask_or_do(
     action: Action,
     welcomes: QuerySet[WelcomeEmail],
     back: str = "",
-    about: Model | None = None,
+    about: Model | None = None,  # the row from whose page it was asked for
 ) -> HttpResponse:
-    """The page that says what would happen to how many; once that is confirmed, do it.
-
-    `about` is the row from whose page it was asked for.
-    """
+    """The page that says what would happen to how many; once that is confirmed, do it."""
     back = back or request.get_full_path()
     if request.method == "POST" and "confirmed" in request.POST:
         count = do(request, action, welcomes)
@@ -142,8 +139,7 @@ def ask_or_do(
         page.message_user(request, str(action.done % count), level)
         return HttpResponseRedirect(back)
     context = {"title": action.label, "action": action, "back": back, "original": about}
-    context |= prospect(action, welcomes)
-    return page.ask(request, "admin/members/confirm.html", **context)
+    return page.ask(request, "admin/members/confirm.html", **context, **prospect(action, welcomes))
 
 
 def do(request: HttpRequest, action: Action, welcomes: QuerySet[WelcomeEmail]) -> int:
@@ -168,9 +164,10 @@ def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]
     chosen = WelcomeEmail.objects.filter(pk__in=ids)
     counts = dict(chosen.values_list("state").annotate(Count("pk")).order_by("state"))
     moved = {state: counts.pop(state) for state in action.states if state in counts}
+    named = chosen.select_related("member").defer("journal").order_by("pk")
     return {
         "count": sum(moved.values()),
-        "some": named(chosen.filter(state__in=action.states)),
+        "some": named.filter(state__in=action.states)[:MAX_NAMED],
         "more": max(sum(moved.values()) - MAX_NAMED, 0),
         "by_state": [(state.label, count) for state, count in moved.items()],
         "sent_already": moved.get(State.SENT, 0),
@@ -179,14 +176,9 @@ def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]
                 "state": State(state).label,
                 "count": count,
                 "why": action.refusal(state),
-                "some": named(chosen.filter(state=state)),
+                "some": named.filter(state=state)[:MAX_NAMED],
                 "more": max(count - MAX_NAMED, 0),
             }
             for state, count in counts.items()
         ],
     }
-
-
-def named(welcomes: QuerySet[WelcomeEmail]) -> QuerySet[WelcomeEmail]:
-    """Those that the page names."""
-    return welcomes.select_related("member").defer("journal").order_by("pk")[:MAX_NAMED]

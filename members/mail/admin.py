@@ -114,6 +114,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
     }
     list_display = [state_badge, "member_link", "attempts", "when", "age", "reason"]
     list_display_links: Any = [state_badge]
+    OLDEST_FIRST = list_display.index("age") + 1  # the parameter "o" of its list
     list_select_related = ["member"]
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
@@ -233,8 +234,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
         back = reverse("admin:members_welcomeemail_change", args=[pk])
         if request.GET.get("back") == "member":
             back = reverse("admin:members_member_change", args=[welcome.member_id])
-        mail = WelcomeEmail.objects.filter(pk=pk)
-        return ask_or_do(self, request, action, mail, back, welcome)
+        return ask_or_do(self, request, action, WelcomeEmail.objects.filter(pk=pk), back, welcome)
 
     # --- All of them ---
 
@@ -262,12 +262,8 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             "waiting": bounded(waiting),
             "due": bounded(waiting.filter(next_attempt_at__lte=timezone.now())),
             "oldest": age(oldest) if oldest else "",
-            "oldest_first": OLDEST_FIRST,
+            "oldest_first": self.OLDEST_FIRST,
             "missing": request.method == "POST",
         }
         template = "admin/members/pause.html" if pauses else "admin/members/resume.html"
         return self.ask(request, template, back=reverse("admin:index"), **context)
-
-
-# The parameter "o" of its list.
-OLDEST_FIRST = WelcomeEmailAdmin.list_display.index("age") + 1

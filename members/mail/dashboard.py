@@ -20,7 +20,7 @@ from project.admin.phrases import grouped
 from project.base.broker import queue_length
 from project.base.cache import remembered
 
-from .admin import OLDEST_FIRST
+from .admin import WelcomeEmailAdmin
 from .filters import retrying
 from .models import Dispatch, State, WelcomeEmail
 
@@ -98,7 +98,7 @@ def _oldest(queued_at: datetime | None) -> Number:
     if queued_at is None:
         return Number(title, "–", _("nothing waiting"))
     colour = "warning" if timezone.now() - queued_at > MAX_WAIT else ""
-    page = f"{LIST}?state=queued&o={OLDEST_FIRST}"
+    page = f"{LIST}?state=queued&o={WelcomeEmailAdmin.OLDEST_FIRST}"
     return Number(title, age(queued_at), moment(queued_at), colour, page)
 
 

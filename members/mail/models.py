@@ -218,9 +218,9 @@ class WelcomeEmail(models.Model):
         changes = [last._ended(State.SENT, sent_at=now)] if last else []
         changes.append((self.pk, read, claim | {"state": State.SENDING}))
         count = persistently(partial(update_rows, WelcomeEmail, *changes))
-        mine = partial(WelcomeEmail.objects.filter, pk=self.pk, **claim)
+        mine = WelcomeEmail.objects.filter(pk=self.pk, **claim)
         # Where one is missing, `last` may be gone, or the answer to a first try was lost.
-        if count < len(changes) and not persistently(lambda: mine().exists()):
+        if count < len(changes) and not persistently(mine.exists):
             return False
         self.attempts, self.claimed_at, self.task_id = self.attempts + 1, now, task_id
         return True

@@ -100,13 +100,11 @@ class WelcomeTaskResultAdmin(Resend, TaskResultAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         result: Result = kwargs["obj"]
-        if result.status == "FAILURE" and self.has_resend_permission(request):
-            why_not = {RETRY.refusal(welcome.state) for welcome in result.welcomes}
-            if result.task_name == SEND and not why_not:
-                why_not = {str(NO_LONGER)}
-            if why_not:
-                context["retry"] = RETRY
-                context["why_not"] = "" if "" in why_not else " ".join(sorted(why_not))
+        failed = result.task_name == SEND and result.status == "FAILURE"
+        if failed and self.has_resend_permission(request):
+            why_not = {RETRY.refusal(each.state) for each in result.welcomes} or {str(NO_LONGER)}
+            context["retry"] = RETRY
+            context["why_not"] = "" if "" in why_not else " ".join(sorted(why_not))
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, *args: Any, **kwargs: Any) -> Result | None:

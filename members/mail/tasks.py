@@ -1,7 +1,4 @@
-"""Celery tasks: ids in, a report for the operator out, safe to run twice.
-
-Their names are those under which results of years are stored.
-"""
+"""Celery tasks: ids in, a report for the operator out, safe to run twice."""
 
 import logging
 from itertools import chain
@@ -44,6 +41,7 @@ class AttemptFailedError(Exception):
     """At least one attempt failed. Its argument is the report, which never holds an address."""
 
 
+# Results of years are stored under the names of the tasks.
 @shared_task(name="members.tasks.send_welcome_emails", bind=True, throws=(AttemptFailedError,))
 def send_welcome_emails(self: Task, *welcome_ids: int) -> Report:
     """Send these, one for a new member and up to BATCH_SIZE of a backlog.
