@@ -198,10 +198,14 @@ class ActivityAdmin(ReadOnlyAdmin):
             row.number = batch_size(row, self.records.counted_text) if collapsed else ""
         return rows
 
+    def listed(self) -> QuerySet:
+        """What somebody did, a batch as its first version; not what a migration wrote."""
+        rows = self.model._default_manager.filter(listed=True).exclude(door="")
+        return rows.prefetch_related("history_user")
+
     def newest(self, number: int) -> list[Any]:
         """The latest changes for the dashboard, each with its link and words; a batch is one."""
-        rows = self.model._default_manager.filter(listed=True).exclude(door="")
-        shown = list(rows.prefetch_related("history_user")[:number])
+        shown = list(self.listed()[:number])
         for row in shown:
             row.number = batch_size(row, self.records.counted_text)
             row.link, row.event, row.who, row.way = (

@@ -81,7 +81,7 @@ class HistorySource:
         self.page = page
 
     def lines(self, chosen: Chosen, before: int, limit: int, number: int) -> list[Line]:
-        rows = self.page.model._default_manager.filter(listed=True).exclude(door="")
+        page, rows = self.page, self.page.listed()
         if before:
             rows = rows.filter(history_id__lt=before)
         if chosen.person:
@@ -90,7 +90,6 @@ class HistorySource:
             rows = rows.filter(door=chosen.door)
         if chosen.kind:
             rows = rows.filter(history_type=KINDS[chosen.kind])
-        page = self.page
         return [
             Line(
                 row.history_date,
@@ -103,7 +102,7 @@ class HistorySource:
                 who(row),
                 page.through(row),
             )
-            for row in page.described(rows.prefetch_related("history_user")[:limit])
+            for row in page.described(rows[:limit])
         ]
 
 
