@@ -100,8 +100,7 @@ class MemberAdmin(Resend, RecordedAdmin):
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
-        members = super().get_queryset(request).select_related("welcome_email")
-        return members.defer("welcome_email__journal")
+        return super().get_queryset(request).select_related("welcome_email")
 
     def get_fieldsets(self, request: HttpRequest, obj: Member | None = None) -> Any:
         fields: list[Any] = [(None, {"fields": ["username", "email"]})]

@@ -135,7 +135,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
     # --- The list ---
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WelcomeEmail]:
-        welcomes = super().get_queryset(request).select_related("member").defer("journal")
+        welcomes = super().get_queryset(request).select_related("member")
         return welcomes.annotate(
             paused=Exists(Dispatch.objects.pausing()),
             sees_tasks=Value(request.user.has_perm("django_celery_results.view_taskresult")),

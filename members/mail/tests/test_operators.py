@@ -9,6 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.messages import WARNING, get_messages
 from django.core.mail import EmailMultiAlternatives
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import mark_safe
@@ -566,6 +567,26 @@ def test_an_attempt_that_is_tried_again_is_called_not_sent(operator, owed, state
     timeline = html[html.index("desk-timeline") :]
     assert f">{badge}</span>" in timeline
     assert "<b>t" not in html
+
+
+@pytest.mark.parametrize("page", ["welcomeemail", "member"])
+def test_a_page_tells_one_moment_of_a_mail_that_is_recorded_meanwhile(page, operator, owed):
+    welcome = owed(state=State.SENDING)
+    sent = {"task": None, "state": State.SENT, "reason": "", "code": ""}
+    sent |= {"started": timezone.now(), "ended": timezone.now()}
+
+    def recorded_after_it_was_read(execute, sql, *args):
+        answer = execute(sql, *args)
+        if "members_welcomeemail" in sql and sql.startswith("SELECT"):
+            row = WelcomeEmail.objects.filter(pk=welcome.pk, state=State.SENDING)
+            row.update(state=State.SENT, journal=[sent])
+        return answer
+
+    keys = {"welcomeemail": welcome.pk, "member": welcome.member_id}
+    with connection.execute_wrapper(recorded_after_it_was_read):
+        address = reverse(f"admin:members_{page}_change", args=[keys[page]])
+        html = text(operator.get(address))
+    assert ("Attempt 1" in html) == ("/send_again/" in html)
 
 
 def test_what_cannot_be_written_into_the_history_is_not_done(operator, owed):
