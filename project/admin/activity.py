@@ -235,7 +235,9 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("kind"))
     def kind(self, row: Any) -> str:
-        return _("Several") if row.number and row.door == Door.UNDO else event(row)
+        # A batch of these may hold all kinds, and is too large to ask.
+        mixed = {Door.IMPORT: _("Imported"), Door.UNDO: _("Several")}
+        return mixed.get(row.door, event(row)) if row.number else event(row)
 
     @admin.display(description=gettext_lazy("what"))
     def changes(self, row: Any) -> SafeString | str:

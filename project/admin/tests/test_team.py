@@ -79,10 +79,14 @@ def test_each_sees_what_the_account_may_see(client, everything, group, seen):
         assert names(client) == seen
 
 
-def test_an_import_is_one_line(desk):
+def test_an_import_is_one_line_that_claims_no_single_kind(desk):
+    old = add(title="Dune")
     with recorded_as(Door.IMPORT, detail="books.csv", batch="import-7"):
-        Book.objects.bulk_create([unsaved() for _ in range(5)])
-    assert names(desk) == ["5 books"]
+        Book.objects.bulk_create([unsaved() for _ in range(4)])
+        Book.objects.filter(pk=old.pk).update(title="Doon")
+    assert names(desk) == ["5 books", "Dune"]
+    line, _ = desk.get(ACTIVITY).context["lines"]
+    assert line.kind == "Imported"
 
 
 def test_people_are_called_as_in_the_list(desk, ann):
