@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
+from project.base.database import insert_row
+
 from .mail.reasons import KNOWN_ALREADY
 from .mail.tasks import enqueue
 from .models import Member, WelcomeEmail
@@ -16,7 +18,7 @@ def register_member(member: Member) -> Member:
     Raises IntegrityError if the username or the address is taken.
     """
     member.save(force_insert=True)
-    welcome = WelcomeEmail.objects.create(member=member)
+    insert_row(welcome := WelcomeEmail(member=member))
     transaction.on_commit(lambda: enqueue(welcome.pk), robust=True)
     return member
 

@@ -38,10 +38,10 @@ def test_a_rolled_back_registration_leaves_nothing_and_enqueues_nothing(delay):
 
 @pytest.mark.django_db(transaction=True)
 def test_without_its_outbox_row_there_is_no_member(delay, monkeypatch):
-    def fail(**kwargs):
+    def fail(row):
         raise IntegrityError
 
-    monkeypatch.setattr(WelcomeEmail.objects, "create", fail)
+    monkeypatch.setattr("members.registration.insert_row", fail)
     with pytest.raises(IntegrityError):
         register_member(ann())
     assert not Member.objects.exists()

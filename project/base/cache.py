@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 from django.core.cache import cache
 from django.core.cache.backends import locmem, redis
-from redis import Redis
+from redis import ConnectionError, Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from . import breaker
 
@@ -22,15 +24,23 @@ class LocMemCache(locmem.LocMemCache):
         return self.incr(key, number)
 
 
+# A connection that is kept may have been closed meanwhile; to a server that is silent, nobody
+# waits twice.
+RECONNECT = Retry(NoBackoff(), 1, (ConnectionError,))
+
+
 class RedisCacheClient(redis.RedisCacheClient):
-    """Django's makes a client for each call, which costs more CPU than the call."""
+    """Django's makes a client for each call, which takes its connection from a pool and checks it:
+    both cost more CPU than the call."""
 
     def get_client(self, key: Any = None, *, write: bool = False) -> Redis:
         return self._only_client
 
     @cached_property
-    def _only_client(self) -> Redis:
-        return super().get_client(write=True)  # of the pool, which threads share
+    def _only_client(self) -> Redis:  # of this thread, for each has caches of its own
+        pool = self._get_connection_pool(write=True)  # type: ignore[attr-defined]
+        pool.set_retry(RECONNECT)
+        return Redis(connection_pool=pool, single_connection_client=True)
 
 
 class RedisCache(redis.RedisCache):

@@ -175,38 +175,30 @@ def history_of(model: type[models.Model]) -> Any:
 def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     """Write the history of these records, which are stored and locked by this transaction."""
     context = current()
-    history = history_of(model)
-    head = _first_of_batch(history, context, ids) if context.batch else None
-    values = {
-        "history_date": timezone.now(),
-        "history_type": kind,
-        "history_user": context.user_id,
-        "door": context.door,
-        "detail": context.detail,
-        "batch": context.batch,
-    }
-    columns = [history._meta.get_field(name) for name in values]
-    given = [
-        column.get_db_prep_save(value, connection)
-        for column, value in zip(columns, values.values(), strict=True)
-    ]
-    quote = connection.ops.quote_name
-    copied = ", ".join(quote(column.column) for column in history.tracked_fields)
-    added = ", ".join(quote(column.column) for column in columns)
-    key = quote("id")
-    listed = f"{key} = %s" if context.batch else "1 = %s"
+    # Of a batch only the first is listed: -1 is no id.
+    listed = (_first_of_batch(model, context, ids) or -1) if context.batch else 0
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    given = (now, kind, context.user_id, context.door, context.detail, context.batch, listed)
     with connection.cursor() as cursor:
         for some in batches(ids, BATCH_SIZE):
-            cursor.execute(  # names are quoted, values are parameters
-                f"INSERT INTO {quote(history._meta.db_table)} ({copied}, {added}, listed) "  # nosec
-                f"SELECT {copied}, {', '.join(['%s'] * len(given))}, {listed} "
-                f"FROM {quote(model._meta.db_table)} "
-                f"WHERE {key} IN ({', '.join(['%s'] * len(some))}) ORDER BY {key}",
-                [*given, (head or 0) if context.batch else 1, *some],
-            )
+            marks = ", ".join(["%s"] * len(some))
+            cursor.execute(f"{_copying(model)} IN ({marks}) ORDER BY id", [*given, *some])
 
 
-def _first_of_batch(history: Any, context: Context, ids: Sequence[int]) -> int | None:
+@cache
+def _copying(model: type[models.Model]) -> str:
+    """To write it anew takes longer than to send it."""
+    history, quote = history_of(model), connection.ops.quote_name
+    copied = ", ".join(quote(column.column) for column in history.tracked_fields)
+    return (  # names are quoted
+        f"INSERT INTO {quote(history._meta.db_table)} ({copied}, history_date, history_type,"  # nosec
+        " history_user_id, door, detail, batch, listed)"
+        f" SELECT {copied}, %s, %s, %s, %s, %s, %s, %s IN (0, id)"
+        f" FROM {quote(model._meta.db_table)} WHERE id"
+    )
+
+
+def _first_of_batch(model: type[models.Model], context: Context, ids: Sequence[int]) -> int | None:
     if context.listed or not ids:
         return None
 
@@ -214,7 +206,8 @@ def _first_of_batch(history: Any, context: Context, ids: Sequence[int]) -> int |
         context.listed = True
 
     transaction.on_commit(remember)  # a rollback takes the line back
-    return None if history.objects.filter(batch=context.batch).exists() else ids[0]
+    known = history_of(model).objects.filter(batch=context.batch)
+    return None if known.exists() else ids[0]
 
 
 def final_rows(model: type[models.Model], after: int, size: int) -> list[Any]:

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models, router, transaction
 from django.db.models import F
+from django.db.models.signals import post_save
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .database import batches
+from .database import batches, insert_row
 from .history import BATCH_SIZE, Kind, history_of, record
 
 Record = TypeVar("Record", bound=models.Model)
@@ -149,7 +150,12 @@ class VersionedModel(models.Model):
         # No savepoint, which costs two more statements: as with Django's own save(), a caller that
         # goes on after an error inside a transaction sets one itself.
         with transaction.atomic(using=using, savepoint=False):
-            if self._state.adding or kwargs.get("force_insert"):
+            is_new = self._state.adding or kwargs.get("force_insert")
+            if is_new and self.pk is None:
+                insert_row(self, using)
+                how = {"created": True, "raw": False, "update_fields": None, "using": using}
+                post_save.send(type(self), instance=self, **how)
+            elif is_new:
                 super().save(using=using, update_fields=update_fields, **kwargs)
             elif changed := self._changed(update_fields):
                 rows = type(self)._base_manager.using(using).filter(pk=self.pk)

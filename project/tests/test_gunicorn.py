@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import logging
 import os
 import re
 import socket
@@ -11,6 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -168,17 +169,52 @@ def test_eight_half_open_requests_do_not_keep_the_embedded_web_from_answering(we
         assert web.request("GET", "/health/live/")[0] == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/admin/reset/MQ/secret-token/", None]
-)  # None: a malformed header
-def test_the_access_log_holds_no_link_that_sets_a_password(path):
-    from project.gunicorn import worth_a_line
+def logged(tmp_path, status="200 OK", headers=(), **environ) -> str:
+    """What the access log says of such a request."""
+    from gunicorn.config import Config
 
-    line = "GET /admin/reset/MQ/secret-token/ HTTP/1.1"
-    atoms = {"U": path, "m": "GET", "r": line, "s": "302"}
-    record = logging.makeLogRecord({"args": atoms})
-    assert worth_a_line(record)
-    assert "secret" not in record.args["r"]
+    from project.gunicorn import AccessLog
+
+    config = Config()
+    config.set("accesslog", str(tmp_path / "log"))
+    response = SimpleNamespace(status=status, headers=headers, sent=5)
+    request = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "192.0.2.1"}
+    log = AccessLog(config)
+    log.access(response, None, request | environ, timedelta(milliseconds=7))
+    return (tmp_path / "log").read_text()
+
+
+def test_the_access_log_has_a_line_for_a_request(tmp_path):
+    line = logged(
+        tmp_path,
+        headers=[("X-Request-ID", "0123abcd")],
+        RAW_URI="/api/v1/books/?page_size=5",
+        PATH_INFO="/api/v1/books/",
+        HTTP_USER_AGENT='curl" 200',
+    )
+    expected = '192.0.2.1 "GET /api/v1/books/?page_size=5 HTTP/1.1" 200 5 bytes 7 ms 0123abcd'
+    assert line == f'{expected} "curl\\" 200"\n'  # nobody can write a field of his own
+
+
+@pytest.mark.parametrize(("status", "lines"), [("200 OK", 0), ("503 Service Unavailable", 1)])
+def test_of_health_checks_only_those_that_fail_have_one(tmp_path, status, lines):
+    path = "/health/ready/"
+    assert logged(tmp_path, status, RAW_URI=path, PATH_INFO=path).count("\n") == lines
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("/admin/reset/MQ/secret-token/", {"PATH_INFO": "/admin/reset/MQ/secret-token/"}),
+        ("/%61dmin/reset/MQ/secret-token/", {"PATH_INFO": "/admin/reset/MQ/secret-token/"}),
+        ("/admin/reset/MQ/secret-token/", {}),
+    ],
+    ids=["plain", "escaped", "malformed header"],
+)
+def test_the_access_log_holds_no_link_that_sets_a_password(tmp_path, address, path):
+    line = logged(tmp_path, RAW_URI=address, **path)
+    assert "secret" not in line
+    assert '"GET /admin/reset/…"' in line
 
 
 def test_nor_does_that_of_nginx():

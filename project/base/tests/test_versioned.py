@@ -174,6 +174,15 @@ def test_a_save_of_a_deleted_record_does_not_bring_it_back(record):
     assert not type(record).objects.exists()
 
 
+def test_nor_does_a_save_of_the_instance_that_was_deleted(record):
+    """It has no id any more, as a new one."""
+    record.delete()
+    setattr(record, TWO[type(record)][0], "bob")
+    with pytest.raises(type(record).DoesNotExist):
+        record.save()
+    assert not type(record).objects.exists()
+
+
 def test_an_update_of_many_raises_each_version_and_moves_each_time(record):
     name = TWO[type(record)][0]
     assert type(record).objects.filter(pk=record.pk).update(**{name: NEW[name]}) == 1
