@@ -47,7 +47,8 @@ def state_badge(welcome: WelcomeEmail | None) -> SafeString:
         return badge(_("none"), "secondary")
     if welcome.state == State.QUEUED and welcome.attempts:
         return badge(_("trying again"), "warning")
-    return badge(welcome.get_state_display(), COLOURS[State(welcome.state)])
+    state = State(welcome.state)
+    return badge(str(state.label), COLOURS[state])
 
 
 def sending(welcome: WelcomeEmail) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import formats
 from django.utils.functional import cached_property
+from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from project.base import keyset
@@ -134,6 +138,16 @@ class BaseChangeList(ChangeList):
             )
             self.last_link = self._link(self._cursor(None, True, 0))
         self.multi_page = page.more_before or page.more_after
+
+    def url_for_result(self, result: Any) -> str:
+        """With the filters to come back to; Django resolves them and the address for each row."""
+        return self._change_address.replace("/0/", f"/{quote(result.pk)}/", 1)
+
+    @cached_property
+    def _change_address(self) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        context: Any = {"opts": self.opts, "preserved_filters": self.preserved_filters}
+        return escape(add_preserved_filters(context, reverse(name, args=["0"])))
 
     def _count(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
