@@ -20,15 +20,34 @@ from project.api.replica import stay_with_primary
 from . import searching
 from .phrases import RECORD
 
-# The menu: each group's name and its models in order. Every registered model must be in it.
-MENU = {
+# The menu: each group's name, and its models in order with their icons. Every registered model
+# must be in it.
+MENU: dict[str, tuple[Any, dict[str, str]]] = {
     "catalogue": (
         gettext_lazy("Catalogue"),
-        ["Book", "Import", "BulkChange", "HistoricalBook"],
+        {
+            "Book": "fa-book",
+            "Import": "fa-file-import",
+            "BulkChange": "fa-layer-group",
+            "HistoricalBook": "fa-history",
+        },
     ),
-    "membership": (gettext_lazy("Membership"), ["Member", "MemberImport", "HistoricalMember"]),
-    "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
-    "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),
+    "membership": (
+        gettext_lazy("Membership"),
+        {
+            "Member": "fa-id-card",
+            "MemberImport": "fa-file-import",
+            "HistoricalMember": "fa-history",
+        },
+    ),
+    "operations": (
+        gettext_lazy("Operations"),
+        {"WelcomeEmail": "fa-envelope", "TaskResult": "fa-tasks"},
+    ),
+    "administration": (
+        gettext_lazy("Administration"),
+        {"User": "fa-user", "Group": "fa-user-friends", "AuthToken": "fa-key"},
+    ),
 }
 
 
@@ -52,9 +71,9 @@ class LibraryAdminSite(admin.AdminSite):
         self, request: HttpRequest, app_label: str | None = None
     ) -> list[dict[str, Any]]:
         """By what people do, not by the app that holds the model."""
-        apps = super().get_app_list(request, app_label)
         if app_label is not None:
-            return apps
+            return super().get_app_list(request, app_label)
+        apps = self._build_app_dict(request).values()  # which Django would sort
         models = {model["object_name"]: model for app in apps for model in app["models"]}
         for model in models.values():
             page = self._registry[model["model"]]
@@ -66,10 +85,14 @@ class LibraryAdminSite(admin.AdminSite):
                 "app_label": group,
                 "app_url": reverse("admin:section", args=[group]),
                 "has_module_perms": True,
-                "models": [models[name] for name in names if name in models],
+                "models": [
+                    models[model] | {"icon": icon}
+                    for model, icon in icons.items()
+                    if model in models
+                ],
             }
-            for group, (name, names) in MENU.items()
-            if models.keys() & set(names)
+            for group, (name, icons) in MENU.items()
+            if models.keys() & icons.keys()
         ]
 
     def get_urls(self) -> list[Any]:
@@ -106,7 +129,6 @@ class LibraryAdminSite(admin.AdminSite):
             **self.each_context(request),
             "title": groups[slug]["name"],
             "section": groups[slug],
-            "section_list": [groups[slug]],
         }
         return TemplateResponse(request, "admin/section.html", context)
 
