@@ -156,7 +156,8 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             return welcomes, False
         if WelcomeEmail.objects.filter(task_id=term).exists():
             return welcomes.filter(task_id=term), False
-        found = Member.objects.only("pk").beginning_with(term, self.MAX_MEMBERS)
+        ids: Any = Member.objects.values_list("pk", flat=True)
+        found = ids.beginning_with(term, self.MAX_MEMBERS)
         if len(found) >= self.MAX_MEMBERS:
             text = _("Too many members match, so not all are shown. Type more letters.")
             messages.warning(request, text)
