@@ -88,6 +88,10 @@ class MemberAdmin(Resend, RecordedAdmin):
         ),
     )
     list_display = ["username", "email", "registered_at", "welcome_state"]
+    fields_of_list = (
+        *("username", "email", "registered_at"),
+        *("welcome_email__state", "welcome_email__attempts"),
+    )
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
     search_help_text = gettext_lazy("Start of a username or e-mail address")

@@ -117,6 +117,10 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
     list_display_links: Any = [state_badge]
     OLDEST_FIRST = list_display.index("age") + 1  # the parameter "o" of its list
     list_select_related = ["member"]
+    fields_of_list = (
+        *("state", "attempts", "queued_at", "next_attempt_at", "sent_at"),
+        *("last_error", "member__username"),
+    )
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
     search_help_text = gettext_lazy("Start of a username or e-mail address, or a task ID")

@@ -119,11 +119,14 @@ class BaseChangeList(ChangeList):
         self._fingerprint = keyset.fingerprint(request.path, parameters, ordering)
         keys, backwards, before = self._position()
         size = self.list_per_page
+        shown = self.queryset
+        if fields := self.model_admin.fields_of_list:  # type: ignore[attr-defined]  # BaseAdmin's
+            shown = shown.only(*fields)
         try:
-            page = keyset.read_page(self.queryset, ordering, size, keys, backwards)
+            page = keyset.read_page(shown, ordering, size, keys, backwards)
         except CursorError:
             keys, backwards, before = None, False, 0
-            page = keyset.read_page(self.queryset, ordering, size)
+            page = keyset.read_page(shown, ordering, size)
         rows = page.rows
         self.result_list = rows
         if backwards:

@@ -223,8 +223,8 @@ def test_a_large_table_is_counted_exactly_and_seldom(staffed, monkeypatch):
     with CaptureQueriesContext(connection) as queries:
         assert staffed.get(MEMBERS).context["cl"].counted == "6 members"
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
-    assert counts
-    assert all("LIMIT" in sql for sql in counts)
+    assert len(counts) == 1, "of those added since"
+    assert "LIMIT" in counts[0]
     Member.objects.filter(username="new").delete()
     assert staffed.get(MEMBERS, {"q": "ann"}).context["cl"].counted == "3+ members"
     cache.clear()
@@ -283,7 +283,7 @@ def test_every_page_costs_the_same(staffed, link, django_assert_max_num_queries)
     query = "?size=2"
     if link:
         query = getattr(staffed.get(BOOKS + query).context["cl"], link)
-    with django_assert_max_num_queries(5):  # session, account, its permissions, count, rows
+    with django_assert_max_num_queries(4):  # session, account, count, rows
         staffed.get(BOOKS + query)
     assert Book.objects.count() == 5
 
