@@ -20,34 +20,29 @@ from project.api.replica import stay_with_primary
 from . import searching
 from .phrases import RECORD
 
-# The menu: each group's name, and its models in order with their icons. Every registered model
-# must be in it.
-MENU: dict[str, tuple[Any, dict[str, str]]] = {
+# The menu: each group's name and its models in order. Every registered model must be in it.
+MENU = {
     "catalogue": (
         gettext_lazy("Catalogue"),
-        {
-            "Book": "fa-book",
-            "Import": "fa-file-import",
-            "BulkChange": "fa-layer-group",
-            "HistoricalBook": "fa-history",
-        },
+        ["Book", "Import", "BulkChange", "HistoricalBook"],
     ),
-    "membership": (
-        gettext_lazy("Membership"),
-        {
-            "Member": "fa-id-card",
-            "MemberImport": "fa-file-import",
-            "HistoricalMember": "fa-history",
-        },
-    ),
-    "operations": (
-        gettext_lazy("Operations"),
-        {"WelcomeEmail": "fa-envelope", "TaskResult": "fa-tasks"},
-    ),
-    "administration": (
-        gettext_lazy("Administration"),
-        {"User": "fa-user", "Group": "fa-user-friends", "AuthToken": "fa-key"},
-    ),
+    "membership": (gettext_lazy("Membership"), ["Member", "MemberImport", "HistoricalMember"]),
+    "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
+    "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),
+}
+ICONS = {
+    "Book": "fa-book",
+    "Import": "fa-file-import",
+    "BulkChange": "fa-layer-group",
+    "HistoricalBook": "fa-history",
+    "Member": "fa-id-card",
+    "MemberImport": "fa-file-import",
+    "HistoricalMember": "fa-history",
+    "WelcomeEmail": "fa-envelope",
+    "TaskResult": "fa-tasks",
+    "User": "fa-user",
+    "Group": "fa-user-friends",
+    "AuthToken": "fa-key",
 }
 
 
@@ -78,6 +73,7 @@ class LibraryAdminSite(admin.AdminSite):
         for model in models.values():
             page = self._registry[model["model"]]
             model["name"] = capfirst(page.opts.verbose_name_plural)
+            model["icon"] = ICONS[model["object_name"]]
             model["add_text"] = getattr(page, "phrases", RECORD).add
         return [
             {
@@ -85,14 +81,10 @@ class LibraryAdminSite(admin.AdminSite):
                 "app_label": group,
                 "app_url": reverse("admin:section", args=[group]),
                 "has_module_perms": True,
-                "models": [
-                    models[model] | {"icon": icon}
-                    for model, icon in icons.items()
-                    if model in models
-                ],
+                "models": [models[name] for name in names if name in models],
             }
-            for group, (name, icons) in MENU.items()
-            if models.keys() & icons.keys()
+            for group, (name, names) in MENU.items()
+            if models.keys() & set(names)
         ]
 
     def get_urls(self) -> list[Any]:
