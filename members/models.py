@@ -30,8 +30,9 @@ class MemberQuerySet(VersionedQuerySet["Member"]):
         """Whose username or address begins so; each by its index, which one OR would not use."""
         found: dict[Any, None] = {}
         for column in ("username", "email"):
-            rows = self.filter(**{f"{column}__istartswith": text}).order_by(column)
-            found |= dict.fromkeys(rows[:limit])
+            if len(found) < limit:
+                rows = self.filter(**{f"{column}__istartswith": text}).order_by(column)
+                found |= dict.fromkeys(rows[:limit])
         return list(found)
 
     @transaction.atomic
