@@ -262,7 +262,8 @@ MEMBER_ROWS = {
          last_error_code, task_id, message_id, journal)
         SELECT id, state, 1, at, at, at, IF(state = 'sent', at, NULL), '', code, task,
         CONCAT('<welcome.', task, '@example.org>'),
-        JSON_ARRAY(JSON_OBJECT('task', task, 'started', at, 'ended', at, 'state', state, 'reason', '', 'code', code))""",
+        JSON_ARRAY(JSON_OBJECT('task', task, 'started', CONCAT(at, 'Z'), 'ended', CONCAT(at, 'Z'),
+                               'state', state, 'reason', '', 'code', code))""",
     "django_celery_results_taskresult": """
         (task_id, task_name, task_args, task_kwargs, status, worker, content_type, content_encoding,
          result, date_created, date_started, date_done, meta)

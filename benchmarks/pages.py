@@ -192,7 +192,8 @@ def list_addresses(
                 yield f"ordered by column {sign}{number}", f"{address}?o={sign}{number}"
     for filter_ in first.filter_specs:
         for choice in filter_.choices(first):
-            if query := choice.get("query_string", "").lstrip("?"):
+            query = choice["query_string"].lstrip("?")
+            if query and choice["display"]:  # what is typed has none
                 yield f"{filter_.title}: {choice['display']}", f"{address}?{query}"
     for name, text in texts.items():
         yield f"search {name}", f"{address}?{urlencode({'q': text})}"

@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ORDER_VAR
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -12,10 +13,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.activity import ActivityAdmin
+from project.admin.base import CappedPaginator
 from project.admin.conflicts import VersionedForm
 from project.admin.display import link, moment
 from project.admin.filters import ChoiceFilter, SinceFilter
 from project.admin.history import RecordedAdmin
+from project.admin.lists import CURSOR, SIZE
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 
@@ -85,6 +88,10 @@ class MemberAdmin(Resend, RecordedAdmin):
         ),
     )
     list_display = ["username", "email", "registered_at", "welcome_state"]
+    fields_of_list = (
+        *("username", "email", "registered_at"),
+        *("welcome_email__state", "welcome_email__attempts"),
+    )
     list_filter = [WelcomeStateFilter, RegisteredFilter]
     search_fields = ["^username", "^email"]
     search_help_text = gettext_lazy("Start of a username or e-mail address")
@@ -98,6 +105,16 @@ class MemberAdmin(Resend, RecordedAdmin):
             Hit(m.username, m.email, reverse("admin:members_member_change", args=[m.pk]))
             for m in Member.objects.beginning_with(text, MAX_HITS)[:MAX_HITS]
         ]
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet, per_page: int, *args: Any
+    ) -> CappedPaginator:
+        """Counts those in one state as e-mails, by an index alone: each has one member."""
+        chosen = {name: value for name, value in request.GET.items() if value}
+        state = chosen.pop(WelcomeStateFilter.parameter_name, "")
+        if state in WelcomeEmail.State and chosen.keys() <= {ORDER_VAR, CURSOR, SIZE}:
+            queryset = WelcomeEmail.objects.filter(state=state)
+        return super().get_paginator(request, queryset, per_page, *args)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
         return super().get_queryset(request).select_related("welcome_email")

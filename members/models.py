@@ -26,13 +26,14 @@ __all__ = [
 
 
 class MemberQuerySet(VersionedQuerySet["Member"]):
-    def beginning_with(self, text: str, limit: int) -> list["Member"]:
+    def beginning_with(self, text: str, limit: int) -> list[Any]:
         """Whose username or address begins so; each by its index, which one OR would not use."""
-        found: dict[int, Member] = {}
+        found: dict[Any, None] = {}
         for column in ("username", "email"):
-            rows = self.filter(**{f"{column}__istartswith": text}).order_by(column)
-            found |= {member.pk: member for member in rows[:limit]}
-        return list(found.values())
+            if len(found) < limit:
+                rows = self.filter(**{f"{column}__istartswith": text}).order_by(column)
+                found |= dict.fromkeys(rows[:limit])
+        return list(found)
 
     @transaction.atomic
     def delete(self) -> tuple[int, dict[str, int]]:

@@ -12,7 +12,6 @@ from typing import Any
 from celery.schedules import crontab, schedule
 from django.urls import reverse_lazy
 
-from project.admin.theme import JAZZMIN_SETTINGS, JAZZMIN_UI_TWEAKS  # noqa: F401
 from project.api.description import SPECTACULAR_SETTINGS  # noqa: F401
 from project.base import env
 

@@ -277,7 +277,7 @@ def test_an_empty_catalogue_says_what_to_do(staff_client):
 def test_the_list_costs_the_same_for_many_rows(staff_client, rows, django_assert_max_num_queries):
     for number in range(rows):
         book(number)
-    with django_assert_max_num_queries(5):  # session, account, its permissions, count, rows
+    with django_assert_max_num_queries(4):  # session, account, count, rows
         staff_client.get(LIST)
 
 

@@ -47,7 +47,8 @@ def state_badge(welcome: WelcomeEmail | None) -> SafeString:
         return badge(_("none"), "secondary")
     if welcome.state == State.QUEUED and welcome.attempts:
         return badge(_("trying again"), "warning")
-    return badge(welcome.get_state_display(), COLOURS[State(welcome.state)])
+    state = State(welcome.state)
+    return badge(str(state.label), COLOURS[state])
 
 
 def sending(welcome: WelcomeEmail) -> dict[str, Any]:
@@ -116,6 +117,10 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
     list_display_links: Any = [state_badge]
     OLDEST_FIRST = list_display.index("age") + 1  # the parameter "o" of its list
     list_select_related = ["member"]
+    fields_of_list = (
+        *("state", "attempts", "queued_at", "next_attempt_at", "sent_at"),
+        *("last_error", "member__username"),
+    )
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
     search_help_text = gettext_lazy("Start of a username or e-mail address, or a task ID")
@@ -155,7 +160,8 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
             return welcomes, False
         if WelcomeEmail.objects.filter(task_id=term).exists():
             return welcomes.filter(task_id=term), False
-        found = Member.objects.only("pk").beginning_with(term, self.MAX_MEMBERS)
+        ids: Any = Member.objects.values_list("pk", flat=True)
+        found = ids.beginning_with(term, self.MAX_MEMBERS)
         if len(found) >= self.MAX_MEMBERS:
             text = _("Too many members match, so not all are shown. Type more letters.")
             messages.warning(request, text)

@@ -87,15 +87,12 @@ class BatchFilter(admin.SimpleListFilter):
 
     title = gettext_lazy("batches")
     parameter_name = "batch"
+    text_of_all = gettext_lazy("one line each")
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         value = self.value()
         chosen = [(value, value)] if value and value != EVERY else []
         return [(EVERY, _("every record")), *chosen]
-
-    def choices(self, changelist: Any) -> Any:
-        one_line, *others = super().choices(changelist)
-        return [one_line | {"display": _("one line each")}, *others]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if is_collapsed(request):

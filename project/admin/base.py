@@ -42,6 +42,8 @@ class BaseAdmin(SpeakingAdmin):
     acts_on_any_number = False  # its actions go through every row of a list, however long
     where_from: Any = ""  # where rows come from; shown in an empty list that nobody can add to
     has_history = True  # whether the page of a row offers it
+    # The fields that a list shows, where its table has long ones; none are all.
+    fields_of_list: ClassVar[tuple[str, ...]] = ()
     # Columns whose values say nothing without their name, such as a second date.
     columns_named_on_phone: ClassVar[frozenset[str]] = frozenset()
     # The foot of the list, in each language's plurals and cases.

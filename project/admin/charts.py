@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import get_language
@@ -80,8 +81,11 @@ class BarChart:
             Tick(percent(1 - value / self.top), value) for value in range(0, self.top + 1, step)
         ]
 
-    def __bool__(self) -> bool:
-        return any(series.total for series in self.series)
+    def html(self) -> str:
+        """Empty if there is nothing to show."""
+        if not any(series.total for series in self.series):
+            return ""
+        return render_to_string("admin/chart.html", {"chart": self})
 
     def columns(self) -> list[Column]:
         width = 1 / max(len(self.bars), 1)
@@ -114,9 +118,13 @@ class BarChart:
 CHART_SECONDS, LARGE_CHART_SECONDS = 10, 3600
 
 
-def remembered_chart(key: str, rows: QuerySet, draw: Callable[[], BarChart]) -> BarChart:
-    seconds = LARGE_CHART_SECONDS if CappedPaginator(rows, 1).capped else CHART_SECONDS
-    return remembered(f"chart:{key}:{get_language()}", seconds, draw)
+def remembered_chart(key: str, rows: QuerySet, draw: Callable[[], BarChart]) -> str:
+    """Its HTML, which takes longer to write than the rest of the dashboard."""
+
+    def seconds(html: str) -> int:
+        return LARGE_CHART_SECONDS if CappedPaginator(rows, 1).capped else CHART_SECONDS
+
+    return remembered(f"chart-html:{key}:{get_language()}", seconds, lambda: draw().html())
 
 
 def percent(share: float) -> str:

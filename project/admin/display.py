@@ -1,10 +1,12 @@
 """How the admin's pages format values."""
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
+from django.contrib.admin.utils import quote
 from django.db.models import QuerySet
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -27,9 +29,15 @@ def badge(text: str, colour: str) -> SafeString:
     return format_html('<span class="badge text-bg-{}">{}</span>', colour, text)
 
 
+@cache
+def _pattern(name: str, script_prefix: str) -> str:
+    return reverse(f"admin:{name}_change", args=["0"])
+
+
 def link(name: str, pk: Any, text: str) -> SafeString:
     """To the page of a row; `name` is "members_member", for example."""
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[pk]), text)
+    address = _pattern(name, get_script_prefix()).replace("/0/", f"/{quote(pk)}/", 1)
+    return format_html('<a href="{}">{}</a>', address, text)
 
 
 def age(since: datetime) -> str:

@@ -1,6 +1,5 @@
 """Filters of the admin's lists."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -37,9 +36,6 @@ class TextFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("", "")]  # without any, Django leaves the filter out
 
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        return iter(())
-
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = (self.value() or "").strip()
         return self.chosen(queryset, value) if value else queryset
@@ -65,9 +61,6 @@ class RangeFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("", "")]
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        return iter(())
 
     def given(self, side: str) -> str:
         return str(self.used_parameters.get(f"{self.parameter_name}_{side}", "")).strip()

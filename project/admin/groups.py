@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 
-from .base import BaseAdmin
+from .base import BaseAdmin, BaseChangeList
 from .permissions import PermissionsField, areas, group_name, in_words
 from .phrases import Phrases, counted
 
@@ -37,6 +37,14 @@ class GroupForm(forms.ModelForm):
         field: Any = self.fields["permissions"]
         held: Any = self.instance.permissions if self.instance.pk else Group.objects.none()
         return field.keep_hidden(self.cleaned_data["permissions"], held)
+
+
+class GroupList(BaseChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        known = areas()
+        for group in self.result_list:
+            group.areas = known
 
 
 @admin.register(Group)
@@ -68,6 +76,9 @@ class GroupAdmin(BaseAdmin):
     def name_of(self, row: Group) -> str:
         return group_name(row)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return GroupList
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         return super().get_queryset(request).prefetch_related("permissions")
 
@@ -76,9 +87,9 @@ class GroupAdmin(BaseAdmin):
         return group_name(group)
 
     @admin.display(description=gettext_lazy("members of this group can"))
-    def may_do(self, group: Group) -> SafeString | str:
+    def may_do(self, group: Any) -> SafeString | str:
         ids = {permission.pk for permission in group.permissions.all()}
-        return in_words(ids, areas()) or "–"
+        return in_words(ids, group.areas) or "–"
 
     def details(self, row: Any) -> str:
         number = row.user_set.count()

@@ -41,7 +41,9 @@ def way(version: Any) -> str:
     """The door in words."""
     if version.door == Door.API and version.detail:
         return _("API, token %s…") % version.detail
-    return f"{version.get_door_display()} {version.detail}".strip()
+    # Not by get_door_display(), which makes all choices hashable each time.
+    door = Door(version.door).label if version.door else ""
+    return f"{door} {version.detail}".strip()
 
 
 def event(version: Any) -> str:

@@ -3,13 +3,17 @@
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import formats
 from django.utils.functional import cached_property
+from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from project.base import keyset
@@ -40,23 +44,28 @@ class CappedPaginator(Paginator):
         return min(self._counted, self.MAX_ROWS)
 
 
-def count_of_table(rows: QuerySet) -> int:
-    """The rows of a large table: those counted lately, and those added since."""
+def count_rows(paginator: CappedPaginator) -> tuple[int, bool]:
+    """How many rows it has, and whether it has more: a whole table is counted exactly.
+
+    Of a large one, the rows counted lately and those added since.
+    """
+    rows: QuerySet = paginator.object_list  # type: ignore[assignment]
+    if rows.query.where:
+        return paginator.count, paginator.capped
     table = rows.model._base_manager.order_by()
 
-    def count() -> tuple[int, int]:
-        return table.count(), table.aggregate(last=Max("pk"))["last"] or 0
+    def count() -> tuple[int, Any]:
+        if not paginator.capped:
+            return paginator.count, None
+        return table.count(), table.aggregate(last=Max("pk"))["last"]
 
-    number, last = remembered(f"rows:{rows.model._meta.label}", COUNT_TIMEOUT, count)
-    return number + table.filter(pk__gt=last)[: CappedPaginator.MAX_ROWS].count()
+    def seconds(found: tuple[int, Any]) -> int:
+        return COUNT_TIMEOUT if found[1] else 0
 
-
-def count_rows(paginator: CappedPaginator) -> tuple[int, bool]:
-    """How many rows it has, and whether it has more: a whole table is counted exactly."""
-    rows: QuerySet = paginator.object_list  # type: ignore[assignment]
-    if paginator.capped and not rows.query.where:
-        return count_of_table(rows), False
-    return paginator.count, paginator.capped
+    number, last = remembered(f"rows:{rows.model._meta.label}", seconds, count)
+    if last:
+        number += table.filter(pk__gt=last)[: CappedPaginator.MAX_ROWS].count()
+    return number, False
 
 
 class BaseChangeList(ChangeList):
@@ -110,11 +119,14 @@ class BaseChangeList(ChangeList):
         self._fingerprint = keyset.fingerprint(request.path, parameters, ordering)
         keys, backwards, before = self._position()
         size = self.list_per_page
+        shown = self.queryset
+        if fields := self.model_admin.fields_of_list:  # type: ignore[attr-defined]  # BaseAdmin's
+            shown = shown.only(*fields)
         try:
-            page = keyset.read_page(self.queryset, ordering, size, keys, backwards)
+            page = keyset.read_page(shown, ordering, size, keys, backwards)
         except CursorError:
             keys, backwards, before = None, False, 0
-            page = keyset.read_page(self.queryset, ordering, size)
+            page = keyset.read_page(shown, ordering, size)
         rows = page.rows
         self.result_list = rows
         if backwards:
@@ -134,6 +146,16 @@ class BaseChangeList(ChangeList):
             )
             self.last_link = self._link(self._cursor(None, True, 0))
         self.multi_page = page.more_before or page.more_after
+
+    def url_for_result(self, result: Any) -> str:
+        """With the filters to come back to; Django resolves them and the address for each row."""
+        return self._change_address.replace("/0/", f"/{quote(result.pk)}/", 1)
+
+    @cached_property
+    def _change_address(self) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        context: Any = {"opts": self.opts, "preserved_filters": self.preserved_filters}
+        return escape(add_preserved_filters(context, reverse(name, args=["0"])))
 
     def _count(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)

@@ -30,6 +30,20 @@ MENU = {
     "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
     "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),
 }
+ICONS = {
+    "Book": "fa-book",
+    "Import": "fa-file-import",
+    "BulkChange": "fa-layer-group",
+    "HistoricalBook": "fa-history",
+    "Member": "fa-id-card",
+    "MemberImport": "fa-file-import",
+    "HistoricalMember": "fa-history",
+    "WelcomeEmail": "fa-envelope",
+    "TaskResult": "fa-tasks",
+    "User": "fa-user",
+    "Group": "fa-user-friends",
+    "AuthToken": "fa-key",
+}
 
 
 def group_of(model: str) -> tuple[str, Any] | None:
@@ -52,13 +66,14 @@ class LibraryAdminSite(admin.AdminSite):
         self, request: HttpRequest, app_label: str | None = None
     ) -> list[dict[str, Any]]:
         """By what people do, not by the app that holds the model."""
-        apps = super().get_app_list(request, app_label)
         if app_label is not None:
-            return apps
+            return super().get_app_list(request, app_label)
+        apps = self._build_app_dict(request).values()  # which Django would sort
         models = {model["object_name"]: model for app in apps for model in app["models"]}
         for model in models.values():
             page = self._registry[model["model"]]
             model["name"] = capfirst(page.opts.verbose_name_plural)
+            model["icon"] = ICONS[model["object_name"]]
             model["add_text"] = getattr(page, "phrases", RECORD).add
         return [
             {
@@ -106,7 +121,6 @@ class LibraryAdminSite(admin.AdminSite):
             **self.each_context(request),
             "title": groups[slug]["name"],
             "section": groups[slug],
-            "section_list": [groups[slug]],
         }
         return TemplateResponse(request, "admin/section.html", context)
 

@@ -4,8 +4,6 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -66,6 +64,10 @@ class TaskResultAdmin(ReadOnlyAdmin):
         "library.tasks.look_up_isbn": gettext_lazy("Look up an ISBN"),
     }
     list_display = ["state", "task", "outcome", "created", "duration"]
+    fields_of_list = (
+        *("task_id", "task_name", "status", "result"),
+        *("date_created", "date_started", "date_done"),
+    )
     list_filter = [TaskStateFilter, TaskCreatedFilter]
     counted_text = ngettext_lazy("%(number)s task result", "%(number)s task results", "count")
     search_fields = ["=task_id"]
@@ -84,9 +86,6 @@ class TaskResultAdmin(ReadOnlyAdmin):
         *("created", "started", "finished", "duration", "ran_on"),
         *("task_key", "arguments", "trace"),
     ]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskResult]:
-        return super().get_queryset(request).defer("traceback", "meta", "task_kwargs")
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, result: Result) -> SafeString:

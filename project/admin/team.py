@@ -209,10 +209,9 @@ def filters(chosen: Chosen) -> Iterator[dict[str, Any]]:
         ("person", _("person"), people(chosen.person)),
         ("door", DoorFilter.title, DoorFilter.choices_of),
     ):
-        value = getattr(chosen, name)
-        every: dict[str, Any] = {"display": _("All"), "selected": not value}
-        options = [
-            {"name": name, "value": key, "display": text, "selected": key == value}
-            for key, text in choices.items()
-        ]
-        yield {"field_name": name, "title": title, "choices": [every, *options]}
+        yield {
+            "parameter_name": name,
+            "title": title,
+            "value": getattr(chosen, name) or None,
+            "lookup_choices": list(choices.items()),
+        }

@@ -59,12 +59,15 @@ class RedisCache(redis.RedisCache):
         return total
 
 
-def remembered(key: str, seconds: int, find: Callable[[], T]) -> T:
-    """What `find` returned at most so long ago; a cache that is down only costs the finding."""
+def remembered(key: str, seconds: int | Callable[[T], int], find: Callable[[], T]) -> T:
+    """What `find` returned at most so long ago; a cache that is down only costs the finding.
+
+    `seconds` may depend on what was found, and 0 keeps nothing.
+    """
     stored = _ask("get", key)
     if stored is None:
         stored = (find(),)  # None may be stored too
-        _ask("set", key, stored, seconds)
+        _ask("set", key, stored, seconds(stored[0]) if callable(seconds) else seconds)
     return stored[0]
 
 

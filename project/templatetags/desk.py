@@ -1,20 +1,19 @@
 """What the frame of the admin's pages needs beside its context."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django import template
 from django.contrib import admin
+from django.contrib.admin.templatetags.admin_list import result_headers
 from django.contrib.admin.templatetags.admin_urls import admin_urlquote
 from django.template import Context
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import escape
-from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
+from project.admin.cells import rows_of
 from project.admin.display import moment
 from project.admin.lists import BaseChangeList
 from project.admin.site import group_of
@@ -31,26 +30,10 @@ def time_with_seconds(value: datetime) -> str:
     return moment(value) + timezone.localtime(value).strftime(":%S")
 
 
-@register.simple_tag
-def list_rows(
-    cl: BaseChangeList, headers: list[dict[str, Any]], rows: Iterable[list[str]]
-) -> SafeString:
-    """The rows of a list. A phone shows them without a head, so some cells carry their column's
-    name, and empty ones say that they are.
-    """
-    named = cl.model_admin.columns_named_on_phone  # type: ignore[attr-defined]  # BaseAdmin's
-    marks = [
-        f'<td data-label="{escape(capfirst(header["text"]))}"' if column in named else ""
-        for column, header in zip(cl.list_display, headers, strict=False)
-    ]
-    html = "".join(f"<tr>{''.join(map(_marked, row, marks))}</tr>\n" for row in rows)
-    return SafeString(html)  # nosec  # Django has escaped the cells
-
-
-def _marked(cell: str, mark: str) -> str:
-    if cell.endswith((">–</td>", ">-</td>")):
-        return cell.replace("<td", "<td data-empty", 1)
-    return cell.replace("<td", mark, 1) if mark else cell
+@register.inclusion_tag("admin/change_list_results.html")
+def list_table(cl: BaseChangeList) -> dict[str, Any]:
+    headers = list(result_headers(cl))
+    return {"headers": headers, "rows": rows_of(cl, [capfirst(str(h["text"])) for h in headers])}
 
 
 @register.inclusion_tag("admin/includes/breadcrumbs.html", takes_context=True)

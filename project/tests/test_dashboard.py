@@ -175,7 +175,7 @@ def test_the_page_costs_the_same_for_many_changes(client, django_assert_max_num_
         add()
         Import.objects.create(name=f"{number}.csv", kind="csv", state=State.DONE)
     client.get(INDEX)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(10):
         client.get(INDEX)
 
 

@@ -171,7 +171,7 @@ def test_a_queue_of_unknown_length_is_called_unknown(operator, alive, settings):
 def test_the_first_mail_stands_in_the_chart_at_once(operator, state, column):
     assert not overview(operator)["chart"]
     mail(state, **{column: timezone.now()})
-    assert sum(series.total for series in overview(operator)["chart"].series) == 1
+    assert '<td class="text-end">1</td>' in overview(operator)["chart"]
 
 
 def colours(client) -> dict[str, str]:

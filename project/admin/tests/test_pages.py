@@ -5,6 +5,7 @@ import re
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.templatetags.admin_list import items_for_result
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.core.management import call_command
@@ -18,6 +19,7 @@ from library.tests.books import isbn_number
 from members.models import Member, MemberImport, WelcomeEmail
 from members.registration import register_member
 from project.admin.base import BaseAdmin
+from project.admin.cells import rows_of
 from project.admin.site import MENU
 from project.api.authentication import AuthToken
 
@@ -103,6 +105,17 @@ def test_every_page_works_with_debug_off_and_hashed_files(served, rows, collecte
     add = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")
     may_add = admin.site._registry[model].has_add_permission(response.wsgi_request)
     assert served.get(add).status_code == (200 if may_add else 403)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", ADMIN_MODELS, ids=lambda model: model._meta.label)
+def test_cells_are_those_that_django_would_make(served, rows, model):
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+    cl = served.get(reverse(name)).context["cl"]
+    shown = re.sub(' data-(empty|label="x")', "", rows_of(cl, ["x"] * len(cl.list_display)))
+    expected = ["".join(items_for_result(cl, row, None)) for row in cl.result_list]
+    assert expected
+    assert shown.splitlines() == [f"<tr>{cells}</tr>" for cells in expected]
 
 
 @pytest.mark.parametrize("page", ["admin:index", "admin:password_change"])

@@ -390,3 +390,11 @@ def test_shipped_groups_have_names_in_the_readers_language(desk):
     page = desk.get(reverse("admin:auth_group_changelist")).content.decode()
     assert "Каталогизаторы" in page
     assert "Книги: просмотр, добавление, изменение, удаление" in page
+
+
+@pytest.mark.parametrize("more", [0, 9])
+def test_the_list_of_groups_costs_the_same_for_many(desk, more, django_assert_max_num_queries):
+    for number in range(more):
+        Group.objects.create(name=f"Readers {number}")
+    with django_assert_max_num_queries(6):  # session, account, count, rows, permissions, areas
+        desk.get(reverse("admin:auth_group_changelist"))

@@ -137,7 +137,7 @@ def test_filters_and_search_work_together(staff_client):
 def test_the_list_costs_the_same_for_many_rows(staff_client, rows, django_assert_max_num_queries):
     for number in range(rows):
         result(number)
-    with django_assert_max_num_queries(7) as queries:
+    with django_assert_max_num_queries(5) as queries:
         staff_client.get(LIST)
     selects = [query["sql"] for query in queries if "taskresult" in query["sql"]]
     assert not any("traceback" in sql or "DISTINCT" in sql for sql in selects)

@@ -127,5 +127,5 @@ def test_the_page_costs_the_same_for_many_lines(desk, django_assert_max_num_quer
     for number in range(30):
         add()
         register_member(Member(username=f"ann{number}", email=f"ann{number}@example.org"))
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(10):
         desk.get(ACTIVITY)

@@ -163,7 +163,7 @@ def test_the_list_costs_the_same_for_many_rows(client, staff, rows, django_asser
     client.force_login(staff)
     for number in range(rows):
         AuthToken.objects.create(User.objects.create_user(f"ann{number}"))
-    with django_assert_max_num_queries(6):  # session, account, two of the savepoint, count, rows
+    with django_assert_max_num_queries(4):  # session, account, count, rows
         client.get(LIST)
 
 

@@ -29,6 +29,12 @@ def test_what_is_found_is_kept():
     assert [remembered("kept", 60, lambda: next(answers)) for _ in range(2)] == [1, 1]
 
 
+def test_what_is_found_may_decide_how_long_it_is_kept():
+    answers = iter([0, 0, 5, 6])
+    found = [remembered("kept", lambda number: number, lambda: next(answers)) for _ in range(4)]
+    assert found == [0, 0, 5, 5]
+
+
 @pytest.mark.redis
 def test_a_count_in_redis_ends_and_adds_up(settings):
     settings.CACHES = {"default": configured.CACHES["default"] | {"OPTIONS": {}}}
