@@ -12,6 +12,7 @@ from typing import Any
 from celery.schedules import crontab, schedule
 from django.urls import reverse_lazy
 
+from project.admin.theme import JAZZMIN_SETTINGS  # noqa: F401
 from project.api.description import SPECTACULAR_SETTINGS  # noqa: F401
 from project.base import env
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -29,20 +30,6 @@ MENU = {
     "membership": (gettext_lazy("Membership"), ["Member", "MemberImport", "HistoricalMember"]),
     "operations": (gettext_lazy("Operations"), ["WelcomeEmail", "TaskResult"]),
     "administration": (gettext_lazy("Administration"), ["User", "Group", "AuthToken"]),
-}
-ICONS = {
-    "Book": "fa-book",
-    "Import": "fa-file-import",
-    "BulkChange": "fa-layer-group",
-    "HistoricalBook": "fa-history",
-    "Member": "fa-id-card",
-    "MemberImport": "fa-file-import",
-    "HistoricalMember": "fa-history",
-    "WelcomeEmail": "fa-envelope",
-    "TaskResult": "fa-tasks",
-    "User": "fa-user",
-    "Group": "fa-user-friends",
-    "AuthToken": "fa-key",
 }
 
 
@@ -70,10 +57,10 @@ class LibraryAdminSite(admin.AdminSite):
             return super().get_app_list(request, app_label)
         apps = self._build_app_dict(request).values()  # which Django would sort
         models = {model["object_name"]: model for app in apps for model in app["models"]}
+        icons = settings.JAZZMIN_SETTINGS["icons"]
         for model in models.values():
             page = self._registry[model["model"]]
             model["name"] = capfirst(page.opts.verbose_name_plural)
-            model["icon"] = ICONS[model["object_name"]]
             model["add_text"] = getattr(page, "phrases", RECORD).add
         return [
             {
@@ -81,7 +68,11 @@ class LibraryAdminSite(admin.AdminSite):
                 "app_label": group,
                 "app_url": reverse("admin:section", args=[group]),
                 "has_module_perms": True,
-                "models": [models[name] for name in names if name in models],
+                "models": [
+                    models[name] | {"icon": icons[f"{group}.{name.lower()}"]}
+                    for name in names
+                    if name in models
+                ],
             }
             for group, (name, names) in MENU.items()
             if models.keys() & set(names)
