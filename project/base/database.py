@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection, connections, router, transaction
 from django.db.models import Model, QuerySet
 from django.db.utils import IntegrityError, InterfaceError, OperationalError
+from django.utils import timezone
 
 from . import env
 
@@ -155,6 +156,38 @@ def persistently(call: Callable[[], T], timeout: float = 60) -> T:
         with suppress(SoftTimeLimitExceeded):
             time.sleep(wait)
         wait = min(wait * 2, 2)
+
+
+def insert_rows(model: type[Model], records: Sequence[Model]) -> None:
+    """Add them by plain SQL, all at one time, without reading their ids back.
+
+    The ORM takes longer to write such a statement than MySQL to run it.
+    """
+    database = connections[router.db_for_write(model)]
+    now = timezone.now()
+
+    def column_of(field: Any) -> list[Any]:
+        if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+            for record in records:
+                setattr(record, field.attname, now)
+            return [field.get_db_prep_save(now, database)] * len(records)
+        return [
+            field.get_db_prep_save(field.pre_save(record, True), database) for record in records
+        ]
+
+    fields = model._meta.concrete_fields
+    rows = list(zip(*map(column_of, fields), strict=True))
+    quote = database.ops.quote_name
+    names = ", ".join(quote(str(field.column)) for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    with database.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({marks})",  # nosec
+            rows,
+        )
+    for record in records:
+        record._state.adding = False
+        record._state.db = database.alias
 
 
 # The id of a row, what was read of it, and what to write.
