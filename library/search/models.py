@@ -3,16 +3,18 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
-from django.db import connections, models, router
+from django.db import connections, models, router, transaction
 from django.db.models.constants import OnConflict
 from django.utils.translation import gettext as _
 
 from project.base.database import batches
 from project.base.fields import BinaryCharField
+from project.base.history import committed_ids
 
 from .words import MAX_WORD_LENGTH, bloom_mask, bloom_of, stem_of, words_of
 
@@ -97,12 +99,16 @@ class Term:
 
 class WordQuerySet(models.QuerySet["Word"]):
     MAX_COMPLETIONS = 500
+    MAX_REMEMBERED = 100_000  # by one import
     MAX_STEMS = 8  # that a search asks Bloom filters for
 
     def ids_of(self, texts: Collection[str]) -> dict[str, int]:
         """The id of each text, adding the words that are new."""
-        known = self.known(texts)
-        if missing := sorted(set(texts) - known.keys()):  # always in one order: no deadlocks
+        committed = committed_ids()
+        ids = {text: committed[text] for text in texts if text in committed}
+        looked_up = set(texts) - ids.keys()
+        found = self.known(looked_up)
+        if missing := sorted(looked_up - found.keys()):  # always in one order: no deadlocks
             # Not bulk_create(), as below.
             ignore = connections[self.db].ops.insert_statement(OnConflict.IGNORE)
             with connections[self.db].cursor() as cursor:
@@ -110,8 +116,10 @@ class WordQuerySet(models.QuerySet["Word"]):
                     f"{ignore} library_word (text, stem) VALUES (%s, %s)",  # nosec
                     [(text, stem_of(text)) for text in missing],
                 )
-            known |= self.known(missing)
-        return known
+            found |= self.known(missing)
+        if len(committed) < self.MAX_REMEMBERED:
+            transaction.on_commit(partial(committed.update, found), using=self.db)
+        return ids | found
 
     def known(self, texts: Collection[str]) -> dict[str, int]:
         return dict(self._rows("text, id", "text", texts))

@@ -53,6 +53,7 @@ class Context:
     detail: str = ""
     batch: str = ""
     listed: bool = False  # the batch has its line in the list of all activity
+    committed: dict[str, int] = field(default_factory=dict)  # see committed_ids()
 
 
 _context: ContextVar[Context | HttpRequest | None] = ContextVar("history", default=None)
@@ -72,6 +73,15 @@ def current() -> Context:
         is_command = sys.argv[0].endswith("manage.py") and len(sys.argv) > 1
         return Context(Door.COMMAND, detail=sys.argv[1] if is_command else "")
     return context
+
+
+def committed_ids() -> dict[str, int]:
+    """What a batch need not look up again, such as an import of many transactions.
+
+    Fill it on_commit() only, and only with ids of rows that nobody deletes.
+    """
+    context = _context.get()
+    return context.committed if isinstance(context, Context) else {}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
@@ -17,6 +17,7 @@ from library.models import Book, BookQuerySet
 from library.search.models import BookWord, BookWordQuerySet, TooManyWordsError, Word, WordQuerySet
 from library.search.words import bloom_of, words_of
 from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
+from project.base.history import Door, recorded_as
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +117,26 @@ def test_bulk_create_indexes():
     books = Book.objects.bulk_create([unsaved(title="One"), unsaved(title="Two")])
     assert all(book.pk for book in books)
     assert {("one", 1)} <= indexed(books[0])
+    assert index_is_right()
+
+
+def test_an_import_looks_up_a_word_once(django_capture_on_commit_callbacks):
+    with recorded_as(Door.IMPORT, batch="import-1"):
+        for expected in (True, False):
+            committing = django_capture_on_commit_callbacks(execute=True)
+            with CaptureQueriesContext(connection) as queries, committing:
+                Book.objects.bulk_create([unsaved(title="Zyzzyva", author="Nobody")])
+            assert any("library_word " in query["sql"] for query in queries) is expected
+    assert index_is_right()
+
+
+def test_an_import_forgets_the_words_of_a_transaction_that_failed():
+    with recorded_as(Door.IMPORT, batch="import-1"):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Book.objects.bulk_create([unsaved(title="Zyzzyva")])
+            raise IntegrityError
+        add(title="Aardvark")  # takes the id that the word had
+        Book.objects.bulk_create([unsaved(title="Zyzzyva")])
     assert index_is_right()
 
 
