@@ -193,9 +193,6 @@ class IsbnField(models.CharField):
         value = super().to_python(value)
         return normalise(value) if value else None
 
-    def get_prep_value(self, value: Any) -> Any:
-        return self.to_python(super().get_prep_value(value))
-
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         value = self.to_python(super().pre_save(model_instance, add))
         setattr(model_instance, self.attname, value)

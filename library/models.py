@@ -45,7 +45,7 @@ class BookQuerySet(SearchQuerySet):
         self, records: Sequence["Book"], fields: Collection[str], new: bool = False
     ) -> None:
         if {"title", "author"} & set(fields):
-            for batch in batches(records, 900):
+            for batch in batches(records, 1000):
                 BookWord.objects.index(batch, new=new)
 
 

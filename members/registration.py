@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from project.base.database import insert_row
+from project.base.database import insert_rows
 
 from .mail.reasons import KNOWN_ALREADY
 from .mail.tasks import enqueue
@@ -18,7 +18,8 @@ def register_member(member: Member) -> Member:
     Raises IntegrityError if the username or the address is taken.
     """
     member.save(force_insert=True)
-    insert_row(welcome := WelcomeEmail(member=member))
+    welcome = WelcomeEmail(member=member)
+    insert_rows([welcome])
     transaction.on_commit(lambda: enqueue(welcome.pk), robust=True)
     return member
 

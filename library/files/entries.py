@@ -110,8 +110,8 @@ def book_of(entry: Entry, repairs: Counter[str]) -> Book:
         reasons.insert(0, _("no author"))
     if not book.title:
         reasons.insert(0, _("no title"))
-    blank = (name for name in FIELDS if getattr(book, name) in (None, ""))
-    refuse_invalid(book, reasons, exclude={"isbn", *blank})
+    given = [name for name in FIELDS if getattr(book, name) not in (None, "") and name != "isbn"]
+    refuse_invalid(book, reasons, given)
     repairs.update(made)
     return book
 

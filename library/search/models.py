@@ -223,22 +223,21 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """
         wanted = {book.pk: (BookWord.ranked_words(book), book) for book in books}
         ids = Word.objects.ids_of({text for words, _ in wanted.values() for text, rank in words})
-        due = set()
-        stale = []
+        due, stale = [], []
         for pk, (words, book) in wanted.items():
             bloom = book.bloom_low, book.bloom_high
             if not new and bloom != (right := bloom_of(text for text, rank in words)):
                 bloom = book.bloom_low, book.bloom_high = right
                 stale.append((*bloom, pk))
-            due |= {(ids[text], rank, pk, *bloom) for text, rank in words}
+            due += [(ids[text], rank, pk, *bloom) for text, rank in words]
         held = {
             row
             for batch in batches([] if new else list(wanted), 900)
             for row in self.filter(book__in=batch).values_list(*BookWord.COLUMNS)
         }
-        for batch in batches(sorted(held - due), 300):  # SQLite's limit of an OR is 1,000
+        for batch in batches(sorted(held.difference(due)), 300):  # SQLite's limit of an OR is 1,000
             self.filter(pk__in=[row[:3] for row in batch]).delete()
-        self.insert(sorted(due - held))
+        self.insert(sorted(row for row in due if row not in held))
         if stale:
             book_table = connections[self.db].ops.quote_name(book._meta.db_table)
             with connections[self.db].cursor() as cursor:
@@ -253,7 +252,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         columns = ", ".join(map(connections[self.db].ops.quote_name, BookWord.COLUMNS))
         with connections[self.db].cursor() as cursor:
             for batch in batches(rows, 1000):
-                values = ", ".join(map(str, batch))  # a tuple of numbers is written as in SQL
+                values = str(batch)[1:-1]  # numbers in tuples are written as in SQL
                 cursor.execute(f"INSERT INTO library_bookword ({columns}) VALUES {values}")  # nosec
 
     def books_with(self, terms: list[Term], part: Part = Part.ANY) -> str:

@@ -64,9 +64,9 @@ class Members(Records[Member]):
         given = {name: entry.texts[name][0] for name in self.fields}
         texts = {name: text.strip() for name, text in given.items()}
         missing = {"username": _("no username"), "email": _("no e-mail address")}
-        blank = [name for name in self.fields if not texts[name]]
+        reasons = [missing[name] for name in self.fields if not texts[name]]
         member = Member(**texts)
-        refuse_invalid(member, [missing[name] for name in blank], exclude=blank)
+        refuse_invalid(member, reasons, filter(texts.get, self.fields))
         repairs.update(SPACES[name] for name in self.fields if texts[name] != given[name])
         return member
 

@@ -38,10 +38,10 @@ def test_a_rolled_back_registration_leaves_nothing_and_enqueues_nothing(delay):
 
 @pytest.mark.django_db(transaction=True)
 def test_without_its_outbox_row_there_is_no_member(delay, monkeypatch):
-    def fail(row):
+    def fail(rows):
         raise IntegrityError
 
-    monkeypatch.setattr("members.registration.insert_row", fail)
+    monkeypatch.setattr("members.registration.insert_rows", fail)
     with pytest.raises(IntegrityError):
         register_member(ann())
     assert not Member.objects.exists()

@@ -11,7 +11,7 @@ from django.db.models.signals import post_save
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .database import batches, insert_row
+from .database import batches, insert_rows
 from .history import BATCH_SIZE, Kind, history_of, record
 
 Record = TypeVar("Record", bound=models.Model)
@@ -41,10 +41,13 @@ class VersionedQuerySet(models.QuerySet[Record]):
                     objs.append(each)
                 else:  # nothing to find it by afterwards
                     each.save(using=self.db, force_insert=True)
+            if not objs:
+                return everything
             fields = [field.name for field in self.model._meta.concrete_fields]
             if not (ignore_conflicts or update_conflicts):
-                super().bulk_create(objs, batch_size)
-                self._read_ids(objs)
+                last = self._rows().order_by("-pk").values_list("pk", flat=True).first() or 0
+                insert_rows(objs, self.db)
+                self._read_ids(objs, last)
                 record(self.model, [each.pk for each in objs], Kind.ADDED)
                 self.written(objs, fields, new=True)
                 return everything
@@ -97,17 +100,18 @@ class VersionedQuerySet(models.QuerySet[Record]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def _rows(self) -> models.QuerySet[Record]:
-        return self.model._base_manager.using(self.db)
+        return self.model._base_manager.using(self.db).order_by()
 
     def _key(self, record: Record) -> str:
         return str(getattr(record, self.model.key_field)).lower()  # type: ignore[attr-defined]
 
-    def _read_ids(self, records: Sequence[Record]) -> None:
-        """MySQL does not return those of new rows."""
+    def _read_ids(self, records: Sequence[Record], after: int) -> None:
+        """Those of new rows, which MySQL does not return."""
         unknown = {self._key(each): each for each in records if each.pk is None}
-        for rows in self._in_batches(list(unknown)):
-            for key, pk in rows.values_list(self.model.key_field, "pk"):  # type: ignore[attr-defined]
-                unknown[key.lower()].pk = pk
+        later = self._rows().filter(pk__gt=after)  # some of them may be others'
+        for key, pk in later.values_list(self.model.key_field, "pk"):  # type: ignore[attr-defined]
+            if each := unknown.get(key.lower()):
+                each.pk = pk
 
     def _with_keys(self, keys: Sequence[str], lock: bool = False) -> list[Record]:
         found = self._in_batches(keys)
@@ -152,7 +156,7 @@ class VersionedModel(models.Model):
         with transaction.atomic(using=using, savepoint=False):
             is_new = self._state.adding or kwargs.get("force_insert")
             if is_new and self.pk is None:
-                insert_row(self, using)
+                insert_rows([self], using)
                 how = {"created": True, "raw": False, "update_fields": None, "using": using}
                 post_save.send(type(self), instance=self, **how)
             elif is_new:

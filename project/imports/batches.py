@@ -93,17 +93,18 @@ class Seen:
     def before(self, record: Record, row: int) -> tuple[int, str]:
         """An earlier row with one of its keys, or 0, and what to say if that one differs."""
         data = digest_of(repr(self.records.identity(record)))
-        keys = {digest_of(key): says for key, says in self.records.keys(record).items()}
-        same = 0
-        for key, says in keys.items():
-            known = self.database.execute("SELECT line, digest FROM seen WHERE key = ?", [key])
-            for line, known_data in known:
-                if known_data != data:
-                    return line, says
-                same = line
-        if not same:
-            rows = [(key, row, data) for key in keys]
-            self.database.executemany("INSERT INTO seen VALUES (?, ?, ?)", rows)
+        execute = self.database.execute
+        added, same = [], 0
+        for text, says in self.records.keys(record).items():
+            key = digest_of(text)
+            if execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, row, data)).rowcount:
+                added.append([key])
+                continue
+            line, known = execute("SELECT line, digest FROM seen WHERE key = ?", [key]).fetchone()
+            if known != data:
+                self.database.executemany("DELETE FROM seen WHERE key = ?", added)
+                return line, says
+            same = line
         return same, ""
 
 

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -117,21 +116,14 @@ def label(model: type[Model], name: str) -> str:
     return str(model._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
 
 
-@cache
-def _set_by_itself(model: type[Model]) -> list[str]:
-    return [field.name for field in model._meta.fields if not field.editable]
-
-
-def refuse_invalid(record: Model, reasons: Sequence[str], exclude: Iterable[str]) -> None:
-    """Raise RefusedError with these reasons, and with what the fields of the model refuse."""
+def refuse_invalid(record: Model, reasons: Sequence[str], names: Iterable[str]) -> None:
+    """Raise RefusedError with these reasons, and with what these fields of the model refuse."""
     found = list(reasons)
-    try:
-        record.clean_fields(exclude={*exclude, *_set_by_itself(type(record))})
-    except ValidationError as error:
-        found += [
-            f"{label(type(record), name)}: {message}"
-            for name, messages in error.message_dict.items()
-            for message in messages
-        ]
+    for name in names:
+        field: Any = record._meta.get_field(name)
+        try:
+            setattr(record, name, field.clean(getattr(record, name), record))
+        except ValidationError as error:
+            found += [f"{label(type(record), name)}: {message}" for message in error.messages]
     if found:
         raise RefusedError(*found)

@@ -183,6 +183,8 @@ def test_two_rows_of_one_member():
 
 def test_a_refused_row_takes_no_name_from_later_ones():
     assert examined("ann,nowhere", row("ann")).found["new"] == 1
+    job = examined(row("ann"), "bob,ann@example.org", row("bob"))
+    assert (job.found["new"], job.found["refused"]) == (2, 1)
 
 
 def test_spaces_at_the_ends_are_repaired_and_counted():

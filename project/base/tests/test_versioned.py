@@ -9,7 +9,10 @@ from django.utils import timezone
 
 from library.models import Book
 from library.search.models import BookWord
+from library.tests.books import add, unsaved
 from members.models import Member
+from project.base import versioned
+from project.base.database import insert_rows
 
 pytestmark = pytest.mark.django_db
 OLD = timezone.now() - timedelta(days=1)
@@ -103,6 +106,30 @@ def test_after_a_refresh_changes_count_from_what_is_stored(record):
     setattr(record, other, NEW[other])
     record.save()
     assert getattr(again(record), one) == "xyz"
+
+
+def test_records_created_in_bulk_know_their_ids_and_one_time():
+    old = add(title="old")
+    given = Book.objects.bulk_create([unsaved(pk=old.pk + 7), unsaved(), unsaved()])
+    stored = {book.isbn: book for book in Book.objects.exclude(pk=old.pk)}
+    assert [book.pk for book in given] == [stored[book.isbn].pk for book in given]
+    assert given[0].pk == old.pk + 7
+    times = {time for book in stored.values() for time in (book.created_at, book.updated_at)}
+    assert times == {given[0].created_at}
+
+
+def test_records_that_others_add_meanwhile_are_theirs(monkeypatch):
+    def overtaken(records, using):
+        monkeypatch.undo()
+        others.append(add(title="other").pk)
+        insert_rows(records, using)
+
+    others: list[int] = []
+    monkeypatch.setattr(versioned, "insert_rows", overtaken)
+    ours = Book.objects.bulk_create([unsaved(title="one"), unsaved(title="two")])
+    stored = Book.objects.exclude(pk__in=others).order_by("pk")
+    assert [(book.pk, book.title) for book in ours] == [*stored.values_list("pk", "title")]
+    assert not ours[0]._state.adding
 
 
 def test_a_record_created_in_bulk_can_be_refreshed():

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from members.models import Member, WelcomeEmail
-from project.base.database import insert_row
+from project.base.database import insert_rows
 
 pytestmark = pytest.mark.django_db
 ODD = {
@@ -26,7 +26,7 @@ def members() -> list[Member]:
 def test_it_writes_what_save_writes(members):
     saved, written = [WelcomeEmail(member=member, **ODD) for member in members]
     saved.save()
-    insert_row(written)
+    insert_rows([written])
     own = {"id": saved.pk, "member_id": saved.member_id, "message_id": saved.message_id}
     own |= {name: getattr(saved, name) for name in ("queued_at", "next_attempt_at", "enqueued_at")}
     by_id = {row["id"]: row for row in WelcomeEmail.objects.values()}
@@ -35,13 +35,13 @@ def test_it_writes_what_save_writes(members):
 
 
 def test_afterwards_it_is_a_stored_instance(members):
-    insert_row(welcome := WelcomeEmail(member=members[0]))
+    insert_rows([welcome := WelcomeEmail(member=members[0])])
     welcome.attempts = 7
     welcome.save()
     assert [row.attempts for row in WelcomeEmail.objects.all()] == [7]
 
 
 def test_the_database_refuses_as_ever(members):
-    insert_row(WelcomeEmail(member=members[0]))
+    insert_rows([WelcomeEmail(member=members[0])])
     with pytest.raises(IntegrityError), transaction.atomic():
-        insert_row(WelcomeEmail(member=members[0]))
+        insert_rows([WelcomeEmail(member=members[0])])
