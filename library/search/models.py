@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -37,8 +36,11 @@ class Condition(models.Func):
 
     output_field = models.BooleanField()
 
-    def __init__(self, sql: str, *columns: str, **options: Any) -> None:
+    late = False  # see keyset.late_conditions()
+
+    def __init__(self, sql: str, *columns: str, late: bool = False, **options: Any) -> None:
         self.sql = sql
+        self.late = late
         super().__init__(*columns, **options)
 
     def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
@@ -213,8 +215,9 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     PAGE_SIZE = 50
     BOOK_COST = 13  # a book to look up and sort, in entries of an index to read
     MIN_SORTED_BOOKS = 500
-    SAMPLE_ROWS = 3000
-    COUNTED = 10  # times as many rows of the rarest of several words
+    SAMPLE_WINDOWS = 4
+    SAMPLE_GROWTH = 30
+    MIN_SAMPLE_ROWS = 100
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
@@ -258,16 +261,17 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
 
     def books_with(self, terms: list[Term], part: Part = Part.ANY) -> str:
         """A statement for the ids of books with all these terms; the first is the rarest."""
+        has = "".join(f" AND {term.of_book('hit.book_id', part)}" for term in terms[1:])
         # Long titles first: if there are many hits, they turn up sooner there.
-        return (
-            f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among(part)}"  # nosec
-            f"{''.join(f' AND {self._also(term, part)}' for term in terms[1:])}"
-            " ORDER BY word_id DESC, `rank` DESC, book_id DESC"
-        )
+        order = "word_id DESC, `rank` DESC, book_id DESC"
+        return f"{self.books_allowed(terms, part)}{has} ORDER BY {order}"
 
-    def _also(self, term: Term, part: Part) -> str:
-        has = term.of_book("hit.book_id", part)
-        return f"{term.allowed('hit.bloom_low', 'hit.bloom_high')} AND {has}"
+    def books_allowed(self, terms: list[Term], part: Part = Part.ANY) -> str:
+        """A statement for the ids of books with the first, whose filters allow the others."""
+        allowed = "".join(
+            f" AND {term.allowed('hit.bloom_low', 'hit.bloom_high')}" for term in terms[1:]
+        )
+        return f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among(part)}{allowed}"  # nosec
 
     def are_sooner_sorted(self, terms: list[Term], part: Part = Part.ANY) -> bool:
         """Whether a page is found sooner by sorting all books with these terms, rarest first.
@@ -276,28 +280,35 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         A row of a word takes about as long to read as an entry, a book to look up BOOK_COST times
         as long. So for one word neither way reads more than √N times a constant.
         """
-        rarest, *others = terms
+        rarest = terms[0]
         if rarest.rows is not None and rarest.rows <= self.MIN_SORTED_BOOKS:
             return True
         last = select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
-        few = max(isqrt(self.PAGE_SIZE * last // self.BOOK_COST), self.MIN_SORTED_BOOKS)
-        most = self.COUNTED * few if others else few
-        [rows] = self._counts([rarest], most + 1, part)
-        if rows <= few or not others:
-            return rows <= few
-        # How many of its books have the others? Long titles first, as in books_with().
-        allowed = " AND ".join(term.allowed("bloom_low", "bloom_high") for term in others)
-        sample = (
-            f"SELECT {allowed} AS hit FROM library_bookword WHERE {rarest.among(part)}"  # nosec
-            f" ORDER BY word_id DESC, `rank` DESC, book_id DESC LIMIT {self.SAMPLE_ROWS}"
-        )
-        hits = int(select(f"SELECT SUM(hit) FROM ({sample}) sample")[0][0])  # nosec
-        if rows > most:
-            newest = self._in_the_newest_books([rarest], part)[0]
-            rows = max(rows, len(newest) * last // self.SAMPLE_BOOKS)
-        books = max(hits * rows // min(rows, self.SAMPLE_ROWS), 1)
-        cost = self.BOOK_COST * len(terms)  # it is looked up among the rows of each
-        return rows + cost * books < self.PAGE_SIZE * last // books
+        rows, books = self._estimates(terms, part, last)
+        return rows + self.BOOK_COST * books < self.PAGE_SIZE * last // max(books, 1)
+
+    def _estimates(self, terms: list[Term], part: Part, last: int) -> tuple[int, int]:
+        """About how many rows the rarest has, and in how many books the others seem to be too.
+
+        By a sample of the catalogue, which grows until enough rows are in it: some windows of ids,
+        in which the primary key finds the rows of each rank.
+        """
+        rarest, *others = terms
+        hit = " AND ".join(["1 = 1", *(term.allowed("bloom_low", "bloom_high") for term in others)])
+        ranks = ", ".join(map(str, range(1, AUTHOR_RANK + 1)))
+        windows = max(self.SAMPLE_WINDOWS // len(rarest.ids), 1)
+        step = max(last // windows, 1)
+        width = step if rarest.rows is not None else min(self.SAMPLE_BOOKS // windows, step)
+        while True:
+            ends = range(step, last + step, step)
+            ids = " OR ".join(f"book_id BETWEEN {end - width + 1} AND {end}" for end in ends)
+            [(rows, hits)] = select(
+                f"SELECT COUNT(*), SUM({hit}) FROM library_bookword"  # nosec
+                f" WHERE {rarest.among(part)} AND `rank` IN ({ranks}) AND ({ids})"
+            )
+            if rows >= self.MIN_SAMPLE_ROWS or width == step:
+                return rows * step // width, int(hits or 0) * step // width
+            width = min(width * self.SAMPLE_GROWTH, step)
 
     def order_by_rarity(self, terms: list[Term], part: Part = Part.ANY) -> tuple[list[Term], bool]:
         """The terms, rarest first, and whether many books clearly have all of them.

@@ -165,7 +165,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         turns up along the ordering's own index, which tells most of the others by itself."""
         words = BookWord.objects
         terms, many = words.order_by_rarity(terms, part)
-        found = words.books_with(terms, part)
+        found = words.books_allowed(terms, part)
         if len(terms) == 1:
             rows = select(f"{found} LIMIT {self.MAX_LISTED_IDS + 1}")
             if len(rows) <= self.MAX_LISTED_IDS:
@@ -173,7 +173,8 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         if not many and words.are_sooner_sorted(terms, part):
             # These rows first: the limit keeps MySQL from merging them into the query around.
             ids = RawSQL(f"SELECT * FROM ({found} LIMIT 1000000) found", [])  # nosec
-            books = self.filter(pk__in=ids)
+            has = [Condition(term.of_book("{0}", part), "pk", late=True) for term in terms[1:]]
+            books = self.filter(*has, pk__in=ids)
             books.few = True
             return books
         allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]

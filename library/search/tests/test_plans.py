@@ -88,16 +88,16 @@ def samples(monkeypatch) -> int:
     """What is read to choose a way; in a small catalogue less, or it would read all of it."""
     if BOOKS < 1_000_000:
         monkeypatch.setattr(BookQuerySet, "MAX_LISTED_IDS", 20)
-        for name in ("MAX_RARE_ROWS", "SAMPLE_BOOKS", "SAMPLE_ROWS", "MIN_SORTED_BOOKS"):
+        for name in ("MAX_RARE_ROWS", "SAMPLE_BOOKS", "MIN_SORTED_BOOKS"):
             monkeypatch.setattr(BookWordQuerySet, name, 100)
         monkeypatch.setattr(BookWordQuerySet, "MAX_SORTED_ROWS", 300)
     words = BookWordQuerySet
     return (
         3 * words.MAX_RARE_ROWS
         + 2 * 9 * words.SAMPLE_BOOKS
-        + 2 * words.SAMPLE_ROWS
         + 2 * words.MAX_SORTED_ROWS
-        + words.COUNTED * isqrt(BOOKS * PAGE // words.BOOK_COST)
+        + words.SAMPLE_BOOKS
+        + 2 * words.SAMPLE_GROWTH * words.MIN_SAMPLE_ROWS
     )
 
 
