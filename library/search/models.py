@@ -285,7 +285,10 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             return True
         last = select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
         rows, books = self._estimates(terms, part, last)
-        return rows + self.BOOK_COST * books < self.PAGE_SIZE * last // max(books, 1)
+        # Without a stem for the Bloom filter, the words of each book are looked up.
+        entry_cost = 1 if all(term.stems for term in terms) else self.BOOK_COST
+        walk = self.PAGE_SIZE * last // max(books, 1) * entry_cost
+        return rows + self.BOOK_COST * books < walk
 
     def _estimates(self, terms: list[Term], part: Part, last: int) -> tuple[int, int]:
         """About how many rows the rarest has, and in how many books the others seem to be too.
@@ -322,7 +325,9 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             many = min(counts) == self.MAX_RARE_ROWS
             if many:
                 found = self._in_the_newest_books(terms, part)
-                counts = [len(books) for books in found]
+                # A term that Bloom filters are not asked for is better the first.
+                costs = [1 if term.stems else self.BOOK_COST for term in terms]
+                counts = [len(books) // cost for books, cost in zip(found, costs, strict=True)]
                 many = len(set.intersection(*found)) * 100 >= self.SAMPLE_BOOKS
             else:
                 terms = [replace(term, rows=rows) for term, rows in zip(terms, counts, strict=True)]

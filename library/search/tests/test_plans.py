@@ -27,7 +27,8 @@ PAGE = 50
 # Of every how many books have it. Of the middling ones it takes longest to find a page.
 FREQUENT = {"the": 2, "of": 4, "and": 10}
 MIDDLING = {f"middling{n}": max(isqrt(BOOKS) // n, 2) for n in (1, 2, 3, 4, 8, 20)}
-EVERY = {**FREQUENT, **MIDDLING, "rare": BOOKS // 30}
+BEGINNING = {f"begin{n:02}": isqrt(BOOKS) for n in range(12)}  # more than MAX_STEMS
+EVERY = {**FREQUENT, **MIDDLING, **BEGINNING, "rare": BOOKS // 30}
 AUTHORS = {"john": 40, "smith": 90, "ann": isqrt(BOOKS) // 4}
 ORDERINGS = ["title", "author", "publication_year", "created_at", "updated_at", "id"]
 
@@ -167,6 +168,9 @@ SEARCHES = [
     "the middling20",
     "the rare",
     "of and",
+    "begin",
+    "the begin",
+    "middling4 begin",
     # Few books have all of them: the samples of a small catalogue are too small to tell.
     *(["middling8 middling20", "middling4 the of"] if BOOKS >= 200_000 else []),
 ]
