@@ -1,8 +1,7 @@
 """The word index, which keeps searches fast at any size of the catalogue."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -13,15 +12,14 @@ from django.utils.translation import gettext as _
 from project.base.database import batches
 from project.base.fields import BinaryCharField
 
-from .words import MAX_WORD_LENGTH, bloom_mask, bloom_of, stem_of, words_of
+from .terms import AUTHOR_RANK, LONG_TITLE_RANK, Part, Term
+from .words import MAX_WORD_LENGTH, bloom_of, stem_of, words_of
 
 if TYPE_CHECKING:
     from library.models import Book
 
 BLOOM = ("bloom_low", "bloom_high")
 ANY_WORD = 2**63 - 1
-LONG_TITLE_RANK = 9
-AUTHOR_RANK = 10
 
 
 def select(sql: str, *parameters: Any, using: str = "") -> list[tuple[Any, ...]]:
@@ -29,31 +27,6 @@ def select(sql: str, *parameters: Any, using: str = "") -> list[tuple[Any, ...]]
     with connections[using or router.db_for_read(Word)].cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
-
-
-class Condition(models.Func):
-    """A condition in SQL, in which {0}, {1} … are these columns."""
-
-    output_field = models.BooleanField()
-
-    late = False  # see keyset.late_conditions()
-
-    def __init__(self, sql: str, *columns: str, late: bool = False, **options: Any) -> None:
-        self.sql = sql
-        self.late = late
-        super().__init__(*columns, **options)
-
-    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
-        columns = [compiler.compile(column)[0] for column in self.source_expressions]
-        return self.sql.format(*columns), []
-
-
-class Part(StrEnum):
-    """Where in a book a word is to occur, by the rank of its row."""
-
-    ANY = "1 = 1"
-    TITLE = f"`rank` < {AUTHOR_RANK}"
-    AUTHOR = f"`rank` = {AUTHOR_RANK}"
 
 
 class TooManyWordsError(ValidationError):
@@ -67,39 +40,9 @@ class TooManyWordsError(ValidationError):
         )
 
 
-@dataclass(frozen=True)
-class Term:
-    """The ids of the words that a word of a search stands for."""
-
-    typed: int | None  # the word as it was typed, if the catalogue has it
-    ids: list[int]
-    stems: frozenset[str] = frozenset()  # of these words, if they are few
-    rows: int | None = None  # in the index, if they were counted and are few
-
-    def among(self, part: Part = Part.ANY) -> str:
-        """Whether a row of the index is of one of the words."""
-        return f"word_id IN ({', '.join(map(str, self.ids)) or 'NULL'}) AND {part}"
-
-    def of_book(self, book: str, part: Part = Part.ANY) -> str:
-        """Whether the book has one of the words, looked for book by book.
-
-        MySQL and SQLite may turn a bare EXISTS into a join, in an order that they guess wrongly.
-        """
-        return f"(EXISTS (SELECT 1 {self.rows_of(book, part)}) = 1)"
-
-    def rows_of(self, book: str, part: Part = Part.ANY) -> str:
-        return f"FROM library_bookword own WHERE own.book_id = {book} AND {self.among(part)}"
-
-    def allowed(self, low: str, high: str) -> str:
-        """Whether the Bloom filter with these halves allows one of the words."""
-        masks = map(bloom_mask, self.stems)
-        allowed = [f"{low} & {a} = {a} AND {high} & {b} = {b}" for a, b in masks]
-        return f"({' OR '.join(allowed) or '1 = 1'})"
-
-
 class WordQuerySet(models.QuerySet["Word"]):
     MAX_COMPLETIONS = 500
-    MAX_STEMS = 8  # that a search asks Bloom filters for
+    MAX_STEMS = 64  # that a search asks Bloom filters for
 
     def ids_of(self, texts: Collection[str]) -> dict[str, int]:
         """The id of each text, adding the words that are new."""
@@ -118,7 +61,7 @@ class WordQuerySet(models.QuerySet["Word"]):
     def known(self, texts: Collection[str]) -> dict[str, int]:
         return dict(self._rows("text, id", "text", texts))
 
-    def resolve(self, words: Sequence[str]) -> list["Term"]:
+    def resolve(self, words: Sequence[str]) -> list[Term]:
         """What each word stands for: itself and its other forms.
 
         The last word counts as a prefix too if the catalogue does not have it as a whole word.
@@ -213,11 +156,12 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     SAMPLE_BOOKS = 1000
     MAX_SORTED_ROWS = 3000
     PAGE_SIZE = 50
-    BOOK_COST = 13  # a book to look up and sort, in entries of an index to read
+    BOOK_COST = 18  # a book to look up and sort, in entries of an index to read
     MIN_SORTED_BOOKS = 500
     SAMPLE_WINDOWS = 4
+    MAX_SAMPLED_WORDS = 16  # by the primary key
     SAMPLE_GROWTH = 30
-    MIN_SAMPLE_ROWS = 100
+    MIN_SAMPLE_ROWS = 50
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
@@ -294,9 +238,14 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """About how many rows the rarest has, and in how many books the others seem to be too.
 
         By a sample of the catalogue, which grows until enough rows are in it: some windows of ids,
-        in which the primary key finds the rows of each rank.
+        in which the primary key finds the rows of each rank. Many words have too many ranges.
         """
         rarest, *others = terms
+        if len(rarest.ids) > self.MAX_SAMPLED_WORDS:
+            found = self._in_the_newest_books(terms, part)
+            counts = len(found[0]), len(set.intersection(*found))
+            rows, books = (count * last // self.SAMPLE_BOOKS for count in counts)
+            return rows, books
         hit = " AND ".join(["1 = 1", *(term.allowed("bloom_low", "bloom_high") for term in others)])
         ranks = ", ".join(map(str, range(1, AUTHOR_RANK + 1)))
         windows = max(self.SAMPLE_WINDOWS // len(rarest.ids), 1)
@@ -317,7 +266,8 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """The terms, rarest first, and whether many books clearly have all of them.
 
         Rows of rare words are counted, those of frequent words only in the newest books. If the
-        rarest is still too frequent to sort the rows of its forms, it counts as typed only.
+        rarest is still too frequent to sort the rows of its forms, it counts as typed only, and a
+        beginning word by word.
         """
         many = False
         if len(terms) > 1:
@@ -333,10 +283,11 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
                 terms = [replace(term, rows=rows) for term, rows in zip(terms, counts, strict=True)]
             terms = [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)]
         rarest = terms[0]
-        if rarest.rows is None and rarest.typed and len(rarest.ids) > 1:
+        if rarest.rows is None and len(rarest.ids) > 1:
             [rows] = self._counts([rarest], self.MAX_SORTED_ROWS + 1, part)
             if rows > self.MAX_SORTED_ROWS:
-                terms = [replace(rarest, ids=[rarest.typed]), *terms[1:]]
+                ids = [rarest.typed] if rarest.typed else rarest.ids
+                terms = [replace(rarest, ids=ids, too_many=True), *terms[1:]]
         return terms, many
 
     def _counts(self, terms: list[Term], most: int, part: Part) -> list[int]:

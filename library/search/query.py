@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
 from project.base.versioned import VersionedQuerySet
 
-from .models import BLOOM, BookWord, Condition, Part, Term, Word, select
+from .models import BLOOM, BookWord, Word, select
+from .terms import Condition, Part, Term
 from .words import stem_of, words_of
 
 if TYPE_CHECKING:
@@ -134,15 +135,16 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         # Named after the word: if another word has become the rarest, an old cursor must not
         # continue in its order.
         key = f"_word{rarest.typed or rarest.ids[0]}"
-        row = ["words__book", "words__rank"]
-        if len(rarest.ids) == 1:
+        row = ["words__book", "words__rank", "words__word"]
+        if len(rarest.ids) == 1 or rarest.too_many:
             form: Any = F("words__word")
-            better = "own.`rank` < {1}"
+            key += "s" * rarest.too_many
+            better = "(own.word_id, own.`rank`) < ({2}, {1})"
         else:
             # 0 for the word as it was typed, 1 for its other forms.
             typed = f"({{0}} <> {rarest.typed})" if rarest.typed else "1"
             form = Condition(typed, "words__word", output_field=IntegerField())
-            row += ["words__word", "version"]
+            row += ["version"]
             # MySQL is to check this after sorting, only for the books of one page: so it names a
             # column of the book.
             better = "(own.`rank` >= 0 OR own.`rank` = {3}) AND "
