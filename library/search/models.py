@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -151,6 +152,14 @@ class BloomField(models.BigIntegerField):
         return getattr(model_instance, self.attname)
 
 
+class Way(Enum):
+    """Where the candidates for a page come from."""
+
+    WORDS = "rows of the rarest word"
+    OTHERS = "books that meet the other conditions"
+    ORDERING = "entries of the ordering's index"
+
+
 class BookWordQuerySet(models.QuerySet["BookWord"]):
     MAX_RARE_ROWS = 1000
     SAMPLE_BOOKS = 1000
@@ -162,6 +171,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     MAX_SAMPLED_WORDS = 16  # by the primary key
     SAMPLE_GROWTH = 30
     MIN_SAMPLE_ROWS = 50
+    ASKED_BOOKS = 300  # of a sample, for the other conditions
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
@@ -217,35 +227,49 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         )
         return f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among(part)}{allowed}"  # nosec
 
-    def are_sooner_sorted(self, terms: list[Term], part: Part = Part.ANY) -> bool:
-        """Whether a page is found sooner by sorting all books with these terms, rarest first.
+    def soonest(
+        self, books: models.QuerySet, terms: list[Term], part: Part = Part.ANY, many: bool = False
+    ) -> Way:
+        """How a page of these books with all these terms, rarest first, is found soonest.
 
-        The other way, along the ordering's index, takes N / books entries for each row of a page.
-        A row of a word takes about as long to read as an entry, a book to look up BOOK_COST times
-        as long. So for one word neither way reads more than √N times a constant.
+        Along the ordering's index, it takes N / found entries for each row. The other ways look
+        all candidates up and sort them. An entry and a row of a word take about as long to read,
+        a book to look up BOOK_COST times as long. So for one word no way reads more than √N times
+        a constant.
         """
-        rarest = terms[0]
-        if rarest.rows is not None and rarest.rows <= self.MIN_SORTED_BOOKS:
-            return True
+        if terms[0].rows is not None and terms[0].rows <= self.MIN_SORTED_BOOKS:
+            return Way.WORDS
+        narrowed = bool(books.query.where)
+        if many and not narrowed:
+            return Way.ORDERING
         last = select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
-        rows, books = self._estimates(terms, part, last)
+        rows, hits, scale = self._sample(terms, part, last)
+        held = len(hits) * scale
+        share = 1.0
+        if narrowed and hits:
+            asked = hits[:: len(hits) // self.ASKED_BOOKS + 1]
+            share = (books.order_by().filter(pk__in=asked).count() + 0.5) / len(asked)
         # Without a stem for the Bloom filter, the words of each book are looked up.
         entry_cost = 1 if all(term.stems for term in terms) else self.BOOK_COST
-        walk = self.PAGE_SIZE * last // max(books, 1) * entry_cost
-        return rows + self.BOOK_COST * books < walk
+        costs = {
+            Way.WORDS: rows + self.BOOK_COST * held,
+            Way.ORDERING: self.PAGE_SIZE * last / max(held * share, 1) * entry_cost,
+        }
+        if narrowed:
+            costs[Way.OTHERS] = share * (last * entry_cost + self.BOOK_COST * held)
+        return min(costs, key=costs.__getitem__)
 
-    def _estimates(self, terms: list[Term], part: Part, last: int) -> tuple[int, int]:
-        """About how many rows the rarest has, and in how many books the others seem to be too.
+    def _sample(self, terms: list[Term], part: Part, last: int) -> tuple[int, list[int], int]:
+        """About how many rows the rarest has, some books that seem to have all, of how many each.
 
-        By a sample of the catalogue, which grows until enough rows are in it: some windows of ids,
-        in which the primary key finds the rows of each rank. Many words have too many ranges.
+        From a sample of the catalogue, which grows until enough rows are in it: some windows of
+        ids, in which the primary key finds the rows of each rank. Many words have too many ranges.
         """
         rarest, *others = terms
         if len(rarest.ids) > self.MAX_SAMPLED_WORDS:
             found = self._in_the_newest_books(terms, part)
-            counts = len(found[0]), len(set.intersection(*found))
-            rows, books = (count * last // self.SAMPLE_BOOKS for count in counts)
-            return rows, books
+            scale = max(last // self.SAMPLE_BOOKS, 1)
+            return len(found[0]) * scale, sorted(set.intersection(*found)), scale
         hit = " AND ".join(["1 = 1", *(term.allowed("bloom_low", "bloom_high") for term in others)])
         ranks = ", ".join(map(str, range(1, AUTHOR_RANK + 1)))
         windows = max(self.SAMPLE_WINDOWS // len(rarest.ids), 1)
@@ -254,12 +278,13 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         while True:
             ends = range(step, last + step, step)
             ids = " OR ".join(f"book_id BETWEEN {end - width + 1} AND {end}" for end in ends)
-            [(rows, hits)] = select(
-                f"SELECT COUNT(*), SUM({hit}) FROM library_bookword"  # nosec
+            rows = select(
+                f"SELECT book_id, {hit} FROM library_bookword"  # nosec
                 f" WHERE {rarest.among(part)} AND `rank` IN ({ranks}) AND ({ids})"
             )
-            if rows >= self.MIN_SAMPLE_ROWS or width == step:
-                return rows * step // width, int(hits or 0) * step // width
+            if len(rows) >= self.MIN_SAMPLE_ROWS or width == step:
+                scale = max(step // width, 1)
+                return len(rows) * scale, [book for book, hit in rows if hit], scale
             width = min(width * self.SAMPLE_GROWTH, step)
 
     def order_by_rarity(self, terms: list[Term], part: Part = Part.ANY) -> tuple[list[Term], bool]:

@@ -1,6 +1,7 @@
 """Finding books by their words, their year or their ISBN."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
@@ -11,9 +12,10 @@ from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
+from project.base.keyset import MAX_SORTED, is_late
 from project.base.versioned import VersionedQuerySet
 
-from .models import BLOOM, BookWord, Word, select
+from .models import BLOOM, BookWord, Way, Word, select
 from .terms import Condition, Part, Term
 from .words import stem_of, words_of
 
@@ -172,16 +174,20 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             rows = select(f"{found} LIMIT {self.MAX_LISTED_IDS + 1}")
             if len(rows) <= self.MAX_LISTED_IDS:
                 return self.filter(pk__in={pk for (pk,) in rows})
-        if not many and words.are_sooner_sorted(terms, part):
-            # These rows first: the limit keeps MySQL from merging them into the query around.
-            ids = RawSQL(f"SELECT * FROM ({found} LIMIT 1000000) found", [])  # nosec
-            has = [Condition(term.of_book("{0}", part), "pk", late=True) for term in terms[1:]]
-            books = self.filter(*has, pk__in=ids)
-            books.few = True
-            return books
         allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
-        has = [Condition(term.of_book("{0}", part), "pk") for term in terms]
-        return self.filter(*allowed, *has).reading_ids_first(*BLOOM)
+        has = [Condition(term.of_book("{0}", part), "pk", late=True) for term in terms]
+        way = words.soonest(self, terms, part, many)
+        if way is Way.ORDERING:
+            books = self.filter(*allowed, *has).reading_ids_first(*BLOOM)
+        elif way is Way.OTHERS:
+            candidates = self.filter(*allowed).order_by().values("pk")[:MAX_SORTED]
+            books = self.filter(*has, pk__in=first(*candidates.query.sql_with_params()))
+        else:
+            books = self.filter(*has[1:], pk__in=first(f"{found} LIMIT {MAX_SORTED}"))
+        books.few = way is not Way.ORDERING or self.few
+        # Late conditions last: what an index entry answers spares asking them.
+        books.query.where.children.sort(key=is_late)
+        return books
 
     def reading_ids_first(self, *fields: str) -> Self:
         """For conditions on these fields, which the index of an ordering answers by itself."""
@@ -193,6 +199,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         clone = super()._clone()  # type: ignore[misc]
         clone.ids_first, clone.few = self.ids_first, self.few
         return clone
+
+
+def first(sql: str, parameters: Sequence[Any] = ()) -> RawSQL:
+    """These ids before all else: their limit keeps MySQL from merging them into the query around."""
+    return RawSQL(f"SELECT * FROM ({sql}) found", parameters)  # nosec
 
 
 def years_among(words: list[str], terms: list[Term]) -> dict[str, YearOrWord]:

@@ -17,7 +17,7 @@ class Condition(models.Func):
 
     output_field = models.BooleanField()
 
-    late = False  # see keyset.late_conditions()
+    late = False  # see keyset.is_late()
 
     def __init__(self, sql: str, *columns: str, late: bool = False, **options: Any) -> None:
         self.sql = sql

@@ -56,7 +56,7 @@ def read_page(
     skipped_by = ids_first - {ordering[0].removeprefix("-")}
     if has_runs(queryset, ordering):
         ids = read_runs(queryset, ordering, size + 1, keys)
-    elif late_conditions(queryset) and is_plain(queryset, ordering):
+    elif getattr(queryset, "few", False) and is_plain(queryset, ordering):
         ids = read_sorted(queryset, ordering, size + 1, keys)
     elif skipped_by and not queryset.query.annotation_select:
         ids = list(page.values_list("pk", flat=True))  # an index alone tells them
@@ -105,13 +105,9 @@ def read_runs(
     return ids
 
 
-def late_conditions(queryset: QuerySet) -> list[Any]:
-    """Those that take long to ask of a row, and are true of nearly all that meet the others."""
-    return [
-        condition
-        for condition in queryset.query.where.children
-        if getattr(getattr(condition, "lhs", None), "late", False)
-    ]
+def is_late(condition: Any) -> bool:
+    """Whether it takes long to ask of a row, and is true of nearly all that meet the others."""
+    return getattr(getattr(condition, "lhs", None), "late", False)
 
 
 def is_plain(queryset: QuerySet, ordering: list[str]) -> bool:
@@ -129,11 +125,12 @@ def read_sorted(
     connection = connections[queryset.db]
     quote = connection.ops.quote_name
     rows = after(queryset, ordering, keys).order_by()
-    late = late_conditions(rows)
+    conditions = rows.query.where.children
+    late = [condition for condition in conditions if is_late(condition)]
     compiler = rows.query.get_compiler(connection=connection)
-    checks = [compiler.compile(condition) for condition in late]
+    checks = [compiler.compile(condition) for condition in late] or [("1 = 1", [])]
     names = [name.removeprefix("-") for name in ordering]
-    rows.query.where.children = [each for each in rows.query.where.children if each not in late]
+    rows.query.where.children = [each for each in conditions if not is_late(each)]
     # The limit keeps MySQL from merging this query into the one around.
     query = rows.values(*names)[:MAX_SORTED].query
     try:

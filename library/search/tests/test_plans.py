@@ -86,7 +86,7 @@ def write() -> None:
 
 @pytest.fixture(autouse=True)
 def samples(monkeypatch) -> int:
-    """What is read to choose a way; in a small catalogue less, or it would read all of it."""
+    """What is read to choose a way; of a small catalogue less, or it would be all of it."""
     if BOOKS < 1_000_000:
         monkeypatch.setattr(BookQuerySet, "MAX_LISTED_IDS", 20)
         for name in ("MAX_RARE_ROWS", "SAMPLE_BOOKS", "MIN_SORTED_BOOKS"):
@@ -207,6 +207,25 @@ def test_a_page_of_an_author_reads_few_rows(samples, author):
 def test_a_page_of_a_title_filter_reads_few_rows(samples, title):
     def page():
         return page_of(Book.objects.with_title_words(title), ["title", "id"])
+
+    assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+@pytest.mark.parametrize("title", ["the", *MIDDLING])
+def test_a_page_of_a_word_in_years_of_few_books_reads_few_rows(samples, title):
+    asked = {"title": title, "publication_year_max": "1930"}
+
+    def page():
+        return page_of(BookFilterSet(asked, Book.objects.all()).qs, ["title", "id"])
+
+    assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+def test_words_are_looked_for_last_whatever_is_asked(samples):
+    asked = {"title": "the", "author": "ann"}
+
+    def page():
+        return page_of(BookFilterSet(asked, Book.objects.all()).qs, ["title", "id"])
 
     assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
 
