@@ -15,7 +15,8 @@ from django.db import connection
 
 from library.filters import BookFilterSet
 from library.models import Book, BookQuerySet
-from library.search.models import BookWord, BookWordQuerySet, Word
+from library.search.models import BookWord, BookWordQuerySet, Way, Word
+from library.search.terms import Part, Term
 from library.search.words import bloom_of, stem_of
 from library.tests.books import isbn_number
 from project.base import keyset
@@ -221,13 +222,20 @@ def test_a_page_of_a_word_in_years_of_few_books_reads_few_rows(samples, title):
     assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
 
 
-def test_words_are_looked_for_last_whatever_is_asked(samples):
-    asked = {"title": "the", "author": "ann"}
-
-    def page():
-        return page_of(BookFilterSet(asked, Book.objects.all()).qs, ["title", "id"])
-
-    assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+@pytest.mark.parametrize(
+    ("title", "years", "way"),
+    [
+        ("the", {}, Way.ORDERING),
+        ("the", {"publication_year_min": "1990"}, Way.ORDERING),
+        ("middling8", {"publication_year_max": "1930"}, Way.OTHERS),
+        ("middling1", {"publication_year_min": "1990"}, Way.WORDS),
+    ],
+)
+def test_candidates_come_from_where_they_are_fewest(samples, title, years, way):
+    books = BookFilterSet(years, Book.objects.all()).qs
+    word = Word.objects.get(text=title)
+    term = Term(word.pk, [word.pk], frozenset([word.stem]))
+    assert BookWord.objects.soonest(books, [term], Part.TITLE) == way
 
 
 @pytest.mark.parametrize("years", [(2001, 2001), (1950, 2100), (1900, 1920), (1850, 1900)])
@@ -244,6 +252,12 @@ def test_words_are_looked_for_only_in_books_of_the_years_asked_for():
     asked = {"title": "the", "publication_year_max": "1950"}
     sql = str(BookFilterSet(asked, Book.objects.all()).qs.query)
     assert 0 < sql.index("`publication_year` <=") < sql.index("EXISTS")
+
+
+def test_words_are_looked_for_after_all_that_an_index_entry_tells():
+    asked = {"title": "the", "search": "of", "ordering": "title"}
+    sql = str(BookFilterSet(asked, Book.objects.all()).qs.query)
+    assert sql.rindex("bloom_low") < sql.index("EXISTS")
 
 
 def test_a_walk_along_an_ordering_reads_its_index_alone(monkeypatch):
