@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import EmptyResultSet, ValidationError
 from django.db.models import Case, CharField, ExpressionWrapper, F, IntegerField, Q, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
-from project.base.keyset import MAX_SORTED, is_late
+from project.base.keyset import NO_LIMIT, is_late
 from project.base.versioned import VersionedQuerySet
 
 from .models import BLOOM, BookWord, Way, Word, select
@@ -165,8 +165,9 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return books.order_by(key, "_rank", "_id")
 
     def _with_all(self, terms: list[Term], part: Part = Part.ANY) -> Self:
-        """For any ordering: a few books are found by their words and sorted; of many, a page soon
-        turns up along the ordering's own index, which tells most of the others by itself."""
+        """For any ordering: a few books are found by their words or by the other conditions, and
+        sorted; of many, a page soon turns up along the ordering's own index, which tells most of
+        the others by itself."""
         words = BookWord.objects
         terms, many = words.order_by_rarity(terms, part)
         found = words.books_allowed(terms, part)
@@ -180,10 +181,13 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         if way is Way.ORDERING:
             books = self.filter(*allowed, *has).reading_ids_first(*BLOOM)
         elif way is Way.OTHERS:
-            candidates = self.filter(*allowed).order_by().values("pk")[:MAX_SORTED]
-            books = self.filter(*has, pk__in=first(*candidates.query.sql_with_params()))
+            candidates = self.filter(*allowed).order_by().values("pk")[:NO_LIMIT]
+            try:
+                books = self.filter(*has, pk__in=first(*candidates.query.sql_with_params()))
+            except EmptyResultSet:
+                return self.none()
         else:
-            books = self.filter(*has[1:], pk__in=first(f"{found} LIMIT {MAX_SORTED}"))
+            books = self.filter(*has[1:], pk__in=first(f"{found} LIMIT {NO_LIMIT}"))
         books.few = way is not Way.ORDERING or self.few
         # Late conditions last: what an index entry answers spares asking them.
         books.query.where.children.sort(key=is_late)
@@ -202,7 +206,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
 
 
 def first(sql: str, parameters: Sequence[Any] = ()) -> RawSQL:
-    """These ids before all else: their limit keeps MySQL from merging them into the query around."""
+    """These ids before all else, by a statement with a limit."""
     return RawSQL(f"SELECT * FROM ({sql}) found", parameters)  # nosec
 
 

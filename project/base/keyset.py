@@ -23,7 +23,7 @@ from django.utils.crypto import salted_hmac
 from .database import rows_by_key
 
 SALT = "project.base.keyset"
-MAX_SORTED = 1_000_000
+NO_LIMIT = 2**63 - 1  # which still keeps MySQL from merging a query into the one around
 
 
 class CursorError(ValueError):
@@ -131,8 +131,7 @@ def read_sorted(
     checks = [compiler.compile(condition) for condition in late] or [("1 = 1", [])]
     names = [name.removeprefix("-") for name in ordering]
     rows.query.where.children = [each for each in conditions if not is_late(each)]
-    # The limit keeps MySQL from merging this query into the one around.
-    query = rows.values(*names)[:MAX_SORTED].query
+    query = rows.values(*names)[:NO_LIMIT].query
     try:
         inner, parameters = query.get_compiler(connection=connection).as_sql()
     except EmptyResultSet:

@@ -19,6 +19,7 @@ from library.search.models import (
     BookWord,
     BookWordQuerySet,
     TooManyWordsError,
+    Way,
     Word,
     WordQuerySet,
 )
@@ -373,6 +374,27 @@ def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, listed, f
     assert found.count() == 6
     narrowed = Book.objects.with_title_words("red").with_author_words("ink").search("sea", False)
     assert titles(narrowed.order_by("title")) == ["red sea 1", "red sea 5", "red sea 7"]
+
+
+@pytest.mark.parametrize("way", Way)
+def test_words_are_found_among_the_books_of_other_filters(monkeypatch, way):
+    monkeypatch.setattr(BookWordQuerySet, "soonest", lambda *args: way)
+    monkeypatch.setattr(BookQuerySet, "MAX_LISTED_IDS", 0)
+    for n in range(8):
+        add(title=f"Red Sea {n}", author="Blue Ink", publication_year=1990 + n % 4)
+    add(title="Red", author="Sea", publication_year=1991)
+    models.QuerySet.update(Book.objects.all(), bloom_low=ANY_WORD, bloom_high=ANY_WORD)
+    books = Book.objects.filter(publication_year=1991).with_title_words("red sea")
+    for found in (books, books.with_author_words("ink")):
+        assert titles(keyset.read_page(found, ["-title", "-id"], 5).rows) == [
+            "Red Sea 5",
+            "Red Sea 1",
+        ]
+        assert found.count() == 2
+    Word.objects.create(text="unused")
+    for nothing in (Book.objects.none(), Book.objects.filter(pk__in=[])):
+        assert not nothing.with_title_words("red sea")
+    assert not Book.objects.with_author_words("unused").with_title_words("red sea")
 
 
 @pytest.mark.parametrize("backwards", [False, True])
