@@ -56,7 +56,7 @@ def read_page(
     skipped_by = ids_first - {ordering[0].removeprefix("-")}
     if has_runs(queryset, ordering):
         ids = read_runs(queryset, ordering, size + 1, keys)
-    elif getattr(queryset, "few", False) and is_plain(queryset, ordering):
+    elif has_late_conditions(queryset, ordering):
         ids = read_sorted(queryset, ordering, size + 1, keys)
     elif skipped_by and not queryset.query.annotation_select:
         ids = list(page.values_list("pk", flat=True))  # an index alone tells them
@@ -110,12 +110,14 @@ def is_late(condition: Any) -> bool:
     return getattr(getattr(condition, "lhs", None), "late", False)
 
 
-def is_plain(queryset: QuerySet, ordering: list[str]) -> bool:
-    """Whether it sorts by columns of its own table."""
+def has_late_conditions(queryset: QuerySet, ordering: list[str]) -> bool:
+    """Whether few rows are to be sorted before they are asked, by columns of their own table."""
+    if not getattr(queryset, "few", False) or queryset.query.annotation_select:
+        return False
     columns = {field.name for field in queryset.model._meta.concrete_fields}
-    return {name.removeprefix("-") for name in ordering} <= columns and not (
-        queryset.query.annotation_select or len(queryset.query.alias_map) > 1
-    )
+    is_plain = {name.removeprefix("-") for name in ordering} <= columns
+    joined = len(queryset.query.alias_map) > 1
+    return is_plain and not joined and any(map(is_late, queryset.query.where.children))
 
 
 def read_sorted(
@@ -128,7 +130,7 @@ def read_sorted(
     conditions = rows.query.where.children
     late = [condition for condition in conditions if is_late(condition)]
     compiler = rows.query.get_compiler(connection=connection)
-    checks = [compiler.compile(condition) for condition in late] or [("1 = 1", [])]
+    checks = [compiler.compile(condition) for condition in late]
     names = [name.removeprefix("-") for name in ordering]
     rows.query.where.children = [each for each in conditions if not is_late(each)]
     query = rows.values(*names)[:NO_LIMIT].query
