@@ -183,11 +183,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         elif way is Way.OTHERS:
             candidates = self.filter(*allowed).order_by().values("pk")[:NO_LIMIT]
             try:
-                books = self.filter(*has, pk__in=first(*candidates.query.sql_with_params()))
+                books = self.filter(*has, pk__in=ids_by(*candidates.query.sql_with_params()))
             except EmptyResultSet:
                 return self.none()
         else:
-            books = self.filter(*has[1:], pk__in=first(f"{found} LIMIT {NO_LIMIT}"))
+            books = self.filter(*has[1:], pk__in=ids_by(f"{found} LIMIT {NO_LIMIT}"))
         books.few = way is not Way.ORDERING or self.few
         # Late conditions last: what an index entry answers spares asking them.
         books.query.where.children.sort(key=is_late)
@@ -205,8 +205,8 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return clone
 
 
-def first(sql: str, parameters: Sequence[Any] = ()) -> RawSQL:
-    """These ids before all else, by a statement with a limit."""
+def ids_by(sql: str, parameters: Sequence[Any] = ()) -> RawSQL:
+    """These ids, found before all else: the statement has a limit."""
     return RawSQL(f"SELECT * FROM ({sql}) found", parameters)  # nosec
 
 
