@@ -70,7 +70,8 @@ class BookFilterSet(FilterSet):
         "words of title and author, in any of their forms in English or Russian (`books` finds "
         "*book*); the last may be incomplete. A number from 1000 to next year is the year of "
         "publication or a word. Best matches come first, words as given before their other forms, "
-        "unless `ordering` is given.",
+        "unless `ordering` is given; the words that complete a frequent beginning come one after "
+        "the other.",
     )
     title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
     author = filters.CharFilter(method="by_author", label="Every given word occurs in the author.")

@@ -1,9 +1,8 @@
 """The word index, which keeps searches fast at any size of the catalogue."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from math import isqrt
+from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -14,15 +13,14 @@ from django.utils.translation import gettext as _
 from project.base.database import batches
 from project.base.fields import BinaryCharField
 
-from .words import MAX_WORD_LENGTH, bloom_mask, bloom_of, stem_of, words_of
+from .terms import AUTHOR_RANK, LONG_TITLE_RANK, Part, Term
+from .words import MAX_WORD_LENGTH, bloom_of, stem_of, words_of
 
 if TYPE_CHECKING:
     from library.models import Book
 
 BLOOM = ("bloom_low", "bloom_high")
 ANY_WORD = 2**63 - 1
-LONG_TITLE_RANK = 9
-AUTHOR_RANK = 10
 
 
 def select(sql: str, *parameters: Any, using: str = "") -> list[tuple[Any, ...]]:
@@ -30,28 +28,6 @@ def select(sql: str, *parameters: Any, using: str = "") -> list[tuple[Any, ...]]
     with connections[using or router.db_for_read(Word)].cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
-
-
-class Condition(models.Func):
-    """A condition in SQL, in which {0}, {1} … are these columns."""
-
-    output_field = models.BooleanField()
-
-    def __init__(self, sql: str, *columns: str, **options: Any) -> None:
-        self.sql = sql
-        super().__init__(*columns, **options)
-
-    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
-        columns = [compiler.compile(column)[0] for column in self.source_expressions]
-        return self.sql.format(*columns), []
-
-
-class Part(StrEnum):
-    """Where in a book a word is to occur, by the rank of its row."""
-
-    ANY = "1 = 1"
-    TITLE = f"`rank` < {AUTHOR_RANK}"
-    AUTHOR = f"`rank` = {AUTHOR_RANK}"
 
 
 class TooManyWordsError(ValidationError):
@@ -65,39 +41,9 @@ class TooManyWordsError(ValidationError):
         )
 
 
-@dataclass(frozen=True)
-class Term:
-    """The ids of the words that a word of a search stands for."""
-
-    typed: int | None  # the word as it was typed, if the catalogue has it
-    ids: list[int]
-    stems: frozenset[str] = frozenset()  # of these words, if they are few
-    rows: int | None = None  # in the index, if they were counted and are few
-
-    def among(self, part: Part = Part.ANY) -> str:
-        """Whether a row of the index is of one of the words."""
-        return f"word_id IN ({', '.join(map(str, self.ids)) or 'NULL'}) AND {part}"
-
-    def of_book(self, book: str, part: Part = Part.ANY) -> str:
-        """Whether the book has one of the words, looked for book by book.
-
-        MySQL and SQLite may turn a bare EXISTS into a join, in an order that they guess wrongly.
-        """
-        return f"(EXISTS (SELECT 1 {self.rows_of(book, part)}) = 1)"
-
-    def rows_of(self, book: str, part: Part = Part.ANY) -> str:
-        return f"FROM library_bookword own WHERE own.book_id = {book} AND {self.among(part)}"
-
-    def allowed(self, low: str, high: str) -> str:
-        """Whether the Bloom filter with these halves allows one of the words."""
-        masks = map(bloom_mask, self.stems)
-        allowed = [f"{low} & {a} = {a} AND {high} & {b} = {b}" for a, b in masks]
-        return f"({' OR '.join(allowed) or '1 = 1'})"
-
-
 class WordQuerySet(models.QuerySet["Word"]):
     MAX_COMPLETIONS = 500
-    MAX_STEMS = 8  # that a search asks Bloom filters for
+    MAX_STEMS = 64  # that a search asks Bloom filters for
 
     def ids_of(self, texts: Collection[str]) -> dict[str, int]:
         """The id of each text, adding the words that are new."""
@@ -116,7 +62,7 @@ class WordQuerySet(models.QuerySet["Word"]):
     def known(self, texts: Collection[str]) -> dict[str, int]:
         return dict(self._rows("text, id", "text", texts))
 
-    def resolve(self, words: Sequence[str]) -> list["Term"]:
+    def resolve(self, words: Sequence[str]) -> list[Term]:
         """What each word stands for: itself and its other forms.
 
         The last word counts as a prefix too if the catalogue does not have it as a whole word.
@@ -206,15 +152,26 @@ class BloomField(models.BigIntegerField):
         return getattr(model_instance, self.attname)
 
 
+class Way(Enum):
+    """Where the candidates for a page come from."""
+
+    WORDS = "rows of the rarest word"
+    OTHERS = "books that meet the other conditions"
+    ORDERING = "entries of the ordering's index"
+
+
 class BookWordQuerySet(models.QuerySet["BookWord"]):
     MAX_RARE_ROWS = 1000
     SAMPLE_BOOKS = 1000
     MAX_SORTED_ROWS = 3000
     PAGE_SIZE = 50
-    BOOK_COST = 13  # a book to look up and sort, in entries of an index to read
+    BOOK_COST = 18  # a book to look up and sort, in entries of an index to read
     MIN_SORTED_BOOKS = 500
-    SAMPLE_ROWS = 3000
-    COUNTED = 10  # times as many rows of the rarest of several words
+    SAMPLE_WINDOWS = 4
+    MAX_SAMPLED_WORDS = 16  # by the primary key
+    SAMPLE_GROWTH = 30
+    MIN_SAMPLE_ROWS = 50
+    ASKED_BOOKS = 300  # of a sample, for the other conditions
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
@@ -257,52 +214,84 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
 
     def books_with(self, terms: list[Term], part: Part = Part.ANY) -> str:
         """A statement for the ids of books with all these terms; the first is the rarest."""
+        has = "".join(f" AND {term.of_book('hit.book_id', part)}" for term in terms[1:])
         # Long titles first: if there are many hits, they turn up sooner there.
-        return (
-            f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among(part)}"  # nosec
-            f"{''.join(f' AND {self._also(term, part)}' for term in terms[1:])}"
-            " ORDER BY word_id DESC, `rank` DESC, book_id DESC"
+        order = "word_id DESC, `rank` DESC, book_id DESC"
+        return f"{self.books_allowed(terms, part)}{has} ORDER BY {order}"
+
+    def books_allowed(self, terms: list[Term], part: Part = Part.ANY) -> str:
+        """A statement for the ids of books with the first, whose filters allow the others."""
+        allowed = "".join(
+            f" AND {term.allowed('hit.bloom_low', 'hit.bloom_high')}" for term in terms[1:]
         )
+        return f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among(part)}{allowed}"  # nosec
 
-    def _also(self, term: Term, part: Part) -> str:
-        has = term.of_book("hit.book_id", part)
-        return f"{term.allowed('hit.bloom_low', 'hit.bloom_high')} AND {has}"
+    def soonest(
+        self, books: models.QuerySet, terms: list[Term], part: Part = Part.ANY, many: bool = False
+    ) -> Way:
+        """How a page of these books with all these terms, rarest first, is found soonest.
 
-    def are_sooner_sorted(self, terms: list[Term], part: Part = Part.ANY) -> bool:
-        """Whether a page is found sooner by sorting all books with these terms, rarest first.
+        Along the ordering's index, it takes N / found entries for each row. The other ways look
+        all candidates up and sort them. An entry and a row of a word take about as long to read,
+        a book to look up BOOK_COST times as long. So for one word no way reads more than √N times
+        a constant.
+        """
+        if terms[0].rows is not None and terms[0].rows <= self.MIN_SORTED_BOOKS:
+            return Way.WORDS
+        narrowed = bool(books.query.where)
+        if many and not narrowed:
+            return Way.ORDERING
+        last = select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
+        rows, hits, scale = self._sample(terms, part, last)
+        held = len(hits) * scale
+        share = 1.0
+        if narrowed and hits:
+            asked = hits[:: len(hits) // self.ASKED_BOOKS + 1]
+            share = (books.order_by().filter(pk__in=asked).count() + 0.5) / len(asked)
+        # Without a stem for the Bloom filter, the words of each book are looked up.
+        entry_cost = 1 if all(term.stems for term in terms) else self.BOOK_COST
+        costs = {
+            Way.WORDS: rows + self.BOOK_COST * held,
+            Way.ORDERING: self.PAGE_SIZE * last / max(held * share, 1) * entry_cost,
+        }
+        if narrowed:
+            costs[Way.OTHERS] = share * (last * entry_cost + self.BOOK_COST * held)
+        return min(costs, key=costs.__getitem__)
 
-        The other way, along the ordering's index, takes N / books entries for each row of a page.
-        A row of a word takes about as long to read as an entry, a book to look up BOOK_COST times
-        as long. So for one word neither way reads more than √N times a constant.
+    def _sample(self, terms: list[Term], part: Part, last: int) -> tuple[int, list[int], int]:
+        """About how many rows the rarest has, some books that seem to have all, of how many each.
+
+        From a sample of the catalogue, which grows until enough rows are in it: some windows of
+        ids, in which the primary key finds the rows of each rank. Many words have too many ranges.
         """
         rarest, *others = terms
-        if rarest.rows is not None and rarest.rows <= self.MIN_SORTED_BOOKS:
-            return True
-        last = select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
-        few = max(isqrt(self.PAGE_SIZE * last // self.BOOK_COST), self.MIN_SORTED_BOOKS)
-        most = self.COUNTED * few if others else few
-        [rows] = self._counts([rarest], most + 1, part)
-        if rows <= few or not others:
-            return rows <= few
-        # How many of its books have the others? Long titles first, as in books_with().
-        allowed = " AND ".join(term.allowed("bloom_low", "bloom_high") for term in others)
-        sample = (
-            f"SELECT {allowed} AS hit FROM library_bookword WHERE {rarest.among(part)}"  # nosec
-            f" ORDER BY word_id DESC, `rank` DESC, book_id DESC LIMIT {self.SAMPLE_ROWS}"
-        )
-        hits = int(select(f"SELECT SUM(hit) FROM ({sample}) sample")[0][0])  # nosec
-        if rows > most:
-            newest = self._in_the_newest_books([rarest], part)[0]
-            rows = max(rows, len(newest) * last // self.SAMPLE_BOOKS)
-        books = max(hits * rows // min(rows, self.SAMPLE_ROWS), 1)
-        cost = self.BOOK_COST * len(terms)  # it is looked up among the rows of each
-        return rows + cost * books < self.PAGE_SIZE * last // books
+        if len(rarest.ids) > self.MAX_SAMPLED_WORDS:
+            found = self._in_the_newest_books(terms, part)
+            scale = max(last // self.SAMPLE_BOOKS, 1)
+            return len(found[0]) * scale, sorted(set.intersection(*found)), scale
+        hit = " AND ".join(["1 = 1", *(term.allowed("bloom_low", "bloom_high") for term in others)])
+        ranks = ", ".join(map(str, range(1, AUTHOR_RANK + 1)))
+        windows = max(self.SAMPLE_WINDOWS // len(rarest.ids), 1)
+        step = max(last // windows, 1)
+        width = step if rarest.rows is not None else min(self.SAMPLE_BOOKS // windows, step)
+        while True:
+            ends = range(step, last + step, step)
+            ids = " OR ".join(f"book_id BETWEEN {end - width + 1} AND {end}" for end in ends)
+            rows = select(
+                f"SELECT book_id, {hit} FROM library_bookword"  # nosec
+                f" WHERE {rarest.among(part)} AND `rank` IN ({ranks}) AND ({ids})"
+            )
+            if len(rows) >= self.MIN_SAMPLE_ROWS or width == step:
+                scale = max(step // width, 1)
+                return len(rows) * scale, [book for book, hit in rows if hit], scale
+            width = min(width * self.SAMPLE_GROWTH, step)
 
     def order_by_rarity(self, terms: list[Term], part: Part = Part.ANY) -> tuple[list[Term], bool]:
         """The terms, rarest first, and whether many books clearly have all of them.
 
         Rows of rare words are counted, those of frequent words only in the newest books. If the
-        rarest is still too frequent to sort the rows of its forms, it counts as typed only.
+        rarest is still too frequent to sort the rows of its forms, it counts as typed only, and a
+        beginning word by word.
         """
         many = False
         if len(terms) > 1:
@@ -310,16 +299,19 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             many = min(counts) == self.MAX_RARE_ROWS
             if many:
                 found = self._in_the_newest_books(terms, part)
-                counts = [len(books) for books in found]
+                # A term that Bloom filters are not asked for is better the first.
+                costs = [1 if term.stems else self.BOOK_COST for term in terms]
+                counts = [len(books) // cost for books, cost in zip(found, costs, strict=True)]
                 many = len(set.intersection(*found)) * 100 >= self.SAMPLE_BOOKS
             else:
                 terms = [replace(term, rows=rows) for term, rows in zip(terms, counts, strict=True)]
             terms = [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)]
         rarest = terms[0]
-        if rarest.rows is None and rarest.typed and len(rarest.ids) > 1:
+        if rarest.rows is None and len(rarest.ids) > 1:
             [rows] = self._counts([rarest], self.MAX_SORTED_ROWS + 1, part)
             if rows > self.MAX_SORTED_ROWS:
-                terms = [replace(rarest, ids=[rarest.typed]), *terms[1:]]
+                ids = [rarest.typed] if rarest.typed else rarest.ids
+                terms = [replace(rarest, ids=ids, too_many=True), *terms[1:]]
         return terms, many
 
     def _counts(self, terms: list[Term], most: int, part: Part) -> list[int]:

@@ -1,19 +1,22 @@
 """Finding books by their words, their year or their ISBN."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import EmptyResultSet, ValidationError
 from django.db.models import Case, CharField, ExpressionWrapper, F, IntegerField, Q, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
+from project.base.keyset import NO_LIMIT, is_late
 from project.base.versioned import VersionedQuerySet
 
-from .models import BLOOM, BookWord, Condition, Part, Term, Word, select
+from .models import BLOOM, BookWord, Way, Word, select
+from .terms import Condition, Part, Term
 from .words import stem_of, words_of
 
 if TYPE_CHECKING:
@@ -134,15 +137,16 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         # Named after the word: if another word has become the rarest, an old cursor must not
         # continue in its order.
         key = f"_word{rarest.typed or rarest.ids[0]}"
-        row = ["words__book", "words__rank"]
-        if len(rarest.ids) == 1:
+        row = ["words__book", "words__rank", "words__word"]
+        if len(rarest.ids) == 1 or rarest.too_many:
             form: Any = F("words__word")
-            better = "own.`rank` < {1}"
+            key += "s" * rarest.too_many
+            better = "(own.word_id, own.`rank`) < ({2}, {1})"
         else:
             # 0 for the word as it was typed, 1 for its other forms.
             typed = f"({{0}} <> {rarest.typed})" if rarest.typed else "1"
             form = Condition(typed, "words__word", output_field=IntegerField())
-            row += ["words__word", "version"]
+            row += ["version"]
             # MySQL is to check this after sorting, only for the books of one page: so it names a
             # column of the book.
             better = "(own.`rank` >= 0 OR own.`rank` = {3}) AND "
@@ -161,24 +165,33 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return books.order_by(key, "_rank", "_id")
 
     def _with_all(self, terms: list[Term], part: Part = Part.ANY) -> Self:
-        """For any ordering: a few books are found by their words and sorted; of many, a page soon
-        turns up along the ordering's own index, which tells most of the others by itself."""
+        """For any ordering: a few books are found by their words or by the other conditions, and
+        sorted; of many, a page soon turns up along the ordering's own index, which tells most of
+        the others by itself."""
         words = BookWord.objects
         terms, many = words.order_by_rarity(terms, part)
-        found = words.books_with(terms, part)
+        found = words.books_allowed(terms, part)
         if len(terms) == 1:
             rows = select(f"{found} LIMIT {self.MAX_LISTED_IDS + 1}")
             if len(rows) <= self.MAX_LISTED_IDS:
                 return self.filter(pk__in={pk for (pk,) in rows})
-        if not many and words.are_sooner_sorted(terms, part):
-            # These rows first: the limit keeps MySQL from merging them into the query around.
-            ids = RawSQL(f"SELECT * FROM ({found} LIMIT 1000000) found", [])  # nosec
-            books = self.filter(pk__in=ids)
-            books.few = True
-            return books
         allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
-        has = [Condition(term.of_book("{0}", part), "pk") for term in terms]
-        return self.filter(*allowed, *has).reading_ids_first(*BLOOM)
+        has = [Condition(term.of_book("{0}", part), "pk", late=True) for term in terms]
+        way = words.soonest(self, terms, part, many)
+        if way is Way.ORDERING:
+            books = self.filter(*allowed, *has).reading_ids_first(*BLOOM)
+        elif way is Way.OTHERS:
+            candidates = self.filter(*allowed).order_by().values("pk")[:NO_LIMIT]
+            try:
+                books = self.filter(*has, pk__in=ids_by(*candidates.query.sql_with_params()))
+            except EmptyResultSet:
+                return self.none()
+        else:
+            books = self.filter(*has[1:], pk__in=ids_by(f"{found} LIMIT {NO_LIMIT}"))
+        books.few = way is not Way.ORDERING or self.few
+        # Late conditions last: what an index entry answers spares asking them.
+        books.query.where.children.sort(key=is_late)
+        return books
 
     def reading_ids_first(self, *fields: str) -> Self:
         """For conditions on these fields, which the index of an ordering answers by itself."""
@@ -190,6 +203,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         clone = super()._clone()  # type: ignore[misc]
         clone.ids_first, clone.few = self.ids_first, self.few
         return clone
+
+
+def ids_by(sql: str, parameters: Sequence[Any] = ()) -> RawSQL:
+    """These ids, found before all else: the statement has a limit."""
+    return RawSQL(f"SELECT * FROM ({sql}) found", parameters)  # nosec
 
 
 def years_among(words: list[str], terms: list[Term]) -> dict[str, YearOrWord]:

@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count
 from rapidfuzz.distance import OSA
 
-from .models import BookWord, Part, Term, Word, select
+from .models import BookWord, Word, select
+from .terms import Part, Term
 from .words import words_of
 
 if TYPE_CHECKING:

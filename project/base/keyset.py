@@ -14,14 +14,16 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connections
 from django.db.models import Model, Q, QuerySet
 from django.utils.crypto import salted_hmac
 
 from .database import rows_by_key
 
 SALT = "project.base.keyset"
+NO_LIMIT = 2**63 - 1  # which still keeps MySQL from merging a query into the one around
 
 
 class CursorError(ValueError):
@@ -54,6 +56,8 @@ def read_page(
     skipped_by = ids_first - {ordering[0].removeprefix("-")}
     if has_runs(queryset, ordering):
         ids = read_runs(queryset, ordering, size + 1, keys)
+    elif has_late_conditions(queryset, ordering):
+        ids = read_sorted(queryset, ordering, size + 1, keys)
     elif skipped_by and not queryset.query.annotation_select:
         ids = list(page.values_list("pk", flat=True))  # an index alone tells them
     rows = list(page) if ids is None else rows_of(queryset, ids[:size])
@@ -99,6 +103,56 @@ def read_runs(
         ids += whole.order_by(*ordering).values_list("pk", flat=True)
         ids += read_runs(queryset.filter(**{field: last}), others, size - len(ids))
     return ids
+
+
+def is_late(condition: Any) -> bool:
+    """Whether it takes long to ask of a row, and is true of nearly all that meet the others."""
+    return getattr(getattr(condition, "lhs", None), "late", False)
+
+
+def has_late_conditions(queryset: QuerySet, ordering: list[str]) -> bool:
+    """Whether few rows are to be sorted before they are asked, by columns of their own table."""
+    if not getattr(queryset, "few", False) or queryset.query.annotation_select:
+        return False
+    columns = {field.name for field in queryset.model._meta.concrete_fields}
+    is_plain = {name.removeprefix("-") for name in ordering} <= columns
+    joined = len(queryset.query.alias_map) > 1
+    return is_plain and not joined and any(map(is_late, queryset.query.where.children))
+
+
+def read_sorted(
+    queryset: QuerySet, ordering: list[str], size: int, keys: list[Any] | None = None
+) -> list[Any]:
+    """The ids of the rows that follow these keys; late conditions are asked of sorted rows."""
+    connection = connections[queryset.db]
+    quote = connection.ops.quote_name
+    rows = after(queryset, ordering, keys).order_by()
+    conditions = rows.query.where.children
+    late = [condition for condition in conditions if is_late(condition)]
+    compiler = rows.query.get_compiler(connection=connection)
+    checks = [compiler.compile(condition) for condition in late]
+    names = [name.removeprefix("-") for name in ordering]
+    rows.query.where.children = [each for each in conditions if not is_late(each)]
+    query = rows.values(*names)[:NO_LIMIT].query
+    try:
+        inner, parameters = query.get_compiler(connection=connection).as_sql()
+    except EmptyResultSet:
+        return []
+    table, key = (quote(name) for name in (rows.model._meta.db_table, rows.model._meta.pk.column))
+    columns = (quote(rows.model._meta.get_field(name).column) for name in names)
+    order = ", ".join(
+        f"found.{column}{' DESC' * name.startswith('-')}"
+        for column, name in zip(columns, ordering, strict=True)
+    )
+    # As they name the joined row, they are asked after sorting, until the page is full.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT /*+ JOIN_PREFIX(found) */ found.{key} FROM ({inner}) found"  # nosec
+            f" JOIN {table} ON {table}.{key} = found.{key}"
+            f" WHERE {' AND '.join(sql for sql, _ in checks)} ORDER BY {order} LIMIT {size}",
+            [*parameters, *(value for _, values in checks for value in values)],
+        )
+        return [pk for (pk,) in cursor.fetchall()]
 
 
 def rows_of(queryset: QuerySet, ids: list[Any]) -> list[Any]:

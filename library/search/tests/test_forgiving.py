@@ -11,10 +11,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from library.models import Book, BookQuerySet
-from library.search.models import BookWordQuerySet, Word
+from library.search.models import BookWord, BookWordQuerySet, Word
 from library.search.suggest import one_error_from, suggestion
+from library.search.terms import Term
 from library.search.words import stem_of
 from library.tests.books import add
+from project.base import keyset
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +71,37 @@ def test_a_frequent_word_counts_as_typed_if_no_rarer_one_goes_with_it(monkeypatc
         assert list(Book.objects.search("book", ranked)) == [one]
         assert set(Book.objects.search("books", ranked)) == {many, rare}
         assert list(Book.objects.search("rare book", ranked)) == [rare]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("text", ["sea", "red sea"])
+def test_the_words_of_a_frequent_beginning_come_one_after_the_other(monkeypatch, text, backwards):
+    """Each with its shortest titles first, and each book once, without sorting their rows."""
+    monkeypatch.setattr(BookWordQuerySet, "MAX_SORTED_ROWS", 2)
+    monkeypatch.setattr(BookWordQuerySet, "MAX_RARE_ROWS", 2)
+    both = add(title="Seal Season Red")
+    long, short = add(title="The Red Seal"), add(title="Red Seal")
+    other = add(title="Season", author="Red")
+    books = Book.objects.search(text)
+    assert list(books) == [short, both, long, other]
+    ordering = keyset.total_ordering(books)
+    first = keyset.read_page(books, ordering, 3, None, backwards).rows
+    end = keyset.keys_of(first[0 if backwards else -1], ordering)
+    assert len(first + keyset.read_page(books, ordering, 3, end, backwards).rows) == 4
+    assert set(Book.objects.search(text, ranked=False)) == {both, long, short, other}
+
+
+def test_a_term_without_filters_comes_first_unless_it_is_far_more_frequent(monkeypatch):
+    monkeypatch.setattr(BookWordQuerySet, "MAX_RARE_ROWS", 2)
+    monkeypatch.setattr(BookWordQuerySet, "BOOK_COST", 3)
+    for title in ("Red", "Red", *["Blue"] * 4, *["Green"] * 8):
+        add(title=title, author="X")
+    ids = Word.objects.known(["red", "blue", "green"])
+    red = Term(ids["red"], [ids["red"]], frozenset(["red"]))
+    for text, is_first in (("blue", True), ("green", False)):
+        beginning = Term(None, [ids[text]])
+        (first, _), _many = BookWord.objects.order_by_rarity([red, beginning])
+        assert (first == beginning) == is_first
 
 
 def test_filters_by_title_and_author_take_words_as_typed():

@@ -15,7 +15,8 @@ from django.db import connection
 
 from library.filters import BookFilterSet
 from library.models import Book, BookQuerySet
-from library.search.models import BookWord, BookWordQuerySet, Word
+from library.search.models import BookWord, BookWordQuerySet, Way, Word
+from library.search.terms import Part, Term
 from library.search.words import bloom_of, stem_of
 from library.tests.books import isbn_number
 from project.base import keyset
@@ -27,7 +28,8 @@ PAGE = 50
 # Of every how many books have it. Of the middling ones it takes longest to find a page.
 FREQUENT = {"the": 2, "of": 4, "and": 10}
 MIDDLING = {f"middling{n}": max(isqrt(BOOKS) // n, 2) for n in (1, 2, 3, 4, 8, 20)}
-EVERY = {**FREQUENT, **MIDDLING, "rare": BOOKS // 30}
+BEGINNING = {f"begin{n:02}": 20 for n in range(12)}
+EVERY = {**FREQUENT, **MIDDLING, **BEGINNING, "rare": BOOKS // 30}
 AUTHORS = {"john": 40, "smith": 90, "ann": isqrt(BOOKS) // 4}
 ORDERINGS = ["title", "author", "publication_year", "created_at", "updated_at", "id"]
 
@@ -85,19 +87,19 @@ def write() -> None:
 
 @pytest.fixture(autouse=True)
 def samples(monkeypatch) -> int:
-    """What is read to choose a way; in a small catalogue less, or it would read all of it."""
+    """What is read to choose a way; of a small catalogue less, or it would be all of it."""
     if BOOKS < 1_000_000:
         monkeypatch.setattr(BookQuerySet, "MAX_LISTED_IDS", 20)
-        for name in ("MAX_RARE_ROWS", "SAMPLE_BOOKS", "SAMPLE_ROWS", "MIN_SORTED_BOOKS"):
+        for name in ("MAX_RARE_ROWS", "SAMPLE_BOOKS", "MIN_SORTED_BOOKS"):
             monkeypatch.setattr(BookWordQuerySet, name, 100)
         monkeypatch.setattr(BookWordQuerySet, "MAX_SORTED_ROWS", 300)
     words = BookWordQuerySet
     return (
         3 * words.MAX_RARE_ROWS
         + 2 * 9 * words.SAMPLE_BOOKS
-        + 2 * words.SAMPLE_ROWS
         + 2 * words.MAX_SORTED_ROWS
-        + words.COUNTED * isqrt(BOOKS * PAGE // words.BOOK_COST)
+        + words.SAMPLE_BOOKS
+        + 2 * words.SAMPLE_GROWTH * words.MIN_SAMPLE_ROWS
     )
 
 
@@ -167,6 +169,9 @@ SEARCHES = [
     "the middling20",
     "the rare",
     "of and",
+    "begin",
+    "the begin",
+    "middling4 begin",
     # Few books have all of them: the samples of a small catalogue are too small to tell.
     *(["middling8 middling20", "middling4 the of"] if BOOKS >= 200_000 else []),
 ]
@@ -207,6 +212,32 @@ def test_a_page_of_a_title_filter_reads_few_rows(samples, title):
     assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
 
 
+@pytest.mark.parametrize("title", ["the", *MIDDLING])
+def test_a_page_of_a_word_in_years_of_few_books_reads_few_rows(samples, title):
+    asked = {"title": title, "publication_year_max": "1930"}
+
+    def page():
+        return page_of(BookFilterSet(asked, Book.objects.all()).qs, ["title", "id"])
+
+    assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+@pytest.mark.parametrize(
+    ("title", "years", "way"),
+    [
+        ("the", {}, Way.ORDERING),
+        ("the", {"publication_year_min": "1990"}, Way.ORDERING),
+        ("middling8", {"publication_year_max": "1930"}, Way.OTHERS),
+        ("middling1", {"publication_year_min": "1990"}, Way.WORDS),
+    ],
+)
+def test_candidates_come_from_where_they_are_fewest(samples, title, years, way):
+    books = BookFilterSet(years, Book.objects.all()).qs
+    word = Word.objects.get(text=title)
+    term = Term(word.pk, [word.pk], frozenset([word.stem]))
+    assert BookWord.objects.soonest(books, [term], Part.TITLE) == way
+
+
 @pytest.mark.parametrize("years", [(2001, 2001), (1950, 2100), (1900, 1920), (1850, 1900)])
 @pytest.mark.parametrize("column", ["title", "author", "publication_year"])
 def test_a_page_of_some_years_reads_few_rows(years, column):
@@ -221,6 +252,12 @@ def test_words_are_looked_for_only_in_books_of_the_years_asked_for():
     asked = {"title": "the", "publication_year_max": "1950"}
     sql = str(BookFilterSet(asked, Book.objects.all()).qs.query)
     assert 0 < sql.index("`publication_year` <=") < sql.index("EXISTS")
+
+
+def test_words_are_looked_for_after_all_that_an_index_entry_tells():
+    asked = {"title": "the", "search": "of", "ordering": "title"}
+    sql = str(BookFilterSet(asked, Book.objects.all()).qs.query)
+    assert sql.rindex("bloom_low") < sql.index("EXISTS")
 
 
 def test_a_walk_along_an_ordering_reads_its_index_alone(monkeypatch):
