@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
-from project.base.keyset import NO_LIMIT, is_late
+from project.base.keyset import NO_LIMIT, PART, is_late
 from project.base.versioned import VersionedQuerySet
 
 from .models import BLOOM, BookWord, Way, Word, select
@@ -44,6 +44,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     # ids of a page from it alone.
     ids_first: frozenset[str] = frozenset()
     few = False  # keyset.read_page() is to sort them all
+    parts: tuple[Q, ...] = ()  # that keyset.read_page() is to look for one by one
 
     def search(self, text: str, ranked: bool = True) -> Self:
         """The book with this ISBN, or the books with all these words, best matches first.
@@ -111,11 +112,13 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         by_word = set(ids[: self.MAX_IDS + 1])
         if len(by_word) > self.MAX_IDS:
             return self._ranked([year.word]) if ranked else self._with_all([year.word])
-        books = self.filter(Q(publication_year=year.year) | Q(pk__in=by_word))
+        of_word, of_year = Q(pk__in=by_word), Q(publication_year=year.year)
+        books = self.filter(of_year | of_word)
+        books.parts = (of_word, of_year & ~of_word)
         if not ranked:
             return books
-        first = Case(When(pk__in=by_word, then=0), default=1) if by_word else Value(0)
-        return books.annotate(_by_year=first).order_by("_by_year", "title", "pk")
+        part = Case(When(of_word, then=0), default=1) if by_word else Value(1)
+        return books.alias(**{PART: part}).order_by(PART, "title", "pk")
 
     def _narrowed(self, year: YearOrWord) -> Self:
         """By the ids where they are few: no ordering has to look for them."""
@@ -201,7 +204,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
 
     def _clone(self) -> Self:
         clone = super()._clone()  # type: ignore[misc]
-        clone.ids_first, clone.few = self.ids_first, self.few
+        clone.ids_first, clone.few, clone.parts = self.ids_first, self.few, self.parts
         return clone
 
 

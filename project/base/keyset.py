@@ -24,6 +24,7 @@ from .database import rows_by_key
 
 SALT = "project.base.keyset"
 NO_LIMIT = 2**63 - 1  # which still keeps MySQL from merging a query into the one around
+PART = "_part"  # as the first key of an ordering: which of the query set's parts a row is in
 
 
 class CursorError(ValueError):
@@ -54,19 +55,52 @@ def read_page(
     # Rows of some values of its first key stand together in an index, which skips none.
     ids_first: frozenset[str] = getattr(queryset, "ids_first", frozenset())
     skipped_by = ids_first - {ordering[0].removeprefix("-")}
-    if has_runs(queryset, ordering):
+    if getattr(queryset, "parts", None):
+        parts = read_parts(queryset, ordering, size + 1, keys)
+        ids = list(parts)
+    elif has_runs(queryset, ordering):
         ids = read_runs(queryset, ordering, size + 1, keys)
     elif has_late_conditions(queryset, ordering):
         ids = read_sorted(queryset, ordering, size + 1, keys)
     elif skipped_by and not queryset.query.annotation_select:
         ids = list(page.values_list("pk", flat=True))  # an index alone tells them
     rows = list(page) if ids is None else rows_of(queryset, ids[:size])
+    if ids is not None and ordering[0].removeprefix("-") == PART:
+        for row in rows:
+            setattr(row, PART, parts[row.pk])
     more = len(rows if ids is None else ids) > size and bool(rows)  # one may be gone by now
     rows = rows[:size]
     if backwards:
         rows.reverse()
         return Page(rows, more_before=more, more_after=bool(rows) and keys is not None)
     return Page(rows, more_before=bool(rows) and keys is not None, more_after=more)
+
+
+def read_parts(
+    queryset: Any, ordering: list[str], size: int, keys: list[Any] | None = None
+) -> dict[Any, int]:
+    """The ids of the rows that follow these keys, each with the number of its part.
+
+    No index gives an ordering of rows that meet one condition or another. It gives those of each
+    part, which come one after the other, or else are sorted together.
+    """
+    first, *others = ordering
+    falling = first.startswith("-")
+    ids: dict[Any, int] = {}
+    for number, condition in sorted(enumerate(queryset.parts), reverse=falling):
+        part, missing = queryset.filter(condition), size
+        if first.removeprefix("-") != PART:
+            part = after(part, ordering, keys)
+        else:
+            beyond = keys is None or (number < keys[0]) == falling
+            begun = keys[1:] if keys and number == keys[0] else None
+            missing = size - len(ids) if beyond or begun else 0
+            part = after(part, others, begun)
+        ids |= dict.fromkeys(part.values_list("pk", flat=True)[:missing], number)
+    if first.removeprefix("-") == PART:
+        return ids
+    together = queryset.filter(pk__in=ids).order_by(*ordering)
+    return {pk: ids[pk] for pk in together.values_list("pk", flat=True)[:size]}
 
 
 def has_runs(queryset: QuerySet, ordering: list[str]) -> bool:

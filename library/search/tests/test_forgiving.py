@@ -150,8 +150,7 @@ def test_a_year_among_the_words_is_the_year_or_the_word():
             assert set(Book.objects.search(text, ranked)) == {by_year, by_word}
 
 
-@pytest.mark.parametrize("most", [0, 3000])
-def test_a_number_alone_finds_the_word_first_and_then_the_year(monkeypatch, most):
+def test_a_number_alone_finds_the_word_first_and_then_the_year():
     of_year = [add(title=title, publication_year=1984) for title in ("B", "A")]
     word = add(title="1984", publication_year=1949)
     add(title="C", publication_year=1985)
@@ -161,6 +160,24 @@ def test_a_number_alone_finds_the_word_first_and_then_the_year(monkeypatch, most
         of_year[1],
         of_year[0],
     ]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("ordering", [(), ("title",), ("-publication_year",), ("-created_at",)])
+def test_the_pages_of_a_number_alone_hold_each_book_once_in_order(ordering, backwards):
+    for title in ("Sea", "1984", "Sky", "The year 1984", "Air"):
+        add(title=title, publication_year=1984)
+        add(title=f"{title} of 1984", publication_year=1950)
+        add(title=title.replace("1984", "Sun"), publication_year=1985)
+    books = Book.objects.search("1984", ranked=not ordering)
+    books = books.order_by(*ordering) if ordering else books
+    keys, found = None, []
+    order = keyset.total_ordering(books)
+    while (page := keyset.read_page(books, order, 3, keys, backwards)).rows:
+        found = [*page.rows, *found] if backwards else [*found, *page.rows]
+        keys = keyset.keys_of(page.rows[0 if backwards else -1], order)
+    assert len(found) == 10
+    assert found == list(books.order_by(*order))
 
 
 @pytest.mark.parametrize("most", [0, 3000])

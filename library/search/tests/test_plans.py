@@ -248,6 +248,13 @@ def test_a_page_of_some_years_reads_few_rows(years, column):
     assert rows_read(lambda: page_of(books, [column, "id"])) < 6 * isqrt(BOOKS * PAGE)
 
 
+@pytest.mark.parametrize("ordering", [None, ["title", "id"], ["publication_year", "id"]])
+def test_a_page_of_a_year_alone_reads_few_rows(ordering):
+    books = Book.objects.search("2001", ranked=ordering is None)
+    order = ordering or keyset.total_ordering(books)
+    assert rows_read(lambda: page_of(books, order)) < 100 * PAGE, "one book in 70 is of that year"
+
+
 def test_words_are_looked_for_only_in_books_of_the_years_asked_for():
     asked = {"title": "the", "publication_year_max": "1950"}
     sql = str(BookFilterSet(asked, Book.objects.all()).qs.query)
