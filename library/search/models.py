@@ -241,7 +241,9 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         narrowed = bool(books.query.where)
         if many and not narrowed:
             return Way.ORDERING
-        last = select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
+        last = select("SELECT MAX(book_id) FROM library_bookword")[0][0]
+        if last is None:  # deleted meanwhile
+            return Way.WORDS
         rows, hits, scale = self._sample(terms, part, last)
         held = len(hits) * scale
         share = 1.0

@@ -44,28 +44,23 @@ class CappedPaginator(Paginator):
         return min(self._counted, self.MAX_ROWS)
 
 
-def count_rows(paginator: CappedPaginator) -> tuple[int, bool]:
-    """How many rows it has, and whether it has more: a whole table is counted exactly.
-
-    Of a large one, the rows counted lately and those added since.
-    """
-    rows: QuerySet = paginator.object_list  # type: ignore[assignment]
-    if rows.query.where:
-        return paginator.count, paginator.capped
+def count_of_table(rows: QuerySet) -> int:
+    """The rows of a large table: those counted lately, and those added since."""
     table = rows.model._base_manager.order_by()
 
-    def count() -> tuple[int, Any]:
-        if not paginator.capped:
-            return paginator.count, None
-        return table.count(), table.aggregate(last=Max("pk"))["last"]
+    def count() -> tuple[int, int]:
+        return table.count(), table.aggregate(last=Max("pk"))["last"] or 0
 
-    def seconds(found: tuple[int, Any]) -> int:
-        return COUNT_TIMEOUT if found[1] else 0
+    number, last = remembered(f"rows:{rows.model._meta.label}", COUNT_TIMEOUT, count)
+    return number + table.filter(pk__gt=last)[: CappedPaginator.MAX_ROWS].count()
 
-    number, last = remembered(f"rows:{rows.model._meta.label}", seconds, count)
-    if last:
-        number += table.filter(pk__gt=last)[: CappedPaginator.MAX_ROWS].count()
-    return number, False
+
+def count_rows(paginator: CappedPaginator) -> tuple[int, bool]:
+    """How many rows it has, and whether it has more: a whole table is counted exactly."""
+    rows: QuerySet = paginator.object_list  # type: ignore[assignment]
+    if paginator.capped and not rows.query.where:
+        return count_of_table(rows), False
+    return paginator.count, paginator.capped
 
 
 class BaseChangeList(ChangeList):

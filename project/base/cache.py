@@ -1,8 +1,8 @@
 """Results kept for a while, and counts."""
 
 import logging
+import os
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, TypeVar
 
 from django.core.cache import cache
@@ -33,11 +33,15 @@ class RedisCacheClient(redis.RedisCacheClient):
     """Django's makes a client for each call, which takes its connection from a pool and checks it:
     both cost more CPU than the call."""
 
+    _owner = 0
+    _only_client: Redis  # of this thread, for each has caches of its own
+
     def get_client(self, key: Any = None, *, write: bool = False) -> Redis:
+        if self._owner != os.getpid():  # a fork shares its parent's connection
+            self._only_client, self._owner = self._connect(), os.getpid()
         return self._only_client
 
-    @cached_property
-    def _only_client(self) -> Redis:  # of this thread, for each has caches of its own
+    def _connect(self) -> Redis:
         pool = self._get_connection_pool(write=True)  # type: ignore[attr-defined]
         pool.set_retry(RECONNECT)
         return Redis(connection_pool=pool, single_connection_client=True)

@@ -1,3 +1,4 @@
+import os
 import socket
 from unittest.mock import patch
 
@@ -53,6 +54,14 @@ def test_a_connection_that_redis_has_closed_is_opened_again(settings):
     with redis.Redis.from_url(configured.REDIS_URL) as other:
         other.client_kill_filter(_id=str(kept))
     assert cache.count("count", 1, 60) == 2
+
+
+@pytest.mark.redis
+def test_a_fork_opens_a_connection_of_its_own(settings):
+    settings.CACHES = {"default": configured.CACHES["default"] | {"OPTIONS": {}}}
+    own = cache._cache.get_client().client_id()
+    with patch("os.getpid", return_value=os.getpid() + 1):
+        assert cache._cache.get_client().client_id() != own
 
 
 def test_a_silent_redis_is_asked_once():
