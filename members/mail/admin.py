@@ -47,8 +47,7 @@ def state_badge(welcome: WelcomeEmail | None) -> SafeString:
         return badge(_("none"), "secondary")
     if welcome.state == State.QUEUED and welcome.attempts:
         return badge(_("trying again"), "warning")
-    state = State(welcome.state)
-    return badge(str(state.label), COLOURS[state])
+    return badge(str(State(welcome.state).label), COLOURS[State(welcome.state)])
 
 
 def sending(welcome: WelcomeEmail) -> dict[str, Any]:
@@ -116,11 +115,6 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
     list_display = [state_badge, "member_link", "attempts", "when", "age", "reason"]
     list_display_links: Any = [state_badge]
     OLDEST_FIRST = list_display.index("age") + 1  # the parameter "o" of its list
-    list_select_related = ["member"]
-    fields_of_list = (
-        *("state", "attempts", "queued_at", "next_attempt_at", "sent_at"),
-        *("last_error", "member__username"),
-    )
     list_filter = [StateFilter, AgeFilter, ReasonFilter, SentFilter]
     search_fields = ["member__username"]  # shows the box; get_search_results() does the work
     search_help_text = gettext_lazy("Start of a username or e-mail address, or a task ID")
@@ -155,8 +149,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
         self, request: HttpRequest, welcomes: QuerySet[WelcomeEmail], term: str
     ) -> tuple[QuerySet[WelcomeEmail], bool]:
         """In steps, each by an index: one OR over three tables would read all of them."""
-        term = term.strip()
-        if not term:
+        if not (term := term.strip()):
             return welcomes, False
         if WelcomeEmail.objects.filter(task_id=term).exists():
             return welcomes.filter(task_id=term), False
