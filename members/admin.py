@@ -13,12 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.activity import ActivityAdmin
-from project.admin.base import CappedPaginator
 from project.admin.conflicts import VersionedForm
 from project.admin.display import link, moment
 from project.admin.filters import ChoiceFilter, SinceFilter
 from project.admin.history import RecordedAdmin
-from project.admin.lists import CURSOR, SIZE
+from project.admin.lists import CURSOR, SIZE, CappedPaginator
 from project.admin.phrases import Phrases
 from project.admin.searching import MAX_HITS, Hit
 

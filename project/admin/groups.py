@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 
-from .base import BaseAdmin, BaseChangeList
+from .base import BaseAdmin
+from .lists import BaseChangeList
 from .permissions import PermissionsField, areas, group_name, in_words
 from .phrases import Phrases, counted
 

@@ -85,19 +85,20 @@ def read_parts(
     part, which come one after the other, or else are sorted together.
     """
     first, *others = ordering
-    falling = first.startswith("-")
+    in_turn, falling = first.removeprefix("-") == PART, first.startswith("-")
     ids: dict[Any, int] = {}
     for number, condition in sorted(enumerate(queryset.parts), reverse=falling):
         part, missing = queryset.filter(condition), size
-        if first.removeprefix("-") != PART:
-            part = after(part, ordering, keys)
+        if in_turn:
+            begun = keys is not None and number == keys[0]
+            if not (keys is None or begun or (number < keys[0]) == falling):
+                continue
+            missing -= len(ids)
+            part = after(part, others, keys[1:] if keys and begun else None)
         else:
-            beyond = keys is None or (number < keys[0]) == falling
-            begun = keys[1:] if keys and number == keys[0] else None
-            missing = size - len(ids) if beyond or begun else 0
-            part = after(part, others, begun)
+            part = after(part, ordering, keys)
         ids |= dict.fromkeys(part.values_list("pk", flat=True)[:missing], number)
-    if first.removeprefix("-") == PART:
+    if in_turn:
         return ids
     together = queryset.filter(pk__in=ids).order_by(*ordering)
     return {pk: ids[pk] for pk in together.values_list("pk", flat=True)[:size]}
