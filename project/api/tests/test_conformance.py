@@ -3,7 +3,7 @@
     SWEEP=1 CASES=20000 pytest -p no:xdist project/api/tests/test_conformance.py
 
 CASES is about how many requests each kind of account sends, other ones each time: --randomly-seed=…,
-which pytest prints, repeats a run. Without it they are few enough for a minute in all and the same
+which pytest prints, repeats a run. Without it they are few enough for two minutes in all and the same
 each time, so that a change is refused for what it broke.
 """
 
