@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
 from library.isbn import beginning_of_isbn, looks_like_isbn, normalise, with_leading_zeros
-from project.base.keyset import NO_LIMIT, PART, is_late
+from project.base.keyset import NO_LIMIT, PART, Reading, is_late
 from project.base.versioned import VersionedQuerySet
 
 from .models import BLOOM, BookWord, Way, Word, select
@@ -40,11 +40,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     MAX_WORDS = 40
     MAX_IDS = 3000  # in one IN (…)
     MAX_LISTED_IDS = 500  # that are cheaper to list than to ask for again
-    # Fields whose conditions the index of any ordering answers: keyset.read_page() is to read the
-    # ids of a page from it alone.
-    ids_first: frozenset[str] = frozenset()
-    few = False  # keyset.read_page() is to sort them all
-    parts: tuple[Q, ...] = ()  # that keyset.read_page() is to look for one by one
+    reading = Reading()
 
     def search(self, text: str, ranked: bool = True) -> Self:
         """The book with this ISBN, or the books with all these words, best matches first.
@@ -114,7 +110,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             return self._ranked([year.word]) if ranked else self._with_all([year.word])
         of_word, of_year = Q(pk__in=by_word), Q(publication_year=year.year)
         books = self.filter(of_year | of_word)
-        books.parts = (of_word, of_year & ~of_word)
+        books.reading = replace(self.reading, parts=(of_word, of_year & ~of_word))
         if not ranked:
             return books
         part = Case(When(of_word, then=0), default=1) if by_word else Value(1)
@@ -191,7 +187,8 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
                 return self.none()
         else:
             books = self.filter(*has[1:], pk__in=ids_by(f"{found} LIMIT {NO_LIMIT}"))
-        books.few = way is not Way.ORDERING or self.few
+        few = way is not Way.ORDERING or self.reading.few
+        books.reading = replace(books.reading, few=few)
         # Late conditions last: what an index entry answers spares asking them.
         books.query.where.children.sort(key=is_late)
         return books
@@ -199,12 +196,12 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     def reading_ids_first(self, *fields: str) -> Self:
         """For conditions on these fields, which the index of an ordering answers by itself."""
         books = self._chain()  # type: ignore[attr-defined]
-        books.ids_first = self.ids_first | {*fields}
+        books.reading = replace(self.reading, ids_first=self.reading.ids_first | {*fields})
         return books
 
     def _clone(self) -> Self:
         clone = super()._clone()  # type: ignore[misc]
-        clone.ids_first, clone.few, clone.parts = self.ids_first, self.few, self.parts
+        clone.reading = self.reading
         return clone
 
 

@@ -38,6 +38,20 @@ class Page:
     more_after: bool
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a query set knows of how its pages are read soonest."""
+
+    # Fields whose conditions the index of any ordering answers: it alone is to tell the ids.
+    ids_first: frozenset[str] = frozenset()
+    few: bool = False  # so that all are to be sorted
+    parts: tuple[Q, ...] = ()  # that are to be looked for one by one
+
+
+def reading_of(queryset: QuerySet) -> Reading:
+    return getattr(queryset, "reading", Reading())
+
+
 def read_page(
     queryset: QuerySet,
     ordering: list[str],
@@ -53,9 +67,9 @@ def read_page(
     page = after(queryset, ordering, keys)[: size + 1]
     ids = None
     # Rows of some values of its first key stand together in an index, which skips none.
-    ids_first: frozenset[str] = getattr(queryset, "ids_first", frozenset())
-    skipped_by = ids_first - {ordering[0].removeprefix("-")}
-    if getattr(queryset, "parts", None):
+    reading = reading_of(queryset)
+    skipped_by = reading.ids_first - {ordering[0].removeprefix("-")}
+    if reading.parts:
         parts = read_parts(queryset, ordering, size + 1, keys)
         ids = list(parts)
     elif has_runs(queryset, ordering):
@@ -77,7 +91,7 @@ def read_page(
 
 
 def read_parts(
-    queryset: Any, ordering: list[str], size: int, keys: list[Any] | None = None
+    queryset: QuerySet, ordering: list[str], size: int, keys: list[Any] | None = None
 ) -> dict[Any, int]:
     """The ids of the rows that follow these keys, each with the number of its part.
 
@@ -87,7 +101,7 @@ def read_parts(
     first, *others = ordering
     in_turn, falling = first.removeprefix("-") == PART, first.startswith("-")
     ids: dict[Any, int] = {}
-    for number, condition in sorted(enumerate(queryset.parts), reverse=falling):
+    for number, condition in sorted(enumerate(reading_of(queryset).parts), reverse=falling):
         part, missing = queryset.filter(condition), size
         if in_turn:
             begun = keys is not None and number == keys[0]
@@ -110,7 +124,7 @@ def has_runs(queryset: QuerySet, ordering: list[str]) -> bool:
     key = queryset.model._meta.pk.name
     if not others or others == [f"-{key}" if first.startswith("-") else key]:
         return False  # every index ends with the id
-    if queryset.query.annotation_select or getattr(queryset, "few", False):
+    if queryset.query.annotation_select or reading_of(queryset).few:
         return False
     return has_index(queryset.model, first.removeprefix("-"))
 
@@ -147,7 +161,7 @@ def is_late(condition: Any) -> bool:
 
 def has_late_conditions(queryset: QuerySet, ordering: list[str]) -> bool:
     """Whether few rows are to be sorted before they are asked, by columns of their own table."""
-    if not getattr(queryset, "few", False) or queryset.query.annotation_select:
+    if not reading_of(queryset).few or queryset.query.annotation_select:
         return False
     columns = {field.name for field in queryset.model._meta.concrete_fields}
     is_plain = {name.removeprefix("-") for name in ordering} <= columns

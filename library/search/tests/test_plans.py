@@ -272,7 +272,7 @@ def test_a_walk_along_an_ordering_reads_its_index_alone(monkeypatch):
     monkeypatch.setattr(BookWordQuerySet, "MIN_SORTED_BOOKS", 0)
     monkeypatch.setattr(BookWordQuerySet, "PAGE_SIZE", 0)
     books = Book.objects.search("middling1", ranked=False)
-    assert books.ids_first
+    assert books.reading.ids_first
     for column in ORDERINGS[:-1]:
         plan = books.order_by(column, "id").values("pk")[:PAGE].explain()
         index = {"publication_year": "year"}.get(column, column.removesuffix("_at"))
