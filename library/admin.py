@@ -53,8 +53,8 @@ class AuthorFilter(TextFilter):
     parameter_name = "author"
     suggestions = "admin:library_book_authors"
 
-    def chosen(self, books: Any, value: str) -> QuerySet[Book]:
-        return books.with_author_words(value)
+    def chosen(self, books: QuerySet[Book], value: str) -> QuerySet[Book]:
+        return books  # get_search_results() looks for these words together with the others
 
 
 class AddedFilter(SinceFilter):
@@ -249,10 +249,11 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
     def get_search_results(  # type: ignore[override]
         self, request: HttpRequest, queryset: BookQuerySet, search_term: str
     ) -> tuple[QuerySet[Book], bool]:
-        if not search_term.strip():
+        text, author = search_term.strip(), request.GET.get(AuthorFilter.parameter_name, "").strip()
+        if not (text or author):
             return queryset, False
         # Best matches first, unless a column was clicked.
-        return queryset.search(search_term, ranked=ORDER_VAR not in request.GET), False
+        return queryset.search(text, ORDER_VAR not in request.GET, author=author), False
 
     # --- The search box of every page, and the authors that a filter suggests ---
 
