@@ -71,16 +71,15 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             return self._with_words(text, ranked, terms)
 
     def _with_words(self, text: str, ranked: bool, terms: list[Term]) -> Self:
-        words = self._words(text)
+        if not (words := self._words(text)):
+            return self.none()
         found = Word.objects.resolve(words)
         years = years_among(words, found)
         others = [term for word, term in zip(words, found, strict=True) if word not in years]
-        if not others and len(years) != 1:  # "1914 1918": all are words
+        if not others and len(years) > 1:  # "1914 1918": all are words
             others, years = found, {}
-        if years and not others and not terms:
+        if not others and not terms:
             return self._of_year(years[words[0]], ranked)
-        if not words:
-            return self.none()
         terms = others + terms
         books = self if ranked else self._with_all(terms)
         for year in years.values():
@@ -89,18 +88,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
 
     def _exactly(self, text: str, part: Part) -> list[Term]:
         words = self._words(text)
-        known = Word.objects.known(words)
         if text and not words:
-            return [Term(None, [])]
-        return [
-            Term(
-                known.get(word),
-                [known[word]] if word in known else [],
-                frozenset([stem_of(word)]),
-                part,
-            )
-            for word in words
-        ]
+            return [Term(None, [])]  # which nothing has
+        known = Word.objects.known(words)
+        ids = {word: [known[word]] if word in known else [] for word in words}
+        return [Term(known.get(w), ids[w], frozenset([stem_of(w)]), part) for w in words]
 
     def _words(self, text: str) -> list[str]:
         words = list(dict.fromkeys(words_of(text)))
