@@ -86,6 +86,10 @@ class SearchPaginator(CappedPaginator):
     MAX_ROWS = 1_000
 
 
+def given(request: HttpRequest, parameter: str) -> str:
+    return request.GET.get(parameter, "").strip()
+
+
 class BookChangeList(BaseChangeList):
     @cached_property
     def suggestion(self) -> str:
@@ -240,8 +244,8 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
     def get_paginator(
         self, request: HttpRequest, queryset: QuerySet, per_page: int, *args: Any
     ) -> CappedPaginator:
-        searched = request.GET.get(SEARCH_VAR, "").strip()
-        return (SearchPaginator if searched else CappedPaginator)(queryset, per_page)
+        words = given(request, SEARCH_VAR) or given(request, AuthorFilter.parameter_name)
+        return (SearchPaginator if words else CappedPaginator)(queryset, per_page)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BookChangeList
@@ -249,7 +253,7 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
     def get_search_results(  # type: ignore[override]
         self, request: HttpRequest, queryset: BookQuerySet, search_term: str
     ) -> tuple[QuerySet[Book], bool]:
-        text, author = search_term.strip(), request.GET.get(AuthorFilter.parameter_name, "").strip()
+        text, author = search_term.strip(), given(request, AuthorFilter.parameter_name)
         if not (text or author):
             return queryset, False
         # Best matches first, unless a column was clicked.

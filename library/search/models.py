@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from project.base.database import batches
 from project.base.fields import BinaryCharField
+from project.base.keyset import is_late
 
 from .terms import AUTHOR_RANK, LONG_TITLE_RANK, Term
 from .words import MAX_WORD_LENGTH, bloom_of, stem_of, words_of
@@ -165,6 +166,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     SAMPLE_GROWTH = 30
     MIN_SAMPLE_ROWS = 50
     ASKED_BOOKS = 300  # of a sample, for the other conditions
+    COUNTED_PAGES = 20
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
@@ -219,13 +221,22 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         )
         return f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among()}{allowed}"  # nosec
 
-    def soonest(self, books: models.QuerySet, terms: list[Term], many: bool = False) -> Way:
+    def soonest(
+        self,
+        books: Any,
+        terms: list[Term],
+        many: bool = False,
+        by_relevance: bool = False,
+    ) -> Way:
         """How a page of these books with all these terms, rarest first, is found soonest.
 
         Along the ordering's index, it takes N / found entries for each row. The other ways look
         all candidates up and sort them. An entry and a row of a word take about as long to read,
         a book to look up BOOK_COST times as long. So for one word no way reads more than √N times
         a constant.
+
+        In order of relevance the rows of the first term are the index, and whoever counts what is
+        found reads more of them.
         """
         if terms[0].rows is not None and terms[0].rows <= self.MIN_SORTED_BOOKS:
             return Way.WORDS
@@ -241,26 +252,17 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             share = (met + 0.5) / asked
         # Without a stem for the Bloom filter, the words of each book are looked up.
         entry_cost = 1 if all(term.stems for term in terms) else self.BOOK_COST
-        costs = {
-            Way.WORDS: rows + self.BOOK_COST * held,
-            Way.ORDERING: self.PAGE_SIZE * last / max(held * share, 1) * entry_cost,
-        }
-        if narrowed:
+        by_words = rows + self.BOOK_COST * held
+        part = self.PAGE_SIZE / max(held * share, 1)  # of the catalogue, for a page
+        if by_relevance:
+            costs = {Way.ORDERING: min(self.COUNTED_PAGES * part, 1) * by_words}
+        else:
+            is_told = not narrowed or books.reading.ids_first  # by an entry of any index
+            cost = entry_cost if is_told else self.BOOK_COST
+            costs = {Way.WORDS: by_words, Way.ORDERING: part * last * cost}
+        if narrowed and not any(map(is_late, books.query.where.children)):
             costs[Way.OTHERS] = share * (last * entry_cost + self.BOOK_COST * held)
         return min(costs, key=costs.__getitem__)
-
-    def is_soonest_along(self, books: models.QuerySet, terms: list[Term]) -> bool:
-        """Whether a page by relevance is found sooner along the rows of the first term than among
-        the books that meet the other conditions, with which MySQL may begin."""
-        if terms[0].rows is not None or not books.query.where:
-            return False
-        last = self._last_book()
-        rows, hits, scale = self._sample(terms, last)
-        if not hits:
-            return False
-        met, asked = self._ask(books, hits)
-        share = met / asked
-        return self.PAGE_SIZE * rows < 2 * share**2 * len(hits) * scale * last
 
     def _last_book(self) -> int:
         return select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
@@ -275,6 +277,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
 
         From a sample of the catalogue, which grows until enough rows are in it: some windows of
         ids, in which the primary key finds the rows of each rank. Many words have too many ranges.
+        The newest books are in none of them, for a condition on a time holds for all of these.
         """
         if not last:  # deleted meanwhile
             return 0, [], 1
@@ -289,8 +292,8 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         step = max(last // windows, 1)
         width = step if rarest.rows is not None else min(self.SAMPLE_BOOKS // windows, step)
         while True:
-            ends = range(step, last + step, step)
-            ids = " OR ".join(f"book_id BETWEEN {end - width + 1} AND {end}" for end in ends)
+            starts = range(1 + (step - width) // 2, last + 1, step)
+            ids = " OR ".join(f"book_id BETWEEN {id_} AND {id_ + width - 1}" for id_ in starts)
             rows = select(
                 f"SELECT book_id, {hit} FROM library_bookword"  # nosec
                 f" WHERE {rarest.among()} AND `rank` IN ({ranks}) AND ({ids})"

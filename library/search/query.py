@@ -39,7 +39,8 @@ class YearOrWord:
     word: Term
 
     def books(self) -> Q:
-        return Q(publication_year=self.year) | Q(Condition(self.word.of_book("{0}"), "pk"))
+        has_word = Condition(self.word.of_book("{0}"), "pk", late=True)
+        return Q(publication_year=self.year) | Q(has_word)
 
 
 class SearchQuerySet(VersionedQuerySet["Book"]):
@@ -176,6 +177,12 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             better += f"({typed.format('own.word_id')}, own.`rank`, own.word_id) < "
             better += f"({typed.format('{2}')}, {{1}}, {{2}})"
         conditions = [Q(words__word__in=rarest.ids), IN_PART[rarest.part]]
+        is_walk = False
+        if self.query.where and (len(rarest.ids) == 1 or rarest.too_many):
+            way = BookWord.objects.soonest(self, terms, by_relevance=True)
+            is_walk = way is not Way.WORDS
+            if way is Way.OTHERS and len(ids := self._ids_with(terms)) <= self.MAX_IDS:
+                conditions, is_walk = [*conditions, Q(pk__in=ids)], False
         for term in others:
             blooms = (f"words__{half}" for half in BLOOM)
             conditions += [Q(Condition(term.allowed("{0}", "{1}"), *blooms))]
@@ -185,7 +192,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         conditions += [Q(Condition(first, *row))]
         books = self.filter(*conditions)
         books = books.annotate(**{key: form}, _rank=F("words__rank"), _id=F("words__book"))
-        if BookWord.objects.is_soonest_along(self, terms):
+        if is_walk:
             books.reading = replace(self.reading, driving_table=BookWord._meta.db_table)
         return books.order_by(key, "_rank", "_id")
 
@@ -202,13 +209,12 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             rows = select(f"{found} LIMIT {self.MAX_LISTED_IDS + 1}")
             if len(rows) <= self.MAX_LISTED_IDS:
                 return self.filter(pk__in={pk for (pk,) in rows})
-        allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
-        has = [Condition(term.of_book("{0}"), "pk", late=True) for term in terms]
+        has = having(terms)
         way = words.soonest(self, terms, many)
         if way is Way.ORDERING:
-            books = self.filter(*allowed, *has).reading_ids_first(*BLOOM)
+            books = self.filter(*allowing(terms), *has).reading_ids_first(*BLOOM)
         elif way is Way.OTHERS:
-            candidates = self.filter(*allowed).order_by().values("pk")[:NO_LIMIT]
+            candidates = self.filter(*allowing(terms)).order_by().values("pk")[:NO_LIMIT]
             try:
                 books = self.filter(*has, pk__in=ids_by(*candidates.query.sql_with_params()))
             except EmptyResultSet:
@@ -221,6 +227,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         books.query.where.children.sort(key=is_late)
         return books
 
+    def _ids_with(self, terms: list[Term]) -> list[int]:
+        """Of at most one more than MAX_IDS, found by the other conditions."""
+        books = self.order_by().filter(*allowing(terms), *having(terms))
+        return list(books.values_list("pk", flat=True)[: self.MAX_IDS + 1])
+
     def reading_ids_first(self, *fields: str) -> Self:
         """For conditions on these fields, which the index of an ordering answers by itself."""
         books = self._chain()  # type: ignore[attr-defined]
@@ -231,6 +242,14 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         clone = super()._clone()  # type: ignore[misc]
         clone.reading = self.reading
         return clone
+
+
+def allowing(terms: list[Term]) -> list[Condition]:
+    return [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
+
+
+def having(terms: list[Term]) -> list[Condition]:
+    return [Condition(term.of_book("{0}"), "pk", late=True) for term in terms]
 
 
 def ids_by(sql: str, parameters: Sequence[Any] = ()) -> RawSQL:

@@ -19,6 +19,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 from django.db.models import Model, Q, QuerySet
 from django.utils.crypto import salted_hmac
+from django.utils.tree import Node
 
 from .database import rows_by_key
 
@@ -159,6 +160,8 @@ def read_runs(
 
 def is_late(condition: Any) -> bool:
     """Whether it takes long to ask of a row, and is true of nearly all that meet the others."""
+    if isinstance(condition, Node):
+        return any(map(is_late, condition.children))
     return getattr(getattr(condition, "lhs", None), "late", False)
 
 

@@ -441,13 +441,14 @@ def test_pages_of_sorted_books_hold_those_that_have_the_words(ordering, backward
     assert not keyset.read_page(books.search(author="unknown"), ordering, 2).rows
 
 
+@pytest.mark.parametrize("way", Way)
 @pytest.mark.parametrize("backwards", [False, True])
-def test_pages_along_the_rows_of_a_word_hold_the_books_of_other_filters(monkeypatch, backwards):
+def test_pages_by_relevance_hold_the_books_of_other_filters(monkeypatch, backwards, way):
     for n in range(9):
         add(title="Sea" + " Red" * (n % 4), author=f"A{n}", publication_year=1990 + n % 2)
     books = Book.objects.filter(publication_year=1990)
     found = list(books.search("sea"))
-    monkeypatch.setattr(BookWordQuerySet, "is_soonest_along", lambda *args: True)
+    monkeypatch.setattr(BookWordQuerySet, "soonest", lambda *args, **options: way)
     books = books.search("sea")
     ordering = keyset.total_ordering(books)
     keys, read = None, []
