@@ -245,7 +245,9 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
         self, request: HttpRequest, queryset: QuerySet, per_page: int, *args: Any
     ) -> CappedPaginator:
         words = given(request, SEARCH_VAR) or given(request, AuthorFilter.parameter_name)
-        return (SearchPaginator if words else CappedPaginator)(queryset, per_page)
+        if not words:
+            return CappedPaginator(queryset, per_page)
+        return SearchPaginator(getattr(request, "counted", queryset), per_page)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BookChangeList
@@ -256,8 +258,11 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
         text, author = search_term.strip(), given(request, AuthorFilter.parameter_name)
         if not (text or author):
             return queryset, False
-        # Best matches first, unless a column was clicked.
-        return queryset.search(text, ORDER_VAR not in request.GET, author=author), False
+        if ORDER_VAR not in request.GET:  # best matches first
+            return queryset.search(text, author=author), False
+        # Counting reads the rows of a word, not the index of the column that was clicked.
+        request.counted = queryset.search(text, author=author)  # type: ignore[attr-defined]
+        return queryset.search(text, False, author=author), False
 
     # --- The search box of every page, and the authors that a filter suggests ---
 

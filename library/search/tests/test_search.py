@@ -22,6 +22,7 @@ from library.search.models import (
     Word,
     WordQuerySet,
 )
+from library.search.terms import Term
 from library.search.words import bloom_of, words_of
 from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
 from project.base import keyset
@@ -470,6 +471,17 @@ def test_the_newest_books_show_whether_many_have_all_words(monkeypatch, newest, 
         add(title=title, author="X")
     terms = Word.objects.resolve(["a", "b"])
     assert BookWord.objects.order_by_rarity(terms)[1] == many
+
+
+def test_a_sample_is_of_all_the_catalogue_but_its_newest_books(monkeypatch):
+    """For these a condition on a time holds that does not for the others."""
+    asked: list[str] = []
+    select = "library.search.models.select"
+    monkeypatch.setattr(select, lambda sql: asked.append(sql) or [(1, 1)] * 99)
+    BookWord.objects.all()._sample([Term(1, [1])], last=1_000_000)
+    windows = re.findall(r"BETWEEN ([0-9]+) AND ([0-9]+)", asked[0])
+    middles = [(int(first) + int(last)) // 2 for first, last in windows]
+    assert middles == [125_000, 375_000, 625_000, 875_000]
 
 
 def test_no_search_reads_more_rows_of_a_word_than_it_needs(monkeypatch):
