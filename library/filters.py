@@ -1,6 +1,4 @@
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -50,7 +48,6 @@ class YearFilter(filters.NumberFilter):
 
 
 class BookFilterSet(FilterSet):
-    # What an index entry answers stands before the words, which are looked for book by book.
     isbn = IsbnFilter(label=f"The book with this ISBN, in any spelling, such as {EXAMPLE}.")
     publication_year = YearFilter(label="Published in this year.")
     publication_year_min = YearFilter(
@@ -65,7 +62,6 @@ class BookFilterSet(FilterSet):
         label=f"Changed at or after this time, such as {date(2026, 1, 31)}T00:00:00Z.",
     )
     search = filters.CharFilter(
-        method="by_search",
         label="An ISBN in any spelling, or its beginning (at least 4 digits of 978… or 979…); or "
         "words of title and author, in any of their forms in English or Russian (`books` finds "
         "*book*); the last may be incomplete. A number from 1000 to next year is the year of "
@@ -73,30 +69,18 @@ class BookFilterSet(FilterSet):
         "unless `ordering` is given; the words that complete a frequent beginning come one after "
         "the other.",
     )
-    title = filters.CharFilter(method="by_title", label="Every given word occurs in the title.")
-    author = filters.CharFilter(method="by_author", label="Every given word occurs in the author.")
+    title = filters.CharFilter(label="Every given word occurs in the title.")
+    author = filters.CharFilter(label="Every given word occurs in the author.")
 
     class Meta:
         model = Book
         fields: list[str] = []
 
-    def by_search(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        with naming(name):
-            return books.search(value, ranked="ordering" not in self.data)
-
-    def by_title(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        with naming(name):
-            return books.with_title_words(value)
-
-    def by_author(self, books: BookQuerySet, name: str, value: str) -> BookQuerySet:
-        with naming(name):
-            return books.with_author_words(value)
-
-
-@contextmanager
-def naming(parameter: str) -> Iterator[None]:
-    """Attribute a query set's errors to this parameter."""
-    try:
-        yield
-    except ValidationError as error:
-        raise ValidationError({parameter: error}) from None
+    def filter_queryset(self, books: BookQuerySet) -> BookQuerySet:
+        """Words last: they are looked for book by book, where an index entry answers the others."""
+        given = self.form.cleaned_data
+        text, title, author = (given.pop(name, "") for name in ("search", "title", "author"))
+        books = super().filter_queryset(books)
+        if not (text or title or author):
+            return books
+        return books.search(text, "ordering" not in self.data, title, author)

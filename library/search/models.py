@@ -12,8 +12,9 @@ from django.utils.translation import gettext as _
 
 from project.base.database import batches
 from project.base.fields import BinaryCharField
+from project.base.keyset import is_late
 
-from .terms import AUTHOR_RANK, LONG_TITLE_RANK, Part, Term
+from .terms import AUTHOR_RANK, LONG_TITLE_RANK, Term
 from .words import MAX_WORD_LENGTH, bloom_of, stem_of, words_of
 
 if TYPE_CHECKING:
@@ -28,17 +29,6 @@ def select(sql: str, *parameters: Any, using: str = "") -> list[tuple[Any, ...]]
     with connections[using or router.db_for_read(Word)].cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
-
-
-class TooManyWordsError(ValidationError):
-    """More words begin like this than a search can look up."""
-
-    def __init__(self, beginning: str) -> None:
-        super().__init__(
-            _("Too many words begin with “%(beginning)s”: type more letters."),
-            code="too_short",
-            params={"beginning": beginning},
-        )
 
 
 class WordQuerySet(models.QuerySet["Word"]):
@@ -95,11 +85,15 @@ class WordQuerySet(models.QuerySet["Word"]):
             yield from select(f"SELECT {columns} FROM library_word WHERE {by} IN ({marks})", *batch)  # nosec
 
     def beginning_with(self, beginning: str) -> dict[int, str]:
-        """The stems of these words by their ids."""
+        """The stems of these words by their ids; raises ValidationError for too many."""
         fitting = self.filter(text__gte=beginning, text__lt=beginning + "\U0010ffff")
         stems = dict(fitting.values_list("pk", "stem")[: self.MAX_COMPLETIONS + 1])
         if len(stems) > self.MAX_COMPLETIONS:
-            raise TooManyWordsError(beginning)
+            raise ValidationError(
+                _("Too many words begin with “%(beginning)s”: type more letters."),
+                code="too_short",
+                params={"beginning": beginning},
+            )
         return stems
 
 
@@ -172,6 +166,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     SAMPLE_GROWTH = 30
     MIN_SAMPLE_ROWS = 50
     ASKED_BOOKS = 300  # of a sample, for the other conditions
+    COUNTED_PAGES = 20
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
@@ -212,22 +207,26 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
                 values = str(batch)[1:-1]  # numbers in tuples are written as in SQL
                 cursor.execute(f"INSERT INTO library_bookword ({columns}) VALUES {values}")  # nosec
 
-    def books_with(self, terms: list[Term], part: Part = Part.ANY) -> str:
+    def books_with(self, terms: list[Term]) -> str:
         """A statement for the ids of books with all these terms; the first is the rarest."""
-        has = "".join(f" AND {term.of_book('hit.book_id', part)}" for term in terms[1:])
+        has = "".join(f" AND {term.of_book('hit.book_id')}" for term in terms[1:])
         # Long titles first: if there are many hits, they turn up sooner there.
         order = "word_id DESC, `rank` DESC, book_id DESC"
-        return f"{self.books_allowed(terms, part)}{has} ORDER BY {order}"
+        return f"{self.books_allowed(terms)}{has} ORDER BY {order}"
 
-    def books_allowed(self, terms: list[Term], part: Part = Part.ANY) -> str:
+    def books_allowed(self, terms: list[Term]) -> str:
         """A statement for the ids of books with the first, whose filters allow the others."""
         allowed = "".join(
             f" AND {term.allowed('hit.bloom_low', 'hit.bloom_high')}" for term in terms[1:]
         )
-        return f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among(part)}{allowed}"  # nosec
+        return f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among()}{allowed}"  # nosec
 
     def soonest(
-        self, books: models.QuerySet, terms: list[Term], part: Part = Part.ANY, many: bool = False
+        self,
+        books: Any,
+        terms: list[Term],
+        many: bool = False,
+        by_relevance: bool = False,
     ) -> Way:
         """How a page of these books with all these terms, rarest first, is found soonest.
 
@@ -235,40 +234,56 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         all candidates up and sort them. An entry and a row of a word take about as long to read,
         a book to look up BOOK_COST times as long. So for one word no way reads more than √N times
         a constant.
+
+        In order of relevance the rows of the first term are the index, and whoever counts what is
+        found reads more of them.
         """
         if terms[0].rows is not None and terms[0].rows <= self.MIN_SORTED_BOOKS:
             return Way.WORDS
         narrowed = bool(books.query.where)
         if many and not narrowed:
             return Way.ORDERING
-        last = select("SELECT MAX(book_id) FROM library_bookword")[0][0]
-        if last is None:  # deleted meanwhile
-            return Way.WORDS
-        rows, hits, scale = self._sample(terms, part, last)
+        last = self._last_book()
+        rows, hits, scale = self._sample(terms, last)
         held = len(hits) * scale
         share = 1.0
         if narrowed and hits:
-            asked = hits[:: len(hits) // self.ASKED_BOOKS + 1]
-            share = (books.order_by().filter(pk__in=asked).count() + 0.5) / len(asked)
+            met, asked = self._ask(books, hits)
+            share = (met + 0.5) / asked
         # Without a stem for the Bloom filter, the words of each book are looked up.
         entry_cost = 1 if all(term.stems for term in terms) else self.BOOK_COST
-        costs = {
-            Way.WORDS: rows + self.BOOK_COST * held,
-            Way.ORDERING: self.PAGE_SIZE * last / max(held * share, 1) * entry_cost,
-        }
-        if narrowed:
+        by_words = rows + self.BOOK_COST * held
+        part = self.PAGE_SIZE / max(held * share, 1)  # of the catalogue, for a page
+        if by_relevance:
+            costs = {Way.ORDERING: min(self.COUNTED_PAGES * part, 1) * by_words}
+        else:
+            is_told = not narrowed or books.reading.ids_first  # by an entry of any index
+            cost = entry_cost if is_told else self.BOOK_COST
+            costs = {Way.WORDS: by_words, Way.ORDERING: part * last * cost}
+        if narrowed and not any(map(is_late, books.query.where.children)):
             costs[Way.OTHERS] = share * (last * entry_cost + self.BOOK_COST * held)
         return min(costs, key=costs.__getitem__)
 
-    def _sample(self, terms: list[Term], part: Part, last: int) -> tuple[int, list[int], int]:
+    def _last_book(self) -> int:
+        return select("SELECT MAX(book_id) FROM library_bookword")[0][0] or 0
+
+    def _ask(self, books: models.QuerySet, hits: list[int]) -> tuple[int, int]:
+        """How many of some of these books meet the other conditions, and of how many."""
+        asked = hits[:: len(hits) // self.ASKED_BOOKS + 1]
+        return books.order_by().filter(pk__in=asked).count(), len(asked)
+
+    def _sample(self, terms: list[Term], last: int) -> tuple[int, list[int], int]:
         """About how many rows the rarest has, some books that seem to have all, of how many each.
 
         From a sample of the catalogue, which grows until enough rows are in it: some windows of
         ids, in which the primary key finds the rows of each rank. Many words have too many ranges.
+        The newest books are in none of them, for a condition on a time holds for all of these.
         """
+        if not last:  # deleted meanwhile
+            return 0, [], 1
         rarest, *others = terms
         if len(rarest.ids) > self.MAX_SAMPLED_WORDS:
-            found = self._in_the_newest_books(terms, part)
+            found = self._in_the_newest_books(terms)
             scale = max(last // self.SAMPLE_BOOKS, 1)
             return len(found[0]) * scale, sorted(set.intersection(*found)), scale
         hit = " AND ".join(["1 = 1", *(term.allowed("bloom_low", "bloom_high") for term in others)])
@@ -277,18 +292,18 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         step = max(last // windows, 1)
         width = step if rarest.rows is not None else min(self.SAMPLE_BOOKS // windows, step)
         while True:
-            ends = range(step, last + step, step)
-            ids = " OR ".join(f"book_id BETWEEN {end - width + 1} AND {end}" for end in ends)
+            starts = range(1 + (step - width) // 2, last + 1, step)
+            ids = " OR ".join(f"book_id BETWEEN {id_} AND {id_ + width - 1}" for id_ in starts)
             rows = select(
                 f"SELECT book_id, {hit} FROM library_bookword"  # nosec
-                f" WHERE {rarest.among(part)} AND `rank` IN ({ranks}) AND ({ids})"
+                f" WHERE {rarest.among()} AND `rank` IN ({ranks}) AND ({ids})"
             )
             if len(rows) >= self.MIN_SAMPLE_ROWS or width == step:
                 scale = max(step // width, 1)
                 return len(rows) * scale, [book for book, hit in rows if hit], scale
             width = min(width * self.SAMPLE_GROWTH, step)
 
-    def order_by_rarity(self, terms: list[Term], part: Part = Part.ANY) -> tuple[list[Term], bool]:
+    def order_by_rarity(self, terms: list[Term]) -> tuple[list[Term], bool]:
         """The terms, rarest first, and whether many books clearly have all of them.
 
         Rows of rare words are counted, those of frequent words only in the newest books. If the
@@ -297,10 +312,10 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         """
         many = False
         if len(terms) > 1:
-            counts = self._counts(terms, self.MAX_RARE_ROWS, part)
+            counts = self._counts(terms, self.MAX_RARE_ROWS)
             many = min(counts) == self.MAX_RARE_ROWS
             if many:
-                found = self._in_the_newest_books(terms, part)
+                found = self._in_the_newest_books(terms)
                 # A term that Bloom filters are not asked for is better the first.
                 costs = [1 if term.stems else self.BOOK_COST for term in terms]
                 counts = [len(books) // cost for books, cost in zip(found, costs, strict=True)]
@@ -310,29 +325,30 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             terms = [terms[i] for i in sorted(range(len(terms)), key=counts.__getitem__)]
         rarest = terms[0]
         if rarest.rows is None and len(rarest.ids) > 1:
-            [rows] = self._counts([rarest], self.MAX_SORTED_ROWS + 1, part)
+            [rows] = self._counts([rarest], self.MAX_SORTED_ROWS + 1)
             if rows > self.MAX_SORTED_ROWS:
                 ids = [rarest.typed] if rarest.typed else rarest.ids
                 terms = [replace(rarest, ids=ids, too_many=True), *terms[1:]]
         return terms, many
 
-    def _counts(self, terms: list[Term], most: int, part: Part) -> list[int]:
+    def _counts(self, terms: list[Term], most: int) -> list[int]:
         counts = (
-            f"(SELECT COUNT(*) FROM (SELECT 1 FROM library_bookword WHERE {term.among(part)}"  # nosec
+            f"(SELECT COUNT(*) FROM (SELECT 1 FROM library_bookword WHERE {term.among()}"  # nosec
             f" LIMIT {most}) some)"
             for term in terms
         )
         return list(select(f"SELECT {', '.join(counts)}")[0])
 
-    def _in_the_newest_books(self, terms: list[Term], part: Part) -> list[set[int]]:
+    def _in_the_newest_books(self, terms: list[Term]) -> list[set[int]]:
         words = ", ".join(str(word) for term in terms for word in term.ids)
+        has = ", ".join(f"({term.among()})" for term in terms)
         # ABS keeps SQLite on the index by book; otherwise it reads all rows of the words.
         rows = select(
-            "SELECT book_id, word_id FROM library_bookword WHERE book_id >"  # nosec
+            f"SELECT book_id, {has} FROM library_bookword WHERE book_id >"  # nosec
             f" (SELECT MAX(book_id) FROM library_bookword) - {self.SAMPLE_BOOKS}"
-            f" AND ABS(word_id) IN ({words}) AND {part}"
+            f" AND ABS(word_id) IN ({words})"
         )
-        return [{book for book, word in rows if word in term.ids} for term in terms]
+        return [{book for book, *found in rows if found[i]} for i in range(len(terms))]
 
 
 class BookWord(models.Model):

@@ -1,7 +1,8 @@
 """Finding books by their words, their year or their ISBN."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
@@ -16,13 +17,18 @@ from project.base.keyset import NO_LIMIT, PART, Reading, is_late
 from project.base.versioned import VersionedQuerySet
 
 from .models import BLOOM, BookWord, Way, Word, select
-from .terms import Condition, Part, Term
+from .terms import AUTHOR_RANK, Condition, Part, Term
 from .words import stem_of, words_of
 
 if TYPE_CHECKING:
     from library.models import Book  # noqa: F401
 
 YEAR = re.compile("1[0-9]{3}|20[0-9]{2}")
+IN_PART = {
+    Part.ANY: Q(),
+    Part.TITLE: Q(words__rank__lt=AUTHOR_RANK),
+    Part.AUTHOR: Q(words__rank=AUTHOR_RANK),
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class YearOrWord:
     word: Term
 
     def books(self) -> Q:
-        return Q(publication_year=self.year) | Q(Condition(self.word.of_book("{0}"), "pk"))
+        has_word = Condition(self.word.of_book("{0}"), "pk", late=True)
+        return Q(publication_year=self.year) | Q(has_word)
 
 
 class SearchQuerySet(VersionedQuerySet["Book"]):
@@ -42,47 +49,51 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
     MAX_LISTED_IDS = 500  # that are cheaper to list than to ask for again
     reading = Reading()
 
-    def search(self, text: str, ranked: bool = True) -> Self:
+    def search(
+        self, text: str = "", ranked: bool = True, title: str = "", author: str = ""
+    ) -> Self:
         """The book with this ISBN, or the books with all these words, best matches first.
 
-        Words count in all their forms. ranked=False finds the same books for a list in another
-        order. Raises ValidationError for a mistyped ISBN, and TooManyWordsError.
+        Words of the text count in all their forms, those of title and author as they are given, in
+        that field. ranked=False finds the same books for a list in another order, as does a search
+        without a text. Raises ValidationError by parameter, called search, title or author: for a
+        mistyped ISBN, for too many words, and where too many begin like the last.
         """
-        if beginning := beginning_of_isbn(text):
-            return self._isbn_beginning_with(beginning, ranked)
-        if looks_like_isbn(text):
-            return self.filter(isbn=normalise(text))
-        completed = with_leading_zeros(text)
-        if completed and self._rows().filter(isbn=completed).exists():  # whatever the filters
-            return self.filter(isbn=completed)
-        words = self._words(text)
-        terms = Word.objects.resolve(words)
-        years = years_among(words, terms)
-        others = [term for word, term in zip(words, terms, strict=True) if word not in years]
-        if years and not others and len(years) == 1:
-            return self._of_year(years[words[0]], ranked)
-        if not others:  # "1914 1918": all are words
-            others, years = terms, {}
-        if not others or not all(term.ids for term in others):
+        # All at once, for how a page is found soonest depends on all of them.
+        with naming("title"):
+            terms = self._exactly(title, Part.TITLE)
+        with naming("author"):
+            terms += self._exactly(author, Part.AUTHOR)
+        if terms and not text:
+            return self._with_all(terms)
+        with naming("search"):
+            if (books := self._with_isbn(text, ranked)) is not None:
+                return books._with_all(terms) if terms else books
+            return self._with_words(text, ranked, terms)
+
+    def _with_words(self, text: str, ranked: bool, terms: list[Term]) -> Self:
+        if not (words := self._words(text)):
             return self.none()
-        books = self if ranked else self._with_all(others)
+        found = Word.objects.resolve(words)
+        years = years_among(words, found)
+        others = [term for word, term in zip(words, found, strict=True) if word not in years]
+        if not others and len(years) > 1:  # "1914 1918": all are words
+            others, years = found, {}
+        if not others and not terms:
+            return self._of_year(years[words[0]], ranked)
+        terms = others + terms
+        books = self if ranked else self._with_all(terms)
         for year in years.values():
             books = books._narrowed(year)
-        return books._ranked(others) if ranked else books
+        return books._ranked(terms) if ranked else books
 
-    def with_title_words(self, text: str) -> Self:
-        return self._with_words(text, Part.TITLE)
-
-    def with_author_words(self, text: str) -> Self:
-        return self._with_words(text, Part.AUTHOR)
-
-    def _with_words(self, text: str, part: Part) -> Self:
+    def _exactly(self, text: str, part: Part) -> list[Term]:
         words = self._words(text)
+        if text and not words:
+            return [Term(None, [])]  # which nothing has
         known = Word.objects.known(words)
-        if not words or len(known) < len(words):
-            return self.none()
-        terms = [Term(known[word], [known[word]], frozenset([stem_of(word)])) for word in words]
-        return self._with_all(terms, part)
+        ids = {word: [known[word]] if word in known else [] for word in words}
+        return [Term(known.get(w), ids[w], frozenset([stem_of(w)]), part) for w in words]
 
     def _words(self, text: str) -> list[str]:
         words = list(dict.fromkeys(words_of(text)))
@@ -93,6 +104,17 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
                 params={"most": self.MAX_WORDS},
             )
         return words
+
+    def _with_isbn(self, text: str, ranked: bool) -> Self | None:
+        """Unless the text is none."""
+        if beginning := beginning_of_isbn(text):
+            return self._isbn_beginning_with(beginning, ranked)
+        if looks_like_isbn(text):
+            return self.filter(isbn=normalise(text))
+        completed = with_leading_zeros(text)
+        if completed and self._rows().filter(isbn=completed).exists():  # whatever the filters
+            return self.filter(isbn=completed)
+        return None
 
     def _isbn_beginning_with(self, digits: str, ranked: bool) -> Self:
         # Not startswith, whose LIKE BINARY reads MySQL's whole index; and as plain text, because
@@ -132,7 +154,10 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
 
         If it has several forms, the rows as typed come first.
         """
-        (rarest, *others), many = BookWord.objects.order_by_rarity(terms)
+        if not all(term.ids for term in terms):
+            return self.none()
+        terms, _many = BookWord.objects.order_by_rarity(terms)
+        rarest, *others = terms
         # Named after the word: if another word has become the rarest, an old cursor must not
         # continue in its order.
         key = f"_word{rarest.typed or rarest.ids[0]}"
@@ -151,7 +176,13 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             better = "(own.`rank` >= 0 OR own.`rank` = {3}) AND "
             better += f"({typed.format('own.word_id')}, own.`rank`, own.word_id) < "
             better += f"({typed.format('{2}')}, {{1}}, {{2}})"
-        conditions = [Q(words__word__in=rarest.ids)]
+        conditions = [Q(words__word__in=rarest.ids), IN_PART[rarest.part]]
+        is_walk = False
+        if self.query.where and (len(rarest.ids) == 1 or rarest.too_many):
+            way = BookWord.objects.soonest(self, terms, by_relevance=True)
+            is_walk = way is not Way.WORDS
+            if way is Way.OTHERS and len(ids := self._ids_with(terms)) <= self.MAX_IDS:
+                conditions, is_walk = [*conditions, Q(pk__in=ids)], False
         for term in others:
             blooms = (f"words__{half}" for half in BLOOM)
             conditions += [Q(Condition(term.allowed("{0}", "{1}"), *blooms))]
@@ -161,26 +192,29 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         conditions += [Q(Condition(first, *row))]
         books = self.filter(*conditions)
         books = books.annotate(**{key: form}, _rank=F("words__rank"), _id=F("words__book"))
+        if is_walk:
+            books.reading = replace(self.reading, driving_table=BookWord._meta.db_table)
         return books.order_by(key, "_rank", "_id")
 
-    def _with_all(self, terms: list[Term], part: Part = Part.ANY) -> Self:
+    def _with_all(self, terms: list[Term]) -> Self:
         """For any ordering: a few books are found by their words or by the other conditions, and
         sorted; of many, a page soon turns up along the ordering's own index, which tells most of
         the others by itself."""
+        if not all(term.ids for term in terms):
+            return self.none()
         words = BookWord.objects
-        terms, many = words.order_by_rarity(terms, part)
-        found = words.books_allowed(terms, part)
+        terms, many = words.order_by_rarity(terms)
+        found = words.books_allowed(terms)
         if len(terms) == 1:
             rows = select(f"{found} LIMIT {self.MAX_LISTED_IDS + 1}")
             if len(rows) <= self.MAX_LISTED_IDS:
                 return self.filter(pk__in={pk for (pk,) in rows})
-        allowed = [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
-        has = [Condition(term.of_book("{0}", part), "pk", late=True) for term in terms]
-        way = words.soonest(self, terms, part, many)
+        has = having(terms)
+        way = words.soonest(self, terms, many)
         if way is Way.ORDERING:
-            books = self.filter(*allowed, *has).reading_ids_first(*BLOOM)
+            books = self.filter(*allowing(terms), *has).reading_ids_first(*BLOOM)
         elif way is Way.OTHERS:
-            candidates = self.filter(*allowed).order_by().values("pk")[:NO_LIMIT]
+            candidates = self.filter(*allowing(terms)).order_by().values("pk")[:NO_LIMIT]
             try:
                 books = self.filter(*has, pk__in=ids_by(*candidates.query.sql_with_params()))
             except EmptyResultSet:
@@ -192,6 +226,11 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         # Late conditions last: what an index entry answers spares asking them.
         books.query.where.children.sort(key=is_late)
         return books
+
+    def _ids_with(self, terms: list[Term]) -> list[int]:
+        """Of at most one more than MAX_IDS, found by the other conditions."""
+        books = self.order_by().filter(*allowing(terms), *having(terms))
+        return list(books.values_list("pk", flat=True)[: self.MAX_IDS + 1])
 
     def reading_ids_first(self, *fields: str) -> Self:
         """For conditions on these fields, which the index of an ordering answers by itself."""
@@ -205,9 +244,26 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
         return clone
 
 
+def allowing(terms: list[Term]) -> list[Condition]:
+    return [Condition(term.allowed("{0}", "{1}"), *BLOOM) for term in terms]
+
+
+def having(terms: list[Term]) -> list[Condition]:
+    return [Condition(term.of_book("{0}"), "pk", late=True) for term in terms]
+
+
 def ids_by(sql: str, parameters: Sequence[Any] = ()) -> RawSQL:
     """These ids, found before all else: the statement has a limit."""
     return RawSQL(f"SELECT * FROM ({sql}) found", parameters)  # nosec
+
+
+@contextmanager
+def naming(parameter: str) -> Iterator[None]:
+    """Attribute errors to this parameter."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ValidationError({parameter: error}) from None
 
 
 def years_among(words: list[str], terms: list[Term]) -> dict[str, YearOrWord]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -164,13 +165,13 @@ def authors_like(text: str) -> list[str]:
 
     words = list(dict.fromkeys(words_of(text)))[:MAX_AUTHOR_WORDS]
     try:
-        terms = Word.objects.resolve(words)
+        terms = [replace(term, part=Part.AUTHOR) for term in Word.objects.resolve(words)]
     except ValidationError:
         return []
     if not terms or not all(term.ids for term in terms):
         return []
-    ordered, _many = BookWord.objects.order_by_rarity(terms, Part.AUTHOR)
-    found = BookWord.objects.books_with(ordered, Part.AUTHOR)
+    ordered, _many = BookWord.objects.order_by_rarity(terms)
+    found = BookWord.objects.books_with(ordered)
     ids = [pk for (pk,) in select(f"{found} LIMIT {MAX_BOOKS}")]
     counts = Counter(Book.objects.filter(pk__in=ids).values_list("author", flat=True))
     return [name for name, _count in counts.most_common(MAX_AUTHORS)]

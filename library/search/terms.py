@@ -44,22 +44,23 @@ class Term:
     typed: int | None  # the word as it was typed, if the catalogue has it
     ids: list[int]
     stems: frozenset[str] = frozenset()  # of these words, if they are few
+    part: Part = Part.ANY
     rows: int | None = None  # in the index, if they were counted and are few
     too_many: bool = False  # rows to sort: the index gives them word by word
 
-    def among(self, part: Part = Part.ANY) -> str:
+    def among(self) -> str:
         """Whether a row of the index is of one of the words."""
-        return f"word_id IN ({', '.join(map(str, self.ids)) or 'NULL'}) AND {part}"
+        return f"word_id IN ({', '.join(map(str, self.ids)) or 'NULL'}) AND {self.part}"
 
-    def of_book(self, book: str, part: Part = Part.ANY) -> str:
+    def of_book(self, book: str) -> str:
         """Whether the book has one of the words, looked for book by book.
 
         MySQL and SQLite may turn a bare EXISTS into a join, in an order that they guess wrongly.
         """
-        return f"(EXISTS (SELECT 1 {self.rows_of(book, part)}) = 1)"
+        return f"(EXISTS (SELECT 1 {self.rows_of(book)}) = 1)"
 
-    def rows_of(self, book: str, part: Part = Part.ANY) -> str:
-        return f"FROM library_bookword own WHERE own.book_id = {book} AND {self.among(part)}"
+    def rows_of(self, book: str) -> str:
+        return f"FROM library_bookword own WHERE own.book_id = {book} AND {self.among()}"
 
     def allowed(self, low: str, high: str) -> str:
         """Whether the Bloom filter with these halves allows one of the words."""

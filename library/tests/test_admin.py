@@ -174,9 +174,10 @@ def test_a_span_of_years_holds_its_first_and_its_last(staff_client, chosen, year
 def test_the_author_filter_finds_authors_by_their_words(staff_client):
     saved = book()
     book(1, author="Brian Herbert", title="Frank")
-    assert list(staff_client.get(LIST, {"author": "herbert FRANK"}).context["cl"].result_list) == [
-        saved
-    ]
+    for words in ({}, {"q": "dune"}, {"q": "dune", "o": "1"}):
+        found = staff_client.get(LIST, {"author": "herbert FRANK", **words}).context["cl"]
+        assert list(found.result_list) == [saved]
+        assert found.counted == "1 book"
 
 
 def test_authors_are_suggested_from_the_catalogue_by_number_of_books(staff_client):
@@ -254,6 +255,17 @@ def test_a_search_never_counts_past_its_bound(staff_client, monkeypatch):
     assert page.context["cl"].counted == "2+ books"
     assert len(page.context["cl"].result_list) == 4
     assert staff_client.get(LIST).context["cl"].counted == "4 books"
+
+
+@pytest.mark.parametrize("words", [{"q": "dune"}, {"author": "herbert"}, {"q": "x", "author": "x"}])
+def test_what_is_found_is_counted_alike_in_any_order(staff_client, words):
+    for number in range(3):
+        book(number)
+    counts = {
+        staff_client.get(LIST, {**words, **order}).context["cl"].counted
+        for order in ({}, {"o": "1"}, {"o": "-3"}, {"years_from": "1965"})
+    }
+    assert counts == {"3 books" if "x" not in words.values() else "0 books"}
 
 
 def test_deleting_asks_about_books_and_not_about_the_word_index(staff_client):

@@ -106,8 +106,8 @@ def test_a_term_without_filters_comes_first_unless_it_is_far_more_frequent(monke
 
 def test_filters_by_title_and_author_take_words_as_typed():
     add(title="Books", author="Walker")
-    assert not Book.objects.with_title_words("book")
-    assert not Book.objects.with_author_words("walkers")
+    assert not Book.objects.search(title="book")
+    assert not Book.objects.search(author="walkers")
 
 
 def test_each_word_is_stored_with_its_stem_however_it_is_written():

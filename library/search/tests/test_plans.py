@@ -199,7 +199,7 @@ def test_a_page_of_a_search_in_another_order_reads_few_rows(samples, text, colum
 @pytest.mark.parametrize("author", [*AUTHORS, "john smith"])
 def test_a_page_of_an_author_reads_few_rows(samples, author):
     def page():
-        return page_of(Book.objects.with_author_words(author), ["title", "id"])
+        return page_of(Book.objects.search(author=author), ["title", "id"])
 
     assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
 
@@ -207,7 +207,7 @@ def test_a_page_of_an_author_reads_few_rows(samples, author):
 @pytest.mark.parametrize("title", ["the", *MIDDLING])
 def test_a_page_of_a_title_filter_reads_few_rows(samples, title):
     def page():
-        return page_of(Book.objects.with_title_words(title), ["title", "id"])
+        return page_of(Book.objects.search(title=title), ["title", "id"])
 
     assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
 
@@ -222,6 +222,37 @@ def test_a_page_of_a_word_in_years_of_few_books_reads_few_rows(samples, title):
     assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
 
 
+@pytest.mark.parametrize("search", ["", "the"])
+@pytest.mark.parametrize("title", ["the", "middling1", "middling4"])
+@pytest.mark.parametrize("author", ["john", "ann"])
+def test_a_page_with_words_of_several_fields_reads_few_rows(samples, search, title, author):
+    for ranked in (True, False):
+
+        def page(ranked=ranked):
+            books = Book.objects.search(search, ranked, title, author)
+            by_relevance = search and ranked
+            return page_of(books, keyset.total_ordering(books) if by_relevance else ["title", "id"])
+
+        assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+@pytest.mark.parametrize("text", ["the", "middling4", "middling20"])
+@pytest.mark.parametrize("year", [2020, 2000, 1980])
+def test_a_page_by_relevance_in_a_year_reads_few_rows(samples, text, year):
+    def page():
+        books = Book.objects.filter(publication_year=year).search(text)
+        return page_of(books, keyset.total_ordering(books))
+
+    assert rows_read(page) < samples + 6 * isqrt(BOOKS * PAGE)
+
+
+@pytest.mark.parametrize(("year", "along"), [({"gte": 1990}, True), ({"lte": 1600}, False)])
+def test_rows_of_a_word_are_read_where_the_others_leave_many_of_its_books(year, along):
+    [(condition, value)] = year.items()
+    books = Book.objects.filter(**{f"publication_year__{condition}": value}).search("the")
+    assert bool(books.reading.driving_table) is along
+
+
 @pytest.mark.parametrize(
     ("title", "years", "way"),
     [
@@ -234,8 +265,8 @@ def test_a_page_of_a_word_in_years_of_few_books_reads_few_rows(samples, title):
 def test_candidates_come_from_where_they_are_fewest(samples, title, years, way):
     books = BookFilterSet(years, Book.objects.all()).qs
     word = Word.objects.get(text=title)
-    term = Term(word.pk, [word.pk], frozenset([word.stem]))
-    assert BookWord.objects.soonest(books, [term], Part.TITLE) == way
+    term = Term(word.pk, [word.pk], frozenset([word.stem]), Part.TITLE)
+    assert BookWord.objects.soonest(books, [term]) == way
 
 
 @pytest.mark.parametrize("years", [(2001, 2001), (1950, 2100), (1900, 1920), (1850, 1900)])

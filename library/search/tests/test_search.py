@@ -18,11 +18,11 @@ from library.search.models import (
     ANY_WORD,
     BookWord,
     BookWordQuerySet,
-    TooManyWordsError,
     Way,
     Word,
     WordQuerySet,
 )
+from library.search.terms import Term
 from library.search.words import bloom_of, words_of
 from library.tests.books import SPELLINGS, THE_BOOK, add, index_is_right, indexed, unsaved
 from project.base import keyset
@@ -60,8 +60,8 @@ def test_save_and_create_index():
 def test_the_rank_is_the_number_of_words_of_the_title_up_to_nine(length, rank):
     book = add(title=" ".join(f"w{n}" for n in range(length)), author="A")
     assert {r for word, r in indexed(book) if word != "a"} == {rank}
-    assert list(Book.objects.with_title_words("w0")) == [book]
-    assert not Book.objects.with_author_words("w0")
+    assert list(Book.objects.search(title="w0")) == [book]
+    assert not Book.objects.search(author="w0")
 
 
 def test_books_written_in_bulk_are_all_indexed():
@@ -278,8 +278,8 @@ def test_every_word_is_needed_however_many_they_are():
 
 def test_a_word_given_again_is_one_word():
     book = add(title="Sea", author="Sea")
-    for find in (Book.objects.search, Book.objects.with_title_words):
-        assert list(find("sea " * 50)) == [book]
+    for name in ("text", "title", "author"):
+        assert list(Book.objects.search(**{name: "sea " * 50})) == [book]
 
 
 def test_a_book_with_the_word_in_title_and_author_comes_once():
@@ -314,7 +314,7 @@ def test_a_beginning_of_too_many_words_is_refused(monkeypatch):
     add(title="aaa aab")
     assert Book.objects.search("aa").count() == 1
     add(title="aac")
-    with pytest.raises(TooManyWordsError, match="type more letters"):
+    with pytest.raises(ValidationError, match="type more letters"):
         Book.objects.search("aa")
 
 
@@ -322,7 +322,7 @@ def test_a_beginning_fits_up_to_500_words_and_no_more_are_read():
     Word.objects.bulk_create([Word(text=f"a{n:03}") for n in range(500)])
     assert not Book.objects.search("a")
     Word.objects.create(text="aa")
-    with CaptureQueriesContext(connection) as queries, pytest.raises(TooManyWordsError):
+    with CaptureQueriesContext(connection) as queries, pytest.raises(ValidationError):
         Book.objects.search("a")
     assert "LIMIT 501" in queries[-1]["sql"]
 
@@ -341,23 +341,50 @@ def test_a_long_title_finds_its_book():
 @pytest.mark.parametrize("text", ["", "   ", "…", "%", "'; DROP TABLE", "unknown"])
 def test_a_search_without_known_words_finds_nothing(text):
     add()
-    for find in (
-        Book.objects.search,
-        Book.objects.with_title_words,
-        Book.objects.with_author_words,
-    ):
-        assert not find(text)
+    for name in ("text", "title", "author"):
+        assert not Book.objects.search(**{name: text})
 
 
 def test_filters_look_in_their_own_field():
     book = add(title="Emma", author="Jane Austen")
-    assert list(Book.objects.with_title_words("emma")) == [book]
-    assert not Book.objects.with_title_words("austen")
-    assert list(Book.objects.with_author_words("austen jane")) == [book]
-    assert not Book.objects.with_author_words("emma")
-    assert not Book.objects.with_author_words("jan")
-    assert not Book.objects.with_title_words("emma unknown")
-    assert not Book.objects.with_author_words("unknown austen")
+    assert list(Book.objects.search(title="emma")) == [book]
+    assert not Book.objects.search(title="austen")
+    assert list(Book.objects.search(author="austen jane")) == [book]
+    assert not Book.objects.search(author="emma")
+    assert not Book.objects.search(author="jan")
+    assert not Book.objects.search(title="emma unknown")
+    assert not Book.objects.search(author="unknown austen")
+
+
+@pytest.mark.parametrize("rare", [1, 1000])  # whether the words are frequent
+@pytest.mark.parametrize("author", ["red", "blue"])  # the rarest, or not
+def test_words_of_all_fields_are_looked_for_together(monkeypatch, rare, author):
+    monkeypatch.setattr(BookWordQuerySet, "MAX_RARE_ROWS", rare)
+    for n in range(9):
+        add(title=f"{'Sea' if n % 2 else 'Sky'} Red {n}", author="Blue" if n % 3 else "Red Ink")
+    names = {"blue": ["Sea Red 1", "Sea Red 5", "Sea Red 7"], "red": ["Sea Red 3"]}[author]
+    for text in ("seas", "sea", ""):
+        title = "red" if text else "sea"
+        for ranked in (True, False):
+            found = Book.objects.search(text, ranked, title, author)
+            assert titles(found.order_by("title")) == names
+            assert sorted(titles(found)) == names
+    assert not Book.objects.search("sea", title="ink")
+    assert not Book.objects.search("sea", author="sky")
+    assert not Book.objects.search("…", title="red")
+    assert not Book.objects.search("sea", author="unknown")
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_an_isbn_and_a_year_go_with_words_of_fields(ranked):
+    book = add(title="Red", author="Ink", publication_year=1984)
+    other = add(title="Red 1984", author="Blue", publication_year=2000)
+    for text in (book.isbn, book.isbn[:-1]):
+        assert list(Book.objects.search(text, ranked, author="ink")) == [book]
+        assert not Book.objects.search(text, ranked, author="blue")
+    assert set(Book.objects.search("1984", ranked, title="red")) == {book, other}
+    assert list(Book.objects.search("1984", ranked, author="ink")) == [book]
+    assert not Book.objects.search("1984", ranked, author="1984")
 
 
 @pytest.mark.parametrize("rare", [1, 1000])
@@ -372,7 +399,7 @@ def test_every_strategy_finds_the_same_books_in_any_order(monkeypatch, listed, f
     found = Book.objects.search("red sea", ranked=False).order_by("-title")
     assert titles(found) == sorted(titles(Book.objects.search("red sea")), reverse=True)
     assert found.count() == 6
-    narrowed = Book.objects.with_title_words("red").with_author_words("ink").search("sea", False)
+    narrowed = Book.objects.search("sea", False, "red", "ink")
     assert titles(narrowed.order_by("title")) == ["red sea 1", "red sea 5", "red sea 7"]
 
 
@@ -384,8 +411,8 @@ def test_words_are_found_among_the_books_of_other_filters(monkeypatch, way):
         add(title=f"Red Sea {n}", author="Blue Ink", publication_year=1990 + n % 4)
     add(title="Red", author="Sea", publication_year=1991)
     models.QuerySet.update(Book.objects.all(), bloom_low=ANY_WORD, bloom_high=ANY_WORD)
-    books = Book.objects.filter(publication_year=1991).with_title_words("red sea")
-    for found in (books, books.with_author_words("ink")):
+    books = Book.objects.filter(publication_year=1991).search(title="red sea")
+    for found in (books, books.search(author="ink")):
         assert titles(keyset.read_page(found, ["-title", "-id"], 5).rows) == [
             "Red Sea 5",
             "Red Sea 1",
@@ -393,8 +420,8 @@ def test_words_are_found_among_the_books_of_other_filters(monkeypatch, way):
         assert found.count() == 2
     Word.objects.create(text="unused")
     for nothing in (Book.objects.none(), Book.objects.filter(pk__in=[])):
-        assert not nothing.with_title_words("red sea")
-    assert not Book.objects.with_author_words("unused").with_title_words("red sea")
+        assert not nothing.search(title="red sea")
+    assert not Book.objects.search(author="unused").search(title="red sea")
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -412,7 +439,26 @@ def test_pages_of_sorted_books_hold_those_that_have_the_words(ordering, backward
         keys = keyset.keys_of(page.rows[0 if backwards else -1], ordering)
     assert len(found) == 6
     assert found == list(books.order_by(*ordering))
-    assert not keyset.read_page(books.with_author_words("unknown"), ordering, 2).rows
+    assert not keyset.read_page(books.search(author="unknown"), ordering, 2).rows
+
+
+@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_pages_by_relevance_hold_the_books_of_other_filters(monkeypatch, backwards, way):
+    for n in range(9):
+        add(title="Sea" + " Red" * (n % 4), author=f"A{n}", publication_year=1990 + n % 2)
+    books = Book.objects.filter(publication_year=1990)
+    found = list(books.search("sea"))
+    monkeypatch.setattr(BookWordQuerySet, "soonest", lambda *args, **options: way)
+    books = books.search("sea")
+    ordering = keyset.total_ordering(books)
+    keys, read = None, []
+    while (page := keyset.read_page(books, ordering, 2, keys, backwards)).rows:
+        read = page.rows + read if backwards else read + page.rows
+        keys = keyset.keys_of(page.rows[0 if backwards else -1], ordering)
+    assert read == found
+    assert len(found) == 5
+    assert not keyset.read_page(books.filter(pk__in=[]), ordering, 2).rows
 
 
 @pytest.mark.parametrize(
@@ -425,6 +471,17 @@ def test_the_newest_books_show_whether_many_have_all_words(monkeypatch, newest, 
         add(title=title, author="X")
     terms = Word.objects.resolve(["a", "b"])
     assert BookWord.objects.order_by_rarity(terms)[1] == many
+
+
+def test_a_sample_is_of_all_the_catalogue_but_its_newest_books(monkeypatch):
+    """For these a condition on a time holds that does not for the others."""
+    asked: list[str] = []
+    select = "library.search.models.select"
+    monkeypatch.setattr(select, lambda sql: asked.append(sql) or [(1, 1)] * 99)
+    BookWord.objects.all()._sample([Term(1, [1])], last=1_000_000)
+    windows = re.findall(r"BETWEEN ([0-9]+) AND ([0-9]+)", asked[0])
+    middles = [(int(first) + int(last)) // 2 for first, last in windows]
+    assert middles == [125_000, 375_000, 625_000, 875_000]
 
 
 def test_no_search_reads_more_rows_of_a_word_than_it_needs(monkeypatch):
@@ -445,7 +502,7 @@ def test_a_search_for_rare_words_costs_three_queries(django_assert_num_queries, 
     with django_assert_num_queries(3):  # the words, how many books have them, the books
         assert list(Book.objects.search("red sea", ranked))
     with django_assert_num_queries(3):
-        assert list(Book.objects.with_title_words("red sea"))
+        assert list(Book.objects.search(title="red sea"))
 
 
 TEXTS = st.lists(st.sampled_from(["sea", "sky", "Séa", "red", "x"]), min_size=1, max_size=10)
