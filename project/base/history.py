@@ -150,9 +150,15 @@ class History(HistoricalRecords):
         return extra
 
     def get_meta_options(self, model: type[models.Model]) -> dict[str, Any]:
-        # Who may view a record may view its history.
-        ordering = {"ordering": ["-history_id"], "get_latest_by": "history_id"}
-        return super().get_meta_options(model) | ordering | {"default_permissions": ()}
+        through = models.Index(
+            fields=["door", "listed"], name=f"{model._meta.db_table}_history_door"
+        )
+        return super().get_meta_options(model) | {
+            "ordering": ["-history_id"],
+            "get_latest_by": "history_id",
+            "default_permissions": (),  # who may view a record may view its history
+            "indexes": [through],  # one door among 1,000,000 changes through others
+        }
 
     def post_save(self, instance: models.Model, created: bool, **kwargs: Any) -> None:
         record(type(instance), [instance.pk], Kind.ADDED if created else Kind.CHANGED)
