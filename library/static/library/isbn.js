@@ -59,5 +59,6 @@
 
   isbn.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, 200); });
   isbn.addEventListener("change", () => { clearTimeout(timer); check(true); });
-  if (isbn.dataset.isbnLookup && isbn.value) check(true); // from the search box, by a scanner
+  const refused = isbn.getAttribute("aria-invalid"); // the form says why
+  if (isbn.dataset.isbnLookup && isbn.value && !refused) check(true); // from the search box, by a scanner
 })();
