@@ -13,6 +13,7 @@ from django.urls import reverse
 from library.files.models import Import
 from library.models import Book
 from library.tests.books import add, isbn_number
+from project.base.files.tests.test_reading import xlsx
 from project.imports import admin as pages
 from project.imports.engine import begin
 from project.imports.models import PAGE_SIZE
@@ -392,6 +393,20 @@ def test_refused_rows_are_corrected_and_uploaded_again(desk):
     assert (again.found["new"], again.found["refused"]) == (1, 1)
     twice = b"".join(desk.get(url(again, "refused"))).decode("utf-8-sig")
     assert next(csv.reader(io.StringIO(twice), delimiter=";")) == header
+
+
+def test_refused_rows_are_for_a_spreadsheet_of_the_readers_language(desk):
+    """And those two columns are known again in any other."""
+    job = examined(
+        content=xlsx(["Titel", "Autor", "Jahr", "ISBN"], ["A", "B", "", ""]), name="a.xlsx"
+    )
+    russian = b"".join(desk.get(url(job, "refused"), headers={"Accept-Language": "ru"}))
+    header, row, _end = russian.decode("utf-8-sig").split("\r\n")
+    assert header == "отклонённая строка;причины;Titel;Autor;Jahr;ISBN"
+    assert row == "2;нет года издания | нет ISBN;A;B;;"
+    again = examined(content=russian, name="a.refused.csv")
+    english = b"".join(desk.get(url(again, "refused"))).decode("utf-8-sig")
+    assert english.startswith("refused row;refused because;Titel;")
 
 
 def test_refused_rows_of_many_pages_are_all_there(desk):
