@@ -288,6 +288,24 @@ def test_a_new_book_is_filled_in_by_its_isbn_where_nothing_stands(
     assert page.complaints == []
 
 
+def test_what_a_form_says_of_an_isbn_is_said_once_and_goes_when_it_is_corrected(
+    page, staff, live_server, settings
+):
+    settings.OPEN_LIBRARY_URL = "https://openlibrary.example"
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("admin:library_book_add"))
+    field(page, "title").fill("Dune")
+    field(page, "isbn").fill("9780441013590")
+    page.locator("[name=_save]").click()
+    said = page.locator(".field-isbn")
+    expect(said.get_by_text("check digit")).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    expect(said.get_by_text("check digit")).to_have_count(1)
+    field(page, "isbn").fill("9780441013593")
+    expect(said).to_contain_text("valid, and not in the catalogue yet")
+    expect(said.get_by_text("check digit")).to_have_count(0)
+
+
 def test_leaving_a_form_with_unsaved_changes_asks(page, staff, live_server):
     log_in(page, staff, live_server.url)
     asked = []

@@ -26,6 +26,8 @@
     if (!text || (!finished && number.length < length)) return says.replaceChildren();
     const answer = await ask(`${isbn.dataset.isbnCheck}&isbn=${encodeURIComponent(text)}`);
     if (!answer || asked !== text) return;
+    document.getElementById("id_isbn_error")?.remove(); // of what was sent before
+    isbn.removeAttribute("aria-invalid");
     says.classList.toggle("text-danger-emphasis", !answer.ok);
     says.replaceChildren(answer.text);
     if (answer.url) {
