@@ -215,6 +215,11 @@ def test_only_what_has_ended_has_an_end_and_a_duration(status, finished, duratio
     assert page.duration(row) == "–"
 
 
+def test_what_runs_has_no_outcome_yet():
+    row = result(status="STARTED", result=json.dumps({"pid": 8337, "hostname": "celery@desk"}))
+    assert admin.site._registry[TaskResult].outcome(row) == "–"
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
