@@ -480,3 +480,12 @@ def test_its_tasks_have_a_name_among_the_results(desk):
     TaskResult.objects.create(task_id="1", task_name="library.tasks.work")
     page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
     assert "Import or bulk change" in page.content.decode()
+
+
+def test_the_form_comes_before_another_file_where_it_may_cure_this_one(desk):
+    def another(content: bytes, name: str) -> str:
+        page = html(desk, examined(content=content, name=name))
+        return page.partition(f'href="{ADD}"><i')[0].rpartition('class="')[2]
+
+    assert "btn-outline-secondary" in another(b"a,b\n1,2\n", "columns.csv")
+    assert "btn-primary" in another(b"no spreadsheet", "broken.xlsx")
