@@ -201,8 +201,11 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
         return [*self.list_filter, *([] if settings.REQUIRE_ISBN else [IsbnPresenceFilter])]
 
     def details(self, row: Book) -> str:
-        isbn = row.isbn and f"ISBN {row.hyphenated_isbn}"
-        return " · ".join(filter(None, [row.author, str(row.publication_year), isbn]))
+        facts = format_html("{} · {}", row.author, row.publication_year)
+        if not row.isbn:
+            return facts
+        isbn = row.hyphenated_isbn
+        return format_html('{} · <span class="text-nowrap">ISBN {}</span>', facts, isbn)
 
     def get_fieldsets(self, request: HttpRequest, obj: Book | None = None) -> Any:
         if obj:

@@ -78,7 +78,10 @@ def decades() -> BarChart:
         if decade >= first:
             years = f"years_from={decade}&{years}"
             label = f"{decade} – {decade + 9}"
-        tick = str(decade) if decade % 20 == 0 else ""
-        tick = tick if decade >= first else f"<{first}"
+        tick = "" if (last - decade) % 20 else str(decade)
+        if decade < first:
+            tick = f"<{first}"
+        elif decade == first + 10 and numbers[first - 10]:
+            tick = ""  # no room beside the one of what is older
         bars.append(Bar(label, [number], tick, f"{url}?{years}"))
     return BarChart(_("Books by decade of publication"), _("Decade"), [_("books")], bars)

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext
 
 from library.isbn import hyphenated
 from library.models import Book
@@ -182,9 +182,8 @@ class BulkActions(BaseAdmin):
     def _say_done(self, request: HttpRequest, job: BulkChange) -> None:
         texts = {Kind.DELETE: self.phrases.deleted_many, Kind.MERGE: MERGED}
         text = counted(texts.get(Kind(job.kind), CHANGED), job.changed)
-        link = format_html(
-            '{} <a class="alert-link" href="{}">{}</a>', text, page_of(job), _("Undo")
-        )
+        undo = pgettext("button", "Undo")
+        link = format_html('{} <a class="alert-link" href="{}">{}</a>', text, page_of(job), undo)
         self.message_user(request, link, messages.SUCCESS)
 
 

@@ -30,7 +30,7 @@ class BookImportAdmin(ImportAdmin):
         nothing_new=_("The file changes nothing: every book is in the catalogue already."),
         progress=_("Books compared and written: %(rows)s (%(percent)d%%)"),
         changed=_("Changed books"),
-        file_kept=_("it is deleted %(days)d days after the upload; the counts stay."),
+        file_kept=_("deleted %(days)d days after the upload; the counts stay."),
         rows_kept="",  # the file is kept as long
         purged=_("The file and its rows were deleted after %(days)d days; the counts stay."),
     )

@@ -28,9 +28,9 @@ COLUMNS = (
         "author",
         (
             *("author", "authors", "author name", "writer", "creator", "creators"),
-            *("автор", "авторы", "автор(ы)", "автор книги", "авторы книги"),
+            *("автор", "авторы", "автор книги", "авторы книги"),
             *("фамилия автора", "фио автора", "ф.и.о. автора", "имя автора"),
-            *("autor", "autoren", "autorin", "autor/in", "autor(en)", "verfasser", "verfasserin"),
+            *("autor", "autoren", "autorin", "verfasser", "verfasserin"),
         ),
         gettext_noop("No column looks like the author."),
     ),
@@ -39,9 +39,15 @@ COLUMNS = (
         (
             *("publication year", "year", "original publication year", "year of publication"),
             *("published", "pub year", "publish year", "year published"),
-            *("год", "год издания", "год изд.", "год изд", "год публикации", "год выпуска"),
+            *("год", "год издания", "год изд", "год публикации", "год выпуска"),
             *("год издания книги", "дата издания", "дата публикации"),
-            *("jahr", "erscheinungsjahr", "veröffentlichungsjahr", "publikationsjahr"),
+            *(
+                "jahr",
+                "erscheinungsjahr",
+                "ersch. jahr",
+                "veröffentlichungsjahr",
+                "publikationsjahr",
+            ),
         ),
         gettext_noop("No column looks like the publication year."),
     ),
@@ -49,7 +55,7 @@ COLUMNS = (
         "isbn",
         (
             *("isbn", "isbn13", "isbn 13", "isbn10", "isbn 10"),
-            *("isbn nr", "isbn nr.", "isbn nummer", "номер isbn", "код isbn", "isbn/issn"),
+            *("isbn nr", "isbn nummer", "номер isbn", "код isbn", "isbn/issn"),
         ),
         gettext_noop("No column looks like the ISBN."),
         several=True,

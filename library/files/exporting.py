@@ -27,7 +27,14 @@ from library.models import Book, BookQuerySet
 from library.search.models import select
 from project.api import replica
 from project.base.database import batches
-from project.base.files.writing import MAX_XLSX_ROWS, csv_lines, guarded, json_lines, write_xlsx
+from project.base.files.writing import (
+    MAX_XLSX_ROWS,
+    csv_lines,
+    guarded,
+    json_lines,
+    spreadsheet_delimiter,
+    write_xlsx,
+)
 
 from .entries import FIELDS
 
@@ -138,8 +145,10 @@ def file_response(
         return xlsx_response(batches, name)
     if kind == "jsonl":
         chunks = write_json_lines(batches)
+    elif verbatim:
+        chunks = write_csv(batches)
     else:
-        chunks = write_csv(batches, None if verbatim else for_spreadsheets)
+        chunks = write_csv(batches, for_spreadsheets, spreadsheet_delimiter())
     # Without its mark spreadsheets take UTF-8 for something else.
     mark = "\ufeff" if kind == "csv" and not verbatim else ""
     response = StreamingHttpResponse(

@@ -62,8 +62,9 @@ class ExportMixin:
                 bool,
                 default=True,
                 description="Of CSV: `false` writes it for spreadsheets, with an apostrophe before "
-                "what they would take for a formula, hyphens in ISBNs, which they would round, and "
-                "a byte order mark.",
+                "what they would take for a formula, hyphens in ISBNs, which they would round, a "
+                "byte order mark, and semicolons where `Accept-Language` writes decimals with a "
+                "comma.",
             ),
             OpenApiParameter(
                 "Content-Disposition",

@@ -1,6 +1,7 @@
 """REQUIRE_ISBN=0: books that have no ISBN, through every door."""
 
 import json
+import re
 
 import pytest
 from django.core.management import call_command
@@ -157,3 +158,12 @@ def test_merging_may_keep_the_isbn_of_either(optional, desk):
     ]
     desk.post(LIST, selection | OLD | {"confirmed": "1", "keep": bare.pk, "isbn": THE_BOOK})
     assert (Book.objects.get().pk, Book.objects.get().isbn) == (bare.pk, THE_BOOK)
+
+
+@pytest.mark.parametrize("action", ["merge_books", "delete_selected"])
+def test_nothing_stands_for_it_where_a_page_asks_about_books(optional, desk, action):
+    books = [add(title="Dune", author="Herbert", isbn=None) for _ in range(2)]
+    selection = {"action": action, "_selected_action": [book.pk for book in books]}
+    page = desk.post(LIST, selection).content.decode()
+    assert "Herbert" in page
+    assert not re.search(r"·\s*(·|</)", page)

@@ -43,7 +43,7 @@ class MemberImportAdmin(ImportAdmin):
         progress=gettext_lazy("Members compared and written: %(rows)s (%(percent)d%%)"),
         changed=gettext_lazy("Changed members"),
         file_kept=gettext_lazy(
-            "it is deleted once you confirm, when a member is erased, or after %(days)d days."
+            "deleted once you confirm, when a member is erased, or after %(days)d days."
         ),
         rows_kept=gettext_lazy(
             "The uploaded file is deleted. The rows shown here are deleted after %(days)d days, "

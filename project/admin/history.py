@@ -40,7 +40,7 @@ def who(version: Any) -> str:
 def way(version: Any) -> str:
     """The door in words."""
     if version.door == Door.API and version.detail:
-        return _("API, token %s…") % version.detail
+        return _("API, token %s") % version.detail
     # Not by get_door_display(), which makes all choices hashable each time.
     door = Door(version.door).label if version.door else ""
     return f"{door} {version.detail}".strip()

@@ -91,9 +91,11 @@ class BaseChangeList(ChangeList):
         for given in (self.params, self.filter_params):
             given.pop(CURSOR, None)
         if size in map(str, PAGE_SIZES):
-            self.list_per_page = int(size)
+            if request.session.get(SIZE) != int(size):
+                request.session[SIZE] = int(size)  # for every list, until the person logs out
         else:
             self.filter_params.pop(SIZE, None)
+        self.list_per_page = request.session.get(SIZE, self.list_per_page)
         try:
             return super().get_queryset(request, exclude_parameters)
         except ValidationError as error:  # such as a mistyped ISBN

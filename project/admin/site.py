@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -101,7 +101,23 @@ class LibraryAdminSite(admin.AdminSite):
                 stay_with_primary(request)
             return view(request, *args, **kwargs)
 
-        return super().admin_view(page, cacheable)
+        checked = super().admin_view(page, cacheable)
+
+        @wraps(checked)
+        def told(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if self.refuses_form(
+                request
+            ):  # the login leads back to a page that looks as if it worked
+                messages.warning(request, _("Your session had ended, so nothing was done."))
+            return checked(request, *args, **kwargs)
+
+        return told
+
+    def refuses_form(self, request: HttpRequest) -> bool:
+        """Whether a person sent a form to it after the session had ended."""
+        by_person = request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+        sent = request.method == "POST" and request.path != reverse("admin:logout")
+        return sent and by_person and not request.user.is_authenticated
 
     def section(self, request: HttpRequest, slug: str) -> TemplateResponse:
         """A group of the menu: what the account may see of it."""

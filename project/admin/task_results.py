@@ -98,6 +98,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     def returned(self, result: Result) -> Any:
         """What the task returned, or the message of its error; text that is no JSON as it is."""
+        if result.status == "STARTED":  # Celery keeps process and host there until the end
+            return None
         try:
             returned = json.loads(result.result or "null")
         except ValueError:

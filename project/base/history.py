@@ -66,7 +66,7 @@ def current() -> Context:
         match = context.resolver_match
         in_admin = match is not None and "admin" in match.app_names
         key = str(getattr(token, "token_key", ""))[:TOKEN_KEY_LENGTH]
-        name = str(getattr(token, "name", None) or key)
+        name = str(getattr(token, "name", None) or (key and f"{key}…"))
         return Context(Door.ADMIN if in_admin else Door.API, getattr(user, "pk", None), name)
     if context is None:
         is_command = sys.argv[0].endswith("manage.py") and len(sys.argv) > 1

@@ -243,7 +243,7 @@ class ImportAdmin(JobAdmin):
 
     def refused_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         job = self.job(request, pk)
-        return refused_response(job)
+        return refused_response(job, for_people=True)
 
     def file_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         job = self.job(request, pk)

@@ -13,7 +13,7 @@ from drf_spectacular.utils import (
 )
 
 from project.api import idempotency
-from project.base.files.refused import REASONS, ROW
+from project.base.files.refused import OWN
 from project.base.files.writing import csv_lines, json_lines
 
 from .serializers import BINARY, FILE, MEDIA_TYPES, ImportSerializer, OptionsSerializer
@@ -34,7 +34,7 @@ def described(
         "tsv": csv_lines([header, values], "\t"),
         "jsonl": json_lines(header, [values]),
     }
-    refused = [[ROW, REASONS, *header], [3, f"no {header[0]}", "", *values[1:]]]
+    refused = [[*OWN, *header], [3, f"no {header[0]}", "", *values[1:]]]
     bodies = [
         OpenApiExample(
             f"{kind.upper()} file", files[kind], request_only=True, media_type=media_type

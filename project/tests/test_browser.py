@@ -288,6 +288,52 @@ def test_a_new_book_is_filled_in_by_its_isbn_where_nothing_stands(
     assert page.complaints == []
 
 
+def test_what_a_form_says_of_an_isbn_is_said_once_and_goes_when_it_is_corrected(
+    page, staff, live_server, settings
+):
+    settings.OPEN_LIBRARY_URL = "https://openlibrary.example"
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("admin:library_book_add"))
+    field(page, "title").fill("Dune")
+    field(page, "isbn").fill("9780441013590")
+    page.locator("[name=_save]").click()
+    said = page.locator(".field-isbn")
+    expect(said.get_by_text("check digit")).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    expect(said.get_by_text("check digit")).to_have_count(1)
+    field(page, "isbn").fill("9780441013593")
+    expect(said).to_contain_text("valid, and not in the catalogue yet")
+    expect(said.get_by_text("check digit")).to_have_count(0)
+
+
+def test_a_second_click_on_save_sends_nothing(page, staff, live_server):
+    log_in(page, staff, live_server.url)
+    page.goto(reverse("admin:library_book_add"))
+    for name in ("title", "author", "publication_year", "isbn"):
+        field(page, name).fill("1")
+    page.evaluate("""window.sent = 0; addEventListener("submit", (event) => {
+      window.sent += !event.defaultPrevented;
+      event.preventDefault();
+    })""")
+    page.locator("[name=_save]").dblclick()
+    assert page.evaluate("sent") == 1
+
+
+def test_a_word_longer_than_the_screen_is_broken(page, staff, live_server):
+    log_in(page, staff, live_server.url)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(reverse("admin:library_book_add"))
+    field(page, "title").fill("bestandsliste_der_zweigstelle_sued_2024_korrigiert_endfassung.xlsx")
+    for name, text in (("author", "A"), ("publication_year", "1965"), ("isbn", "9780441013593")):
+        field(page, name).fill(text)
+    page.locator("[name=_save]").click()
+    page.locator(".alert-success").wait_for()
+    book = Book.objects.get()
+    for address in (page.url, reverse("admin:library_book_history", args=[book.pk]), "/admin/"):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, address
+
+
 def test_leaving_a_form_with_unsaved_changes_asks(page, staff, live_server):
     log_in(page, staff, live_server.url)
     asked = []

@@ -82,6 +82,16 @@ def test_csv_for_spreadsheets_has_no_formulas_and_exact_isbns(desk):
     assert response.headers["Content-Disposition"].endswith('.csv"')
 
 
+def test_csv_for_spreadsheets_has_the_delimiter_that_they_expect_in_the_language(desk):
+    add(title="Обломов; роман", author="Гончаров, И. А.", publication_year=1859, isbn=THE_BOOK)
+    for query, text in (
+        ("", '"Обломов; роман";Гончаров, И. А.;1859;978-3-16-148410-0'),
+        ("&verbatim=1", f'Обломов; роман,"Гончаров, И. А.",1859,{THE_BOOK}'),
+    ):
+        response = desk.get(f"{EXPORT}?format=csv{query}", headers={"Accept-Language": "ru"})
+        assert b"".join(response).decode().splitlines()[1] == text
+
+
 @pytest.mark.parametrize("kind", ["csv&verbatim=1", "xlsx", "jsonl"])
 def test_what_is_exported_is_imported_unchanged(desk, kind):
     for title in ["Emma", "Ёлка; а, б", "line\nbreak", 'q"uote', "=1+1", "-1", "'=x", "007"]:

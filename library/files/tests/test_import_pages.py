@@ -13,6 +13,7 @@ from django.urls import reverse
 from library.files.models import Import
 from library.models import Book
 from library.tests.books import add, isbn_number
+from project.base.files.tests.test_reading import xlsx
 from project.imports import admin as pages
 from project.imports.engine import begin
 from project.imports.models import PAGE_SIZE
@@ -394,6 +395,20 @@ def test_refused_rows_are_corrected_and_uploaded_again(desk):
     assert next(csv.reader(io.StringIO(twice), delimiter=";")) == header
 
 
+def test_refused_rows_are_for_a_spreadsheet_of_the_readers_language(desk):
+    """And those two columns are known again in any other."""
+    job = examined(
+        content=xlsx(["Titel", "Autor", "Jahr", "ISBN"], ["A", "B", "", ""]), name="a.xlsx"
+    )
+    russian = b"".join(desk.get(url(job, "refused"), headers={"Accept-Language": "ru"}))
+    header, row, _end = russian.decode("utf-8-sig").split("\r\n")
+    assert header == "отклонённая строка;причины;Titel;Autor;Jahr;ISBN"
+    assert row == "2;нет года издания | нет ISBN;A;B;;"
+    again = examined(content=russian, name="a.refused.csv")
+    english = b"".join(desk.get(url(again, "refused"))).decode("utf-8-sig")
+    assert english.startswith("refused row;refused because;Titel;")
+
+
 def test_refused_rows_of_many_pages_are_all_there(desk):
     job = examined(*[BAD] * (PAGE_SIZE + 1), "Caf\u00e9,A,2000,")
     text = b"".join(desk.get(url(job, "refused"))).decode()
@@ -465,3 +480,12 @@ def test_its_tasks_have_a_name_among_the_results(desk):
     TaskResult.objects.create(task_id="1", task_name="library.tasks.work")
     page = desk.get(reverse("admin:django_celery_results_taskresult_changelist"))
     assert "Import or bulk change" in page.content.decode()
+
+
+def test_the_form_comes_before_another_file_where_it_may_cure_this_one(desk):
+    def another(content: bytes, name: str) -> str:
+        page = html(desk, examined(content=content, name=name))
+        return page.partition(f'href="{ADD}"><i')[0].rpartition('class="')[2]
+
+    assert "btn-outline-secondary" in another(b"a,b\n1,2\n", "columns.csv")
+    assert "btn-primary" in another(b"no spreadsheet", "broken.xlsx")

@@ -61,8 +61,11 @@ def test_what_may_be_another_year_is_not_guessed_at(text):
     [
         ["Titel", "Autor", "Jahr", "ISBN"],
         ["Buchtitel", "Verfasser", "Erscheinungsjahr", "ISBN-Nr."],
+        ["Haupttitel", "Verfasser/in", "Ersch.-Jahr", "ISBN-Nr."],
         ["Haupttitel:", "Autorin", "Veröffentlichungsjahr", "isbn_13"],
         ["Заглавие", "Авторы", "Год издания", "ISBN"],
+        ["Заглавие", "Автор (ы)", "Год изд.", "ISBN"],
+        ["Title:", "Author(s)", "Year", "ISBN"],
         ["Book Title", "Writer", "Year_of-Publication", "ISBN10"],
     ],
 )

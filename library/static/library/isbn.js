@@ -26,6 +26,8 @@
     if (!text || (!finished && number.length < length)) return says.replaceChildren();
     const answer = await ask(`${isbn.dataset.isbnCheck}&isbn=${encodeURIComponent(text)}`);
     if (!answer || asked !== text) return;
+    document.getElementById("id_isbn_error")?.remove(); // of what was sent before
+    isbn.removeAttribute("aria-invalid");
     says.classList.toggle("text-danger-emphasis", !answer.ok);
     says.replaceChildren(answer.text);
     if (answer.url) {
@@ -59,5 +61,6 @@
 
   isbn.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, 200); });
   isbn.addEventListener("change", () => { clearTimeout(timer); check(true); });
-  if (isbn.dataset.isbnLookup && isbn.value) check(true); // from the search box, by a scanner
+  const refused = isbn.getAttribute("aria-invalid"); // the form says why
+  if (isbn.dataset.isbnLookup && isbn.value && !refused) check(true); // from the search box, by a scanner
 })();

@@ -186,7 +186,7 @@ def test_each_state_has_its_page(desk, state, language, django_assert_max_num_qu
 
 def test_the_page_says_what_becomes_of_the_file(desk):
     job = examined(row("ann"))
-    assert "it is deleted once you confirm" in html(desk, job)
+    assert ": deleted once you confirm" in html(desk, job)
     job = imported(row("bob"))
     assert not job.file
     assert "The uploaded file is deleted. The rows" in html(desk, job)

@@ -120,6 +120,19 @@ def test_decades_begin_with_the_first_book(settings):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("oldest", "ticks"),
+    [(1868, ["<1910", "", "", "", "1940", ""]), (1910, ["", "1920", "", "1940"])],
+)
+def test_labels_of_decades_have_room(oldest, ticks, monkeypatch):
+    monkeypatch.setattr("library.dashboard.latest_year", lambda: 2027)
+    add(publication_year=oldest)
+    shown = [bar.tick for bar in decades().bars]
+    assert shown[: len(ticks)] == ticks
+    assert shown[-3:] == ["2000", "", "2020"]
+
+
+@pytest.mark.django_db
 def test_a_year_in_the_far_future_leaves_the_chart_alone():
     add(publication_year=2001)
     add(publication_year=MAX_YEAR)

@@ -63,7 +63,7 @@ def test_it_tells_who_changed_what_through_which_door_newest_first(desk, staff):
     with recorded_as(Door.API, user=User.objects.create_user("sync"), detail="abcdefgh"):
         Book.objects.filter(pk=book.pk).update(title="Dune Messiah")
     text = text_of(desk.get(history_of(book.pk)))
-    assert "sync · API, token abcdefgh…" in text
+    assert "sync · API, token abcdefgh" in text
     assert "staff · Import goodbooks.csv" in text
     assert "Title Dune Dune Messiah" in text, "old, then new"
     assert "ISBN 978-3-16-148410-0" in text

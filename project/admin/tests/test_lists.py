@@ -141,6 +141,13 @@ def test_only_the_offered_sizes_are_taken(staffed, size, rows):
     assert len(page.context["cl"].result_list) == rows
 
 
+def test_the_size_is_remembered_for_every_list_until_another_is_chosen(staffed):
+    members(5)
+    for query, rows in (("?size=2", 2), ("", 2), ("?size=x", 2), ("?size=3", 3), ("?q=ann", 3)):
+        assert len(staffed.get(MEMBERS + query).context["cl"].result_list) == rows, query
+    assert staffed.get(BOOKS).context["cl"].list_per_page == 3
+
+
 def test_the_size_stays_in_links_and_the_place_does_not(staffed):
     members(5)
     following = staffed.get(f"{MEMBERS}?size=2&q=ann").context["cl"].next_link
@@ -284,8 +291,9 @@ def test_every_page_costs_the_same(staffed, link, django_assert_max_num_queries)
     for number in range(5):
         add(title=f"T{number}")
     query = "?size=2"
+    first = staffed.get(BOOKS + query).context["cl"]  # the size is remembered
     if link:
-        query = getattr(staffed.get(BOOKS + query).context["cl"], link)
+        query = getattr(first, link)
     with django_assert_max_num_queries(4):  # session, account, count, rows
         staffed.get(BOOKS + query)
     assert Book.objects.count() == 5

@@ -165,3 +165,17 @@ def test_the_address_of_the_logout_logs_nobody_out(client, staff):
     answer = client.get(reverse("admin:logout"))
     assert answer.headers["Location"] == reverse("admin:index")
     assert client.get(reverse("admin:index")).status_code == 200
+
+
+def test_a_form_that_was_sent_after_the_session_is_said_to_have_done_nothing(client, staff):
+    books, said = reverse("admin:library_book_changelist"), "nothing was done"
+    by_script = {"Sec-Fetch-Mode": "cors"}
+    for address, headers in ((reverse("admin:logout"), {}), (books, by_script)):
+        client.post(address, headers=headers)
+        sign_in(client)
+        assert said not in client.get(books).content.decode()
+        client.logout()
+    client.post(books, {"action": "change_year"})
+    sign_in(client)
+    assert said in client.get(books).content.decode()
+    assert said not in client.get(books).content.decode()

@@ -215,6 +215,11 @@ def test_only_what_has_ended_has_an_end_and_a_duration(status, finished, duratio
     assert page.duration(row) == "–"
 
 
+def test_what_runs_has_no_outcome_yet():
+    row = result(status="STARTED", result=json.dumps({"pid": 8337, "hostname": "celery@desk"}))
+    assert admin.site._registry[TaskResult].outcome(row) == "–"
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -374,7 +379,7 @@ def test_what_an_import_came_to_is_told_in_the_readers_language(staff_client, la
 
 def test_a_duration_is_written_as_the_reader_writes_numbers(staff_client):
     row = result()
-    row.date_started = row.date_done - timedelta(seconds=1.5)
-    row.save()
+    started = row.date_done - timedelta(seconds=1.5)
+    TaskResult.objects.update(date_started=started)  # saved, it would be done now
     staff_client.cookies["django_language"] = "ru"
     assert "1,50 с" in staff_client.get(address(row)).content.decode()

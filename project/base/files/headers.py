@@ -1,13 +1,16 @@
 """Which row of a file is its header. Also read by a script without Django (sheet_rows)."""
 
+import re
 from collections.abc import Iterable, Sequence, Set
 
 MAX_ROWS_ABOVE = 20  # above the header: titles, dates, blank rows
+OTHER_ENDING = re.compile(r"\s*(?:\((?:ы|s|en|in)\)|/(?:in|innen))$")  # Автор(ы), Verfasser/in
 
 
 def plain(name: str) -> str:
-    """A header as it is compared: case, "_", "-" and a colon do not matter."""
-    return " ".join(name.replace("_", " ").replace("-", " ").strip(" :").casefold().split())
+    """A header as it is compared: without case, "_", "-", a last dot or colon, another ending."""
+    name = " ".join(name.replace("_", " ").replace("-", " ").strip(" :.").casefold().split())
+    return OTHER_ENDING.sub("", name)
 
 
 def count_known(names: Iterable[str], known: Set[str]) -> int:

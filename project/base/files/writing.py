@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import Any, BinaryIO
 
+from django.utils.formats import get_format
 from xlsxwriter import Workbook
 
 MAX_XLSX_ROWS = 1_048_575  # beside the header
@@ -19,6 +20,11 @@ def guarded(value: Any) -> Any:
     if isinstance(value, str) and (value.startswith(FORMULA_STARTS) or value[:1] < " "):
         return f"'{value}" if value else value
     return value
+
+
+def spreadsheet_delimiter() -> str:
+    """Which one a spreadsheet in the active language expects: no comma, if decimals have one."""
+    return ";" if get_format("DECIMAL_SEPARATOR") == "," else ","
 
 
 def csv_lines(rows: Rows, delimiter: str = ",") -> str:

@@ -205,8 +205,11 @@ def test_a_change_by_a_program_says_with_which_token(db):
     token, secret = AuthToken.objects.create(user)
     client = APIClient(headers={"Authorization": f"Token {secret}"})
     assert client.delete(f"{BOOKS}{add().pk}/").status_code == 204
-    assert seen() == ("api", "sync", secret[:8], "")
+    assert seen() == ("api", "sync", f"{secret[:8]}…", "")
     assert len(token.token_key) > 8, "the rest of it stays a secret"
+    AuthToken.objects.update(name="nightly")
+    assert client.delete(f"{BOOKS}{add().pk}/").status_code == 204
+    assert seen() == ("api", "sync", "nightly", "")
 
 
 def test_a_registration_by_anybody_says_so(api):

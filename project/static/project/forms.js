@@ -3,6 +3,7 @@
 (function () {
   "use strict";
   const DRAFT = "desk-draft";
+  const AGAIN_MILLISECONDS = 5000; // until a second submission is no second click on the first
   const form = document.querySelector(".change-form #content-main form[method=post]");
 
   // The draft of a form lives from its submission to the next page of the desk. A login or an error in
@@ -18,21 +19,23 @@
     const error = form.querySelector(".errorlist, .alert-danger");
     const answered = error || document.querySelector(".alert-success");
     const untouched = JSON.stringify(entries());
-    let sent = false;
+    let sent = false, sentAt = -Infinity;
 
     if (draft && draft.path === location.pathname && !answered) {
       restore(form, draft.entries);
       const note = document.getElementById("draft-restored");
       if (note) note.hidden = false;
     }
-    form.addEventListener("submit", () => {
+    form.addEventListener("submit", (event) => {
+      if (event.timeStamp < sentAt + AGAIN_MILLISECONDS) return event.preventDefault();
+      sentAt = event.timeStamp;
       sent = true;
       sessionStorage.setItem(DRAFT, JSON.stringify({ path: location.pathname, entries: entries() }));
     });
     addEventListener("beforeunload", (event) => {
       if (!sent && (error || JSON.stringify(entries()) !== untouched)) event.preventDefault();
     });
-    addEventListener("pageshow", () => { sent = false; }); // back from the next page
+    addEventListener("pageshow", () => { sent = false; sentAt = -Infinity; }); // back from the next page
     if (error) {
       const group = error.closest(".form-group") || form.querySelector(".errorlist")?.closest(".form-group");
       group?.querySelector("input:not([type=hidden]), select, textarea")?.focus();
