@@ -105,9 +105,8 @@ class LibraryAdminSite(admin.AdminSite):
 
         @wraps(checked)
         def told(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            if self.refuses_form(
-                request
-            ):  # the login leads back to a page that looks as if it worked
+            # The login leads back to a page that looks as if it had worked.
+            if self.refuses_form(request):
                 messages.warning(request, _("Your session had ended, so nothing was done."))
             return checked(request, *args, **kwargs)
 
