@@ -179,7 +179,9 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         New ones have no words to look for, and their filters were set as they were written.
         """
         wanted = {book.pk: (BookWord.ranked_words(book), book) for book in books}
-        ids = Word.objects.ids_of({text for words, _ in wanted.values() for text, rank in words})
+        ids = Word.objects.ids_of(
+            {text for words, _book in wanted.values() for text, rank in words}
+        )
         due, stale = [], []
         for pk, (words, book) in wanted.items():
             bloom = book.bloom_low, book.bloom_high

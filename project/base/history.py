@@ -321,7 +321,7 @@ def undo(
                 rows.filter(history_id__gt=last).values_list("history_id", "id")[:UNDO_CHUNK_SIZE]
             ):
                 last = chunk[-1][0]
-                ids = sorted({pk for _, pk in chunk})
+                ids = sorted({pk for _number, pk in chunk})
                 undone.add(persistent_transaction(partial(_undo, model, ids, batch)))
                 if progress is not None:
                     progress(undone)
