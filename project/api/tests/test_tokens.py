@@ -2,6 +2,8 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -296,6 +298,16 @@ def test_the_last_use_is_written_once_a_minute(staff, monkeypatch):
         bearing(token).get("/api/v1/books/")
         stored.refresh_from_db()
         assert stored.last_used_at == start + timedelta(seconds=written)
+
+
+def test_a_token_works_while_the_database_takes_no_writes(staff, monkeypatch):
+    _, secret = AuthToken.objects.create(staff)
+
+    def refuse(*args, **kwargs):
+        raise OperationalError(1290, "read only")
+
+    monkeypatch.setattr(QuerySet, "update", refuse)
+    assert bearing(secret).get(MEMBERS).status_code == 200
 
 
 @pytest.mark.parametrize("keyword", ["Bearer", "bearer", "Token", "TOKEN"])
