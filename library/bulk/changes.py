@@ -13,7 +13,7 @@ from project.jobs.models import NotFinishedError, State
 
 from .models import BulkChange, Kind
 
-CHUNK_SIZE = 500
+BOOKS_PER_TRANSACTION = 500
 SLICE_SECONDS = 60  # after which other tasks have their turn
 FIELDS = ("title", "author", "publication_year", "isbn")
 
@@ -28,7 +28,7 @@ def run(job: BulkChange) -> None:
     job.record(state=State.RUNNING)
     with recorded_as(Door.BULK, user=job.user, detail=job.origin, batch=job.batch):
         while job.position < len(ids):
-            chunk = ids[job.position : job.position + CHUNK_SIZE]
+            chunk = ids[job.position : job.position + BOOKS_PER_TRANSACTION]
             position, changed = job.position + len(chunk), job.changed
 
             def write(

@@ -171,7 +171,7 @@ def test_more_than_the_bound_is_a_workers_and_has_a_page(desk, enqueued, monkeyp
 @pytest.fixture
 def queued(cataloguer, monkeypatch) -> BulkChange:
     """Of five books, in chunks of two."""
-    monkeypatch.setattr(changes, "CHUNK_SIZE", 2)
+    monkeypatch.setattr(changes, "BOOKS_PER_TRANSACTION", 2)
     ids = [add(author="Old").pk for _ in range(5)]
     packed = BulkChange.pack(ids)
     return BulkChange.objects.create(
