@@ -450,6 +450,22 @@ def test_old_files_and_rows_are_deleted_and_counts_stay(settings):
     assert young.file and young.pages.exists()
 
 
+def test_what_is_confirmed_meanwhile_is_not_purged(monkeypatch):
+    confirmed = aged(examined(*lines(1)), 99)
+    aged(examined(*lines(2)), 99)
+    purge = Import.purge
+
+    def confirm_another(job: Import) -> None:
+        begin(confirmed)
+        purge(job)
+
+    monkeypatch.setattr(Import, "purge", confirm_another)
+    assert purge_imports() == "1 imports purged."
+    confirmed.refresh_from_db()
+    assert confirmed.state == State.QUEUED
+    assert confirmed.file and confirmed.pages.exists()
+
+
 def test_the_file_of_a_running_import_is_kept(settings):
     job = aged(uploaded(*lines(1)), 99)
     purge_imports()
