@@ -315,6 +315,17 @@ def test_other_tasks_have_their_turn(small_batches, monkeypatch):
     assert (job.state, job.written["new"]) == (State.DONE, 4)
 
 
+def test_turns_with_progress_are_no_interruptions(small_batches, monkeypatch):
+    monkeypatch.setattr(engine, "SLICE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "enqueue", Mock())
+    turns = MAX_CLAIMS + 2
+    job = examined(*lines(*range(2 * turns)))
+    begin(job)
+    for _ in range(turns + 1):
+        worked_on(job)
+    assert (job.state, job.written["new"]) == (State.DONE, 2 * turns)
+
+
 def test_a_cancelled_import_stops_and_keeps_what_was_written(small_batches, monkeypatch):
     job = examined(*lines(*range(6)))
     begin(job)
