@@ -66,7 +66,7 @@ def test_the_queue_of_a_worker_that_is_gone_expires(settings, monkeypatch):
     """Each container has another name, so nobody would ever read it."""
     settings.REDIS_URL = "redis://nowhere"
     monkeypatch.setattr(celery.threading, "Thread", Mock())
-    app = Celery()
+    app = Celery(set_as_current=False)
     celery.add_heartbeat_queue("celery@gone", SimpleNamespace(app=app))
     assert app.amqp.queues["heartbeat.celery@gone"].expires == 600
 
