@@ -235,6 +235,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, cure in MISSING.items():
             if cure and name in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=f"{name}: {cure}"))
+        if "migrated" in item.fixturenames:  # type: ignore[attr-defined]
+            # Else no database is made where no other test of the run asks for one.
+            item.add_marker(pytest.mark.django_db)
         if SLOW_MARKERS & set(item.keywords):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
 

@@ -29,7 +29,7 @@ from library.models import Book  # noqa: E402
 from library.search.models import BookWord, Word  # noqa: E402
 from library.search.words import bloom_of, stem_of, words_of  # noqa: E402
 
-BATCH_SIZE = 10_000  # rows, where the server takes no files
+ROWS_PER_INSERT = 10_000  # where the server takes no files
 SYLLABLES = [consonant + vowel for consonant in "bdgklmnrst" for vowel in "aeo"]
 SECONDS_PER_BOOK = 15  # from one to the next; the last is added when this program runs
 HISTORY = Book.history.model
@@ -185,7 +185,7 @@ def load_file(model: type[models.Model], path: Path) -> None:
             return
         marks = ", ".join(["%s"] * len(columns))
         with path.open() as file:
-            while lines := list(islice(file, BATCH_SIZE)):
+            while lines := list(islice(file, ROWS_PER_INSERT)):
                 rows = [line.rstrip("\n").split("\t") for line in lines]
                 with transaction.atomic():
                     cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)

@@ -23,7 +23,7 @@ class ChaosConfig(AppConfig):
         rows.ENQUEUE_TIMEOUT = timedelta(seconds=6)
         tasks.MAX_BATCH_SECONDS = 5
         reasons.ConfigurationError.pause = timedelta(seconds=3)
-        DispatchQuerySet.HEARTBEAT_INTERVAL = timedelta(seconds=1)
+        DispatchQuerySet.SUCCESS_INTERVAL = timedelta(seconds=1)
         jobs.HEARTBEAT_TIMEOUT = timedelta(seconds=8)
         job_tasks.ENQUEUE_INTERVAL = timedelta(seconds=3)
         breaker.broker.reset_seconds, breaker.cache.reset_seconds = 2, 1

@@ -72,7 +72,7 @@ def decades() -> BarChart:
     bars: list[Bar] = []
     for decade, number in numbers.items():
         if not (number or bars):
-            continue  # of before the first book
+            continue  # no book is as old
         years = f"years_to={decade + 9}"
         label = _("before %(year)d") % {"year": first}
         if decade >= first:

@@ -1,7 +1,7 @@
 """What Open Library knows of an ISBN, to fill in the form of a new book.
 
-Its answers: https://openlibrary.org/dev/docs/api/books, format `data`. A worker asks, so that no
-request of ours waits for a server of others.
+Its answers: https://openlibrary.org/dev/docs/api/books, format `data`. A worker asks, so no
+request waits for it.
 """
 
 import json
@@ -27,7 +27,7 @@ from project.base.broker import publish
 from .isbn import normalise
 
 TIMEOUT_SECONDS = 10
-MAX_TASK_SECONDS = 20
+MAX_LOOKUP_SECONDS = 20
 MAX_WAIT_SECONDS = 15  # of the form; later a worker need not begin
 MAX_ANSWER_BYTES = 1_000_000
 MAX_ISBN_LENGTH = 100  # characters, with hyphens and words
@@ -66,7 +66,7 @@ def look_up(isbn: str) -> dict[str, Any]:
 
 @shared_task(
     name="library.tasks.look_up_isbn",
-    soft_time_limit=MAX_TASK_SECONDS,
+    soft_time_limit=MAX_LOOKUP_SECONDS,
     expires=MAX_WAIT_SECONDS,
     throws=(LookupFailedError,),
 )

@@ -17,9 +17,7 @@ class IsbnField(ExactCharField):
     """Any spelling in, 13 digits out."""
 
     def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        self.run_validators(text)  # of the text as given; DRF validates only the 13 digits
-        return normalise(text)
+        return normalise(super().to_internal_value(data))
 
     def schema(self, direction: str) -> dict[str, Any]:
         return {"format": "isbn"} if direction == "request" else {"pattern": "^97[89][0-9]{10}$"}

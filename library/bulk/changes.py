@@ -13,7 +13,7 @@ from project.jobs.models import NotFinishedError, State
 
 from .models import BulkChange, Kind
 
-CHUNK_SIZE = 500
+BOOKS_PER_TRANSACTION = 500
 SLICE_SECONDS = 60  # after which other tasks have their turn
 FIELDS = ("title", "author", "publication_year", "isbn")
 
@@ -28,7 +28,7 @@ def run(job: BulkChange) -> None:
     job.record(state=State.RUNNING)
     with recorded_as(Door.BULK, user=job.user, detail=job.origin, batch=job.batch):
         while job.position < len(ids):
-            chunk = ids[job.position : job.position + CHUNK_SIZE]
+            chunk = ids[job.position : job.position + BOOKS_PER_TRANSACTION]
             position, changed = job.position + len(chunk), job.changed
 
             def write(
@@ -45,11 +45,8 @@ def run(job: BulkChange) -> None:
 
 def _write(job: BulkChange, ids: Sequence[int]) -> int:
     """How many of these books it has changed; those that are gone meanwhile are left out."""
-    books = Book.objects.filter(pk__in=ids)
     if job.kind == Kind.DELETE:
-        found = list(books.order_by("pk").select_for_update().values_list("pk", flat=True))
-        Book.objects.filter(pk__in=found).delete()
-        return len(found)
+        return Book.objects.filter(pk__in=ids).delete()[1].get(Book._meta.label, 0)
     differ = differing(job.kind, job.value, ids, lock=True)
     Book.objects.filter(pk__in=[book.pk for book in differ]).update(**{job.kind: job.new_value})
     return len(differ)

@@ -1,7 +1,7 @@
 from django.db import migrations
 from django.utils import timezone
 
-# The books of before get their first version, so that their next change can be told.
+# Existing books get their first version, with which their next change is compared.
 COLUMNS = "id, version, title, author, publication_year, isbn, created_at"
 
 

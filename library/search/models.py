@@ -10,7 +10,7 @@ from django.db import connections, models, router
 from django.db.models.constants import OnConflict
 from django.utils.translation import gettext as _
 
-from project.base.database import batches
+from project.base.database import MAX_PARAMETERS, batches
 from project.base.fields import BinaryCharField
 from project.base.keyset import is_late
 
@@ -80,7 +80,7 @@ class WordQuerySet(models.QuerySet["Word"]):
         return terms
 
     def _rows(self, columns: str, by: str, values: Collection[str]) -> Iterator[tuple[Any, ...]]:
-        for batch in batches(sorted(set(values)), 900):
+        for batch in batches(sorted(set(values)), MAX_PARAMETERS):
             marks = ", ".join(["%s"] * len(batch))
             yield from select(f"SELECT {columns} FROM library_word WHERE {by} IN ({marks})", *batch)  # nosec
 
@@ -174,7 +174,9 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         New ones have no words to look for, and their filters were set as they were written.
         """
         wanted = {book.pk: (BookWord.ranked_words(book), book) for book in books}
-        ids = Word.objects.ids_of({text for words, _ in wanted.values() for text, rank in words})
+        ids = Word.objects.ids_of(
+            {text for words, _book in wanted.values() for text, rank in words}
+        )
         due, stale = [], []
         for pk, (words, book) in wanted.items():
             bloom = book.bloom_low, book.bloom_high
@@ -184,7 +186,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
             due += [(ids[text], rank, pk, *bloom) for text, rank in words]
         held = {
             row
-            for batch in batches([] if new else list(wanted), 900)
+            for batch in batches([] if new else list(wanted), MAX_PARAMETERS)
             for row in self.filter(book__in=batch).values_list(*BookWord.COLUMNS)
         }
         for batch in batches(sorted(held.difference(due)), 300):  # SQLite's limit of an OR is 1,000

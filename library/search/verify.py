@@ -7,15 +7,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from project.base.database import persistent_transaction
+from project.base.database import MAX_PARAMETERS, persistent_transaction
 
 from .models import BLOOM, BookWord, Word
 from .words import bloom_of
 
 if TYPE_CHECKING:
     from library.models import Book
-
-BATCH_SIZE = 900  # books; below SQLite's old limit of 999 parameters
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ def _ids_after(last: int) -> list[int]:
 
     books = Book.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)
     words = BookWord.objects.filter(book__gt=last).order_by("book").values_list("book", flat=True)
-    ids = {*books[:BATCH_SIZE], *words.distinct()[:BATCH_SIZE]}
-    return list(islice(sorted(ids), BATCH_SIZE))
+    ids = {*books[:MAX_PARAMETERS], *words.distinct()[:MAX_PARAMETERS]}
+    return list(islice(sorted(ids), MAX_PARAMETERS))
 
 
 def _books(ids: Sequence[int], lock: bool = False) -> "dict[int, Book]":

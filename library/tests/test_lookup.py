@@ -96,6 +96,15 @@ def test_an_answer_of_another_kind_is_a_failure(open_library, body):
         look_up(THE_BOOK)
 
 
+def test_an_answer_without_end_is_a_failure(open_library, monkeypatch):
+    open_library.knows(DUNE)
+    monkeypatch.setattr(lookup, "MAX_ANSWER_BYTES", len(open_library.body))
+    assert look_up(THE_BOOK)["title"] == "Dune"
+    monkeypatch.setattr(lookup, "MAX_ANSWER_BYTES", len(open_library.body) - 1)
+    with pytest.raises(LookupFailedError):
+        look_up(THE_BOOK)
+
+
 @pytest.mark.parametrize("authors", [[None], [{}], 7])
 def test_authors_of_another_kind_are_a_failure(open_library, authors):
     open_library.knows(DUNE | {"authors": authors})

@@ -18,7 +18,7 @@ from project.admin.base import BaseAdmin
 from .models import State, WelcomeEmail
 from .tasks import enqueue
 
-MAX_NAMED = 10  # on the page that asks
+MAX_MAILS_NAMED = 10  # on the page that asks
 
 
 class Resend:
@@ -167,8 +167,8 @@ def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]
     named = chosen.select_related("member").defer("journal").order_by("pk")
     return {
         "count": sum(moved.values()),
-        "some": named.filter(state__in=action.states)[:MAX_NAMED],
-        "more": max(sum(moved.values()) - MAX_NAMED, 0),
+        "some": named.filter(state__in=action.states)[:MAX_MAILS_NAMED],
+        "more": max(sum(moved.values()) - MAX_MAILS_NAMED, 0),
         "by_state": [(state.label, count) for state, count in moved.items()],
         "sent_already": moved.get(State.SENT, 0),
         "left_out": [
@@ -176,8 +176,8 @@ def prospect(action: Action, welcomes: QuerySet[WelcomeEmail]) -> dict[str, Any]
                 "state": State(state).label,
                 "count": count,
                 "why": action.refusal(state),
-                "some": named.filter(state=state)[:MAX_NAMED],
-                "more": max(count - MAX_NAMED, 0),
+                "some": named.filter(state=state)[:MAX_MAILS_NAMED],
+                "more": max(count - MAX_MAILS_NAMED, 0),
             }
             for state, count in counts.items()
         ],

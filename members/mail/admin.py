@@ -206,7 +206,7 @@ class WelcomeEmailAdmin(Resend, ReadOnlyAdmin):
         context |= sending(kwargs["obj"])
         try:
             context["mail"] = render(kwargs["obj"])
-        except Exception as error:  # a template of ours is broken: the page says so, not breaks
+        except Exception as error:  # a broken template is shown, and does not break the page
             context["fault"] = type(error).__name__
         return super().render_change_form(request, context, *args, **kwargs)
 

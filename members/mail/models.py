@@ -19,7 +19,7 @@ from .reasons import ConfigurationError, in_words
 
 
 class DispatchQuerySet(models.QuerySet["Dispatch"]):
-    HEARTBEAT_INTERVAL = timedelta(seconds=5)
+    SUCCESS_INTERVAL = timedelta(seconds=5)
 
     def current(self) -> "Dispatch":
         return self.get_or_create(pk=1)[0]
@@ -53,10 +53,10 @@ class DispatchQuerySet(models.QuerySet["Dispatch"]):
     def came_through(self) -> None:
         """A mail was sent: a fault's pause that has run out is no alarm any more.
 
-        Noted once in HEARTBEAT_INTERVAL, or all processes would wait for each other at this row.
+        Noted once in SUCCESS_INTERVAL, or all processes would wait for each other at this row.
         """
         now = timezone.now()
-        row = self.filter(pk=1).exclude(success_at__gt=now - self.HEARTBEAT_INTERVAL)
+        row = self.filter(pk=1).exclude(success_at__gt=now - self.SUCCESS_INTERVAL)
         row.update(worker_at=now, success_at=now)
         self.filter(resume_at__lte=now).resume()
 

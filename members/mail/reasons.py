@@ -113,7 +113,7 @@ RECIPIENT_POLICIES = {"7.2", "7.17", "7.18"}
 # Where a server gives no enhanced code.
 OUR_FAULT = re.compile(
     r"relay(ing)?( access)?( is)? (denied|prohibited|not (permitted|allowed))"
-    r"|unable to relay|(do|does) not relay|not (permitted|allowed) to relay"
+    r"|unable to relay|(do|does) not relay|not (permitted|allowed) to relay|allowed rcpthosts"
     r"|authenticat(ion|e)( is)? (required|needed|first)|must authenticate"
     r"|sender (address )?(rejected|refused)",
     re.IGNORECASE,

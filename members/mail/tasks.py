@@ -19,7 +19,7 @@ from .reasons import ConfigurationError, DeliveryError, PolicyError, TemporaryEr
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 50  # mails of one task
+MAX_MAILS_PER_TASK = 50  # mails of one task
 MAX_BATCH_SECONDS = 30.0  # after which other tasks have their turn
 LOOK_SECONDS = 1.0  # after which a batch looks whether sending is paused
 MAX_ROWS_PER_SWEEP = 10_000  # about as many as go out before the next
@@ -44,7 +44,7 @@ class AttemptFailedError(Exception):
 # Results of years are stored under the names of the tasks.
 @shared_task(name="members.tasks.send_welcome_emails", bind=True, throws=(AttemptFailedError,))
 def send_welcome_emails(self: Task, *welcome_ids: int) -> Report:
-    """Send these, one for a new member and up to BATCH_SIZE of a backlog.
+    """Send these, one for a new member and up to MAX_MAILS_PER_TASK of a backlog.
 
     Each is claimed when its turn has come; until then it is anybody's.
     """
@@ -143,7 +143,7 @@ def enqueue_due() -> int:
 
 def enqueue(*welcome_ids: int) -> None:
     """Tell the workers; a broker that cannot be told is no failure, for the sweeper looks too."""
-    for start in range(0, len(welcome_ids), BATCH_SIZE):
-        if not publish(send_welcome_emails, *welcome_ids[start : start + BATCH_SIZE]):
+    for start in range(0, len(welcome_ids), MAX_MAILS_PER_TASK):
+        if not publish(send_welcome_emails, *welcome_ids[start : start + MAX_MAILS_PER_TASK]):
             WelcomeEmail.objects.filter(pk__in=welcome_ids[start:]).update(enqueued_at=None)
             return

@@ -9,6 +9,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core import mail
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
@@ -377,3 +378,14 @@ def test_no_model_keeps_a_copy_of_an_address():
         "members.HistoricalMember.email",
         "members.Member.email",
     ]
+
+
+@pytest.mark.mysql
+@pytest.mark.django_db
+def test_imports_are_locked_while_a_member_is_erased():
+    """Else a worker might write a page that names the member after it was searched."""
+    member = Member.objects.create(username="ann.reader", email="ann@example.org")
+    with CaptureQueriesContext(connection) as queries:
+        member.delete()
+    reads = [q["sql"] for q in queries if "FROM `members_memberimport`" in q["sql"]]
+    assert len(reads) == 1 and "FOR UPDATE" in reads[0]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, ValidationError
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, OperationalError, connection
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
@@ -62,6 +62,18 @@ class BaseAdmin(SpeakingAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return BaseChangeList
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        row = super().get_object(request, *args, **kwargs)
+        if row is not None and request.method == "POST" and connection.in_atomic_block:
+            # Read again under a lock: somebody may be saving or deleting it right now.
+            rows = self.get_queryset(request).select_for_update(of=("self",))
+            return rows.filter(pk=row.pk).first()
+        return row
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """By an address; a malformed expression is an error of the database, and any reads all."""
+        return not lookup.endswith("regex") and super().lookup_allowed(lookup, value, request)
 
     def get_action_choices(self, request: HttpRequest, *args: Any) -> list[tuple[str, str]]:
         return super().get_action_choices(request, [("", _("Choose an action"))])

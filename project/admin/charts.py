@@ -151,7 +151,7 @@ def count_by_day(rows: QuerySet, column: str, days: Sequence[date]) -> dict[date
     periods = [(midnight(first), midnight(after)) for first, after in pairwise(days)]
     first, after = periods[0]
     some = rows.order_by().filter(**{f"{column}__gte": first, f"{column}__lt": after})
-    sql, (*others, _, _) = some.values("pk").query.sql_with_params()
+    sql, (*others, _from, _until) = some.values("pk").query.sql_with_params()
     count = f"(SELECT COUNT(*) FROM ({sql}) period)"  # nosec
     parameters: list[Any] = []
     for period in periods:

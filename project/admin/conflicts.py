@@ -2,18 +2,17 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from django import forms
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import connection
 from django.forms import BoundField
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-
-from project.base.versioned import VersionedModel
 
 from .base import BaseAdmin
 
@@ -30,7 +29,7 @@ class Difference:
     chosen: str
 
 
-class VersionField(forms.IntegerField):
+class VersionField(forms.CharField):
     """The record's version when the form was opened."""
 
     widget = forms.HiddenInput
@@ -58,7 +57,7 @@ class VersionedForm(forms.ModelForm):
         super()._post_clean()  # type: ignore[misc]
         if self.errors or self.instance.pk is None:
             return
-        if self.cleaned_data["version"] != self.instance.version and self.differences():
+        if self.cleaned_data["version"] != str(self.instance.version) and self.differences():
             self.add_error(None, ValidationError(_("Changed after you opened it."), CONFLICT))
 
     def differences(self) -> list[Difference]:
@@ -79,16 +78,45 @@ class VersionedForm(forms.ModelForm):
         return found
 
 
+class DigestForm(forms.ModelForm):
+    """Of a record without a version: says once what a save would replace of somebody else's.
+
+    It carries a digest of the values with which it was opened.
+    """
+
+    version = VersionField(required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        shown = [field.prepare_value(self.initial.get(name)) for name, field in self.fields.items()]
+        values = [sorted(value) if isinstance(value, list) else value for value in shown]
+        self.initial["version"] = blake2b(repr(values).encode(), digest_size=8).hexdigest()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        opened, stored = cleaned.pop("version", ""), self.initial["version"]
+        if self.instance.pk is None or opened in ("", stored):
+            return cleaned
+        differing = [
+            capfirst(str(self.fields[name].label))
+            for name, value in cleaned.items()
+            if self.fields[name].has_changed(
+                self.initial.get(name), self.fields[name].prepare_value(value)
+            )
+        ]
+        if differing:
+            text = _(
+                "Somebody else saved this after you opened it. Saving again replaces: %(fields)s."
+            )
+            self.add_error(None, text % {"fields": ", ".join(differing)})
+            data: Any = self.data
+            self.data = again = data.copy()
+            again["version"] = stored
+        return cleaned
+
+
 class VersionedAdmin(BaseAdmin):
     form = VersionedForm
-
-    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> VersionedModel | None:
-        record = super().get_object(request, *args, **kwargs)
-        if record is not None and request.method == "POST" and connection.in_atomic_block:
-            # Read again under a lock: somebody may be saving or deleting it right now.
-            rows = self.get_queryset(request).select_for_update(of=("self",))
-            return rows.filter(pk=record.pk).first()
-        return record
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

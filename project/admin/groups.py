@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -11,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 
 from .base import BaseAdmin
+from .conflicts import DigestForm
 from .lists import BaseChangeList
 from .permissions import PermissionsField, areas, group_name, in_words
 from .phrases import Phrases, counted
@@ -26,7 +26,7 @@ SHIPPED = [
 ]
 
 
-class GroupForm(forms.ModelForm):
+class GroupForm(DigestForm):
     permissions = PermissionsField(label=gettext_lazy("members of this group can"))
 
     class Meta:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 from project.base.accounts import person_name
 
 from .base import BaseAdmin
+from .conflicts import DigestForm
 from .display import badge, moment
 from .filters import ChoiceFilter
 from .passwords import PASSWORD_LINK_DAYS, mail_password_link, password_link
@@ -34,7 +35,7 @@ class AdminEmail(forms.EmailInput):
         super().__init__({"class": "vTextField", **(attrs or {})})
 
 
-class StaffForm(forms.ModelForm):
+class StaffForm(DigestForm):
     groups = GroupsField(label=gettext_lazy("groups"))
     email = forms.EmailField(
         label=gettext_lazy("e-mail address"), required=False, max_length=254, widget=AdminEmail

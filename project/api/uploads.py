@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from .errors import TooLargeError
 from .middleware import is_chunked
 
-CHUNK_SIZE = 2**16
+UPLOAD_CHUNK_BYTES = 2**16
 FORM_SIZE = 2**20  # of a multipart body, around the file
 
 
@@ -63,7 +63,7 @@ class TakesFilesMixin:
         else:
             stream: Any = request._stream
             body = LimitedBody(stream, limit, announced=stream.limit)
-        request._stream = BufferedReader(body, CHUNK_SIZE)
+        request._stream = BufferedReader(body, UPLOAD_CHUNK_BYTES)
         return super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
 
     def handle_exception(self, error: Exception) -> Any:
@@ -86,7 +86,7 @@ class FileParser(BaseParser):
         files: MultiValueDict[str, UploadedFile] = MultiValueDict({"file": [file]})
         assert parser_context
         parser_context["request"]._request._files = files  # closed with the request
-        while chunk := stream.read(CHUNK_SIZE):
+        while chunk := stream.read(UPLOAD_CHUNK_BYTES):
             file.write(chunk)
         file.size = file.tell()
         file.seek(0)

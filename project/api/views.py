@@ -2,14 +2,12 @@
 
 import difflib
 import re
-from datetime import UTC
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponseBase
-from django.utils import timezone
+from django.http import Http404, HttpRequest
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from rest_framework import status
@@ -34,15 +32,11 @@ ETAG_STATUSES = (200, 201, 304, 412)
 
 
 class StrictMixin:
-    """Common to every view: strict parameters, UTC, and rate limit headers."""
+    """Common to every view: strict parameters, and rate limit headers."""
 
     flags: set[str] = set()  # parameters that need no value
     repeatable: set[str] = {"ordering"}
     private = False  # whether no cache may keep its responses
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        with timezone.override(UTC):  # programs read and write UTC; TIME_ZONE is for the pages
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         method = str(request.method).lower()

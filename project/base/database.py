@@ -41,6 +41,9 @@ WEB_LOCK_WAIT_SECONDS = 4
 WRITE_SETS = ("log_bin", "binlog_transaction_dependency_history_size")
 MAX_WRITE_SETS = 1_000_000
 
+# A statement that names each: below SQLite's old limit of 999.
+MAX_PARAMETERS = 900
+
 # Waiting will not help: access denied (1044, 1045, 1698), no such database (1049).
 LOGIN_ERRORS = {1044, 1045, 1049, 1698}
 

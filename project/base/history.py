@@ -22,9 +22,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
-from .database import batches, persistent_transaction
+from .database import MAX_PARAMETERS, batches, persistent_transaction
 
-BATCH_SIZE = 900  # below SQLite's old limit of 999 parameters
 TOKEN_KEY_LENGTH = 8  # of a token's beginning, which is no secret
 UNDO_CHUNK_SIZE = 500  # records in one transaction
 MAX_LEFT_LISTED = 1000
@@ -186,7 +185,7 @@ def record(model: type[models.Model], ids: Sequence[int], kind: Kind) -> None:
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     given = (now, kind, context.user_id, context.door, context.detail, context.batch, listed)
     with connection.cursor() as cursor:
-        for some in batches(ids, BATCH_SIZE):
+        for some in batches(ids, MAX_PARAMETERS):
             marks = ", ".join(["%s"] * len(some))
             cursor.execute(f"{_copying(model)} IN ({marks}) ORDER BY id", [*given, *some])
 
@@ -327,7 +326,7 @@ def undo(
                 rows.filter(history_id__gt=last).values_list("history_id", "id")[:UNDO_CHUNK_SIZE]
             ):
                 last = chunk[-1][0]
-                ids = sorted({pk for _, pk in chunk})
+                ids = sorted({pk for _number, pk in chunk})
                 undone.add(persistent_transaction(partial(_undo, model, ids, batch)))
                 if progress is not None:
                     progress(undone)

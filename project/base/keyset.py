@@ -29,7 +29,7 @@ PART = "_part"  # as the first key of an ordering: which of the query set's part
 
 
 class CursorError(ValueError):
-    """No cursor of ours, or one of another list."""
+    """The text is no cursor, or its keys fit another list."""
 
 
 @dataclass

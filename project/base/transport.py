@@ -20,7 +20,8 @@ MAX_BODY_LENGTH = 4096  # characters; a batch of 50 ids takes less than 2,000
 MAX_ID_LENGTH = 255  # as in the table of results
 MAX_TIME_LIMIT = 3600  # seconds
 
-ENVELOPE = {"content-type": str, "content-encoding": str, "headers": dict, "properties": dict}
+ENVELOPE: dict[str, Any] = dict.fromkeys(["body", "content-type", "content-encoding"], str)
+ENVELOPE |= dict.fromkeys(["headers", "properties"], dict)
 PROPERTIES = {"delivery_tag": str, "delivery_info": dict, "body_encoding": str}
 DELIVERY_INFO = {"exchange": str, "routing_key": str}
 # We never send these, so they are refused: a task with an ETA holds one of the few prefetch slots
@@ -72,7 +73,7 @@ def validate(message: Any) -> None:
         raise InvalidMessageError("timelimit")
     if headers.get("expires"):
         datetime.fromisoformat(headers["expires"])
-    if not isinstance(message.get("body"), str) or len(message["body"]) > MAX_BODY_LENGTH:
+    if len(message["body"]) > MAX_BODY_LENGTH:
         raise InvalidMessageError("body")
     args, kwargs, embed = loads(b64decode(message["body"], validate=True))
     check_types({"args": args, "kwargs": kwargs}, {"args": list, "kwargs": dict})

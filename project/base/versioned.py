@@ -11,8 +11,8 @@ from django.db.models.signals import post_save
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .database import batches, insert_rows
-from .history import BATCH_SIZE, Kind, history_of, record
+from .database import MAX_PARAMETERS, batches, insert_rows
+from .history import Kind, history_of, record
 
 Record = TypeVar("Record", bound=models.Model)
 
@@ -119,7 +119,7 @@ class VersionedQuerySet(models.QuerySet[Record]):
 
     def _in_batches(self, keys: Sequence[str]) -> Iterator[models.QuerySet[Record]]:
         name = f"{self.model.key_field}__in"  # type: ignore[attr-defined]
-        for some in batches(keys, BATCH_SIZE):
+        for some in batches(keys, MAX_PARAMETERS):
             yield self._rows().filter(**{name: some})
 
     def _snapshots(self, records: Iterable[Record]) -> dict[int, tuple[Any, ...]]:

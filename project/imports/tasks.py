@@ -7,6 +7,7 @@ from pathlib import Path
 
 from celery import shared_task
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from project.jobs.models import WORKING
@@ -26,9 +27,13 @@ def purge_imports() -> str:
         if not issubclass(imports, Import):
             continue
         jobs = imports.objects.filter(uploaded_at__lt=old).exclude(file="", reading={})
-        for job in jobs.exclude(state__in=WORKING):
-            job.purge()
-            purged += 1
+        jobs = jobs.exclude(state__in=WORKING)
+        for pk in list(jobs.values_list("pk", flat=True)):
+            with transaction.atomic():
+                # Again under a lock: somebody may have confirmed it.
+                for job in jobs.filter(pk=pk).select_for_update():
+                    job.purge()
+                    purged += 1
     delete_broken_off_uploads()
     return f"{purged} imports purged."
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ import pytest
 import yaml
 from django.conf import settings
 from django.urls import reverse
+
+from .test_run import wait_for
 
 pytestmark = pytest.mark.worker
 
@@ -50,8 +53,8 @@ class Web:
             return response.status, response.headers["Content-Type"]
 
 
-@pytest.fixture(scope="module")
-def web(tmp_path_factory, migrated) -> Iterator[Web]:
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[Web, subprocess.Popen]]:
     """The embedded web with its own database; its client uses the first account."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -59,7 +62,7 @@ def web(tmp_path_factory, migrated) -> Iterator[Web]:
     unset = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {
-        "DATA_DIR": str(migrated(tmp_path_factory.mktemp("web"))),
+        "DATA_DIR": str(folder),
         "PORT": str(port),
         "DJANGO_SUPERUSER_USERNAME": "admin",
         "DJANGO_SUPERUSER_PASSWORD": "secret",
@@ -79,10 +82,16 @@ def web(tmp_path_factory, migrated) -> Iterator[Web]:
         login = json.dumps({"username": "admin", "password": "secret"})
         _, answer = client.request("POST", "/api/v1/auth/token/", login)
         client.headers["Authorization"] = f"Token {answer['token']}"
-        yield client
+        yield client, process
     finally:
         process.terminate()
         process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory, migrated) -> Iterator[Web]:
+    with serving(migrated(tmp_path_factory.mktemp("web"))) as (client, _process):
+        yield client
 
 
 def test_chunks_are_one_body(web):
@@ -95,6 +104,32 @@ def test_chunks_are_one_body(web):
     assert web.request("PATCH", path, change, encode_chunked=True)[1]["title"] == "Persuasion"
     assert web.request("GET", path)[1]["title"] == "Persuasion"
     web.request("DELETE", path)
+
+
+def test_a_web_that_stops_answers_what_it_has_and_lets_nobody_wait_in_vain(tmp_path, migrated):
+    """nginx asks another web once the connection is refused."""
+    body = json.dumps(BOOK).encode()
+    head = f"POST {BOOKS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    with serving(migrated(tmp_path)) as (client, process):
+        head += f"Authorization: {client.headers['Authorization']}\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", client.port), timeout=30) as slow:
+            slow.sendall(head.encode() + body[:5])
+            time.sleep(0.5)  # by now a thread reads it
+            process.terminate()
+            assert wait_for(lambda: is_refused(client.port))
+            slow.sendall(body[5:])
+            response = http.client.HTTPResponse(slow)
+            response.begin()
+            assert response.status == 201
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 HEAD = b"POST /api/v1/books/ HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -264,6 +264,23 @@ def test_of_two_tabs_that_save_at_once_one_is_asked_and_no_edit_is_lost(people):
         assert (book["title"], book["author"]) == ("New", "New")
 
 
+def test_of_two_tabs_that_save_an_account_at_once_one_is_told(people):
+    ann, bob = people
+    for _ in range(ROUNDS_OF_EDITS):
+        name = f"account-{next(numbers)}"
+        new = {"username": name, "email": f"{name}@example.org"}
+        new |= {"first_name": "Old", "last_name": "Old"}
+        added = ann.post("/admin/auth/user/add/", new)
+        page = added.headers["Location"].replace("/link/", "/change/")
+        version = filled(ann.send("GET", page, None, {}))["version"]
+        form = new | {"version": version, "is_active": "on", "is_staff": "on"}
+        answers = at_once(
+            lambda page=page, form=form: ann.post(page, form | {"first_name": "New"}),
+            lambda page=page, form=form: bob.post(page, form | {"last_name": "New"}),
+        )
+        assert sorted(answer.status for answer in answers) == [200, 302]
+
+
 def test_a_form_saved_while_the_record_is_deleted_is_no_error(people):
     ann, bob = people
     for number in range(ROUNDS_OF_DELETIONS):

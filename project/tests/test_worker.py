@@ -9,12 +9,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from celery import Celery
 from kombu.exceptions import OperationalError
 
 from members.conftest import redis_database
-from project import tasks, worker
+from project import celery, tasks, worker
 
 redis_needed = pytest.mark.redis
 
@@ -60,6 +62,15 @@ def heartbeat():
 ENDED = [(os.getpid(), signal.SIGTERM), 12, (os.getpid(), signal.SIGKILL)]
 
 
+def test_the_queue_of_a_worker_that_is_gone_expires(settings, monkeypatch):
+    """Each container has another name, so nobody would ever read it."""
+    settings.REDIS_URL = "redis://nowhere"
+    monkeypatch.setattr(celery.threading, "Thread", Mock())
+    app = Celery(set_as_current=False)
+    celery.add_heartbeat_queue("celery@gone", SimpleNamespace(app=app))
+    assert app.amqp.queues["heartbeat.celery@gone"].expires == 600
+
+
 def test_a_deaf_worker_is_told_to_end_and_then_killed(process, caplog):
     worker.watch(Rounds(*[silence] * 6))
     assert process.done == ENDED
@@ -103,8 +114,6 @@ def test_a_worker_that_is_stopped_is_not_watched(process):
 
 def test_a_stop_ends_the_watch():
     from celery import signals
-
-    from project import celery
 
     try:
         signals.worker_shutting_down.send(None)

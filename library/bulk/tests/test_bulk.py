@@ -4,6 +4,8 @@ from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from library.bulk import actions, changes
@@ -171,7 +173,7 @@ def test_more_than_the_bound_is_a_workers_and_has_a_page(desk, enqueued, monkeyp
 @pytest.fixture
 def queued(cataloguer, monkeypatch) -> BulkChange:
     """Of five books, in chunks of two."""
-    monkeypatch.setattr(changes, "CHUNK_SIZE", 2)
+    monkeypatch.setattr(changes, "BOOKS_PER_TRANSACTION", 2)
     ids = [add(author="Old").pk for _ in range(5)]
     packed = BulkChange.pack(ids)
     return BulkChange.objects.create(
@@ -207,6 +209,14 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(queued, monkeypatch):
     assert (queued.state, queued.changed) == (State.DONE, 5)
     assert written[0] != written[1] == written[2]
     assert Book.history.filter(batch=queued.batch).count() == 5
+
+
+@pytest.mark.mysql
+def test_books_are_locked_before_they_are_compared(queued):
+    with CaptureQueriesContext(connection) as queries:
+        work("bulkchange", queued.pk)
+    reads = [q["sql"] for q in queries if q["sql"].startswith("SELECT `library_book`.`id`, ")]
+    assert "FOR UPDATE" in reads[0]
 
 
 def test_the_sweep_finds_it(queued, monkeypatch):

@@ -315,6 +315,17 @@ def test_other_tasks_have_their_turn(small_batches, monkeypatch):
     assert (job.state, job.written["new"]) == (State.DONE, 4)
 
 
+def test_turns_with_progress_are_no_interruptions(small_batches, monkeypatch):
+    monkeypatch.setattr(engine, "SLICE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "enqueue", Mock())
+    turns = MAX_CLAIMS + 2
+    job = examined(*lines(*range(2 * turns)))
+    begin(job)
+    for _ in range(turns + 1):
+        worked_on(job)
+    assert (job.state, job.written["new"]) == (State.DONE, 2 * turns)
+
+
 def test_a_cancelled_import_stops_and_keeps_what_was_written(small_batches, monkeypatch):
     job = examined(*lines(*range(6)))
     begin(job)
@@ -448,6 +459,22 @@ def test_old_files_and_rows_are_deleted_and_counts_stay(settings):
     assert not Path(path).exists()
     assert not old.pages.exists()
     assert young.file and young.pages.exists()
+
+
+def test_what_is_confirmed_meanwhile_is_not_purged(monkeypatch):
+    confirmed = aged(examined(*lines(1)), 99)
+    aged(examined(*lines(2)), 99)
+    purge = Import.purge
+
+    def confirm_another(job: Import) -> None:
+        begin(confirmed)
+        purge(job)
+
+    monkeypatch.setattr(Import, "purge", confirm_another)
+    assert purge_imports() == "1 imports purged."
+    confirmed.refresh_from_db()
+    assert confirmed.state == State.QUEUED
+    assert confirmed.file and confirmed.pages.exists()
 
 
 def test_the_file_of_a_running_import_is_kept(settings):

@@ -110,7 +110,7 @@ def test_words_of_books_that_do_not_exist_are_found_and_deleted():
 
 
 def test_every_batch_is_compared(monkeypatch):
-    monkeypatch.setattr(verify, "BATCH_SIZE", 3)
+    monkeypatch.setattr(verify, "MAX_PARAMETERS", 3)
     books = Book.objects.bulk_create([unsaved() for _ in range(10)])
     wrong = [books[0].pk, books[2].pk, books[3].pk, books[9].pk]
     for pk in wrong:

@@ -4,7 +4,8 @@ from unittest.mock import Mock
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 from django_celery_results.models import TaskResult
 
@@ -301,6 +302,17 @@ def test_a_killed_worker_costs_nothing_and_doubles_nothing(monkeypatch, batch):
     )
     assert worked_on(job).written == {"new": 6, "changed": 0, "same": 0}
     assert Member.objects.count() == WelcomeEmail.objects.count() == 6
+
+
+@pytest.mark.mysql
+def test_the_registered_members_of_a_batch_are_locked():
+    add("ann", "old@example.org")
+    job = examined(row("ann"))
+    begin(job)
+    with CaptureQueriesContext(connection) as queries:
+        worked_on(job)
+    reads = [q["sql"] for q in queries if q["sql"].startswith("SELECT") and "`email`" in q["sql"]]
+    assert len(reads) > 1 and all("FOR UPDATE" in sql for sql in reads[:2])
 
 
 def test_a_member_who_registers_meanwhile_is_registered_once(monkeypatch):

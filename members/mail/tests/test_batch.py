@@ -17,7 +17,7 @@ from django.utils import timezone
 from members.mail import tasks
 from members.mail.delivery import deliver
 from members.mail.reasons import ConfigurationError, RefusedError, TemporaryError, in_readers_words
-from members.mail.tasks import BATCH_SIZE, AttemptFailedError, enqueue, send_welcome_emails
+from members.mail.tasks import MAX_MAILS_PER_TASK, AttemptFailedError, enqueue, send_welcome_emails
 from members.models import Dispatch, WelcomeEmail
 
 State = WelcomeEmail.State
@@ -86,10 +86,10 @@ def test_a_mail_costs_one_statement_and_a_batch_four_more(owed, clock, number):
 
 
 def test_messages_hold_so_many_mails_and_no_more(delay):
-    enqueue(*range(BATCH_SIZE * 2 + 1))
+    enqueue(*range(MAX_MAILS_PER_TASK * 2 + 1))
     calls = [list(call.args) for call in delay.call_args_list]
-    assert [len(ids) for ids in calls] == [BATCH_SIZE, BATCH_SIZE, 1]
-    assert sum(calls, []) == list(range(BATCH_SIZE * 2 + 1))
+    assert [len(ids) for ids in calls] == [MAX_MAILS_PER_TASK, MAX_MAILS_PER_TASK, 1]
+    assert sum(calls, []) == list(range(MAX_MAILS_PER_TASK * 2 + 1))
 
 
 def test_nothing_to_enqueue_is_no_message(delay):

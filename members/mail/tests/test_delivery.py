@@ -103,6 +103,7 @@ def test_classification(error, kind, code):
         ("554 Relay access denied", PolicyError, "policy"),
         ("554 <ann@example.org>: Relay access denied", PolicyError, "policy"),
         ("550 relaying denied", PolicyError, "policy"),
+        ("553 that domain isn't in my list of allowed rcpthosts (#5.7.1)", PolicyError, "policy"),
         ("550 relay not permitted", PolicyError, "policy"),
         ("550 Relaying is prohibited", PolicyError, "policy"),
         ("551 we do not relay", PolicyError, "policy"),

@@ -17,8 +17,8 @@ from django.utils.text import capfirst
 from django_celery_results.models import TaskResult
 
 from members.conftest import claim
-from members.mail.actions import HOLD, SEND_AGAIN
-from members.mail.admin import timeline
+from members.mail.actions import HOLD, SEND_AGAIN, note
+from members.mail.admin import MAX_ENTRIES, timeline
 from members.mail.reasons import RefusedError
 from members.mail.tasks import AttemptFailedError, send_welcome_emails, sweep_welcome_emails
 from members.models import Dispatch, WelcomeEmail
@@ -287,6 +287,15 @@ def test_the_page_costs_the_same_for_many_attempts(operator, owed, django_assert
         result_of(welcome, f"t-{number}")
     with django_assert_max_num_queries(8):
         operator.get(page_of(welcome))
+
+
+def test_the_latest_things_that_operators_did_are_told(owed, staff, rf):
+    welcome, request = owed(), rf.get("/")
+    request.user = staff
+    for number in range(MAX_ENTRIES + 1):
+        note(request, [welcome], f"{number}.")
+    told = [event["text"] for event in timeline(welcome)]
+    assert (len(told), told[0], told[-1]) == (MAX_ENTRIES, f"{MAX_ENTRIES}.", "1.")
 
 
 def test_the_journal_is_bounded(owed):

@@ -336,3 +336,17 @@ def test_successes_are_noted_every_five_seconds(owed, clock):
         clock.forward(seconds=seconds)
         Dispatch.objects.came_through()
         assert Dispatch.objects.current().success_at == noted
+
+
+def test_sending_is_paused_before_the_mail_is_due_again(owed, monkeypatch):
+    """Else a sweep in between would enqueue it, and a worker try it, once more."""
+    seen = []
+    not_tried = WelcomeEmail.not_tried
+
+    def look(welcome, *how):
+        seen.append(is_paused())
+        not_tried(welcome, *how)
+
+    monkeypatch.setattr(WelcomeEmail, "not_tried", look)
+    attempt(owed(), FAULT)
+    assert seen == [True]

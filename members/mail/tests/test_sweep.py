@@ -94,7 +94,7 @@ def test_who_waits_longest_goes_first(owed, delay):
 
 
 def test_a_sweep_enqueues_so_many_rows_in_batches(owed, delay, monkeypatch):
-    monkeypatch.setattr(tasks, "BATCH_SIZE", 2)
+    monkeypatch.setattr(tasks, "MAX_MAILS_PER_TASK", 2)
     monkeypatch.setattr(tasks, "MAX_ROWS_PER_SWEEP", 5)
     ids = {owed(f"member{n}", enqueued_at=None).pk for n in range(7)}
     assert sweep_welcome_emails().endswith("UTC: 5 due, 0 freed.")
@@ -104,11 +104,11 @@ def test_a_sweep_enqueues_so_many_rows_in_batches(owed, delay, monkeypatch):
 
 
 def test_the_limits_of_a_sweep():
-    assert (tasks.BATCH_SIZE, tasks.MAX_ROWS_PER_SWEEP) == (50, 10_000)
+    assert (tasks.MAX_MAILS_PER_TASK, tasks.MAX_ROWS_PER_SWEEP) == (50, 10_000)
 
 
 def test_a_dead_broker_leaves_the_rows_to_the_next_sweep(owed, delay, monkeypatch):
-    monkeypatch.setattr(tasks, "BATCH_SIZE", 2)
+    monkeypatch.setattr(tasks, "MAX_MAILS_PER_TASK", 2)
     delay.side_effect = [DEFAULT, ConnectionError, DEFAULT, DEFAULT]
     for number in range(6):
         owed(f"member{number}", enqueued_at=None)

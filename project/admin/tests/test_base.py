@@ -56,6 +56,12 @@ def test_a_count_ends_at_its_bound(monkeypatch, rows, number):
     assert bounded(Member.objects.all()) == str(rows), "a whole table, exactly"
 
 
+@pytest.mark.parametrize("lookup", ["username__regex", "username__iregex"])
+def test_an_address_filters_by_no_regular_expression(staffed, lookup):
+    assert staffed.get(MEMBERS, {lookup: "("}).status_code == 400
+    assert staffed.get(MEMBERS, {"username__gte": "("}).status_code == 200
+
+
 def test_lists_are_bounded():
     assert CappedPaginator.MAX_ROWS == 10_000
     assert BaseAdmin.list_per_page == 50

@@ -4,7 +4,7 @@ from html import escape
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -290,3 +290,73 @@ def test_the_record_is_read_again_under_a_lock(staff_client, book, page):
     assert len(reads) >= 2
     if connection.features.has_select_for_update:
         assert any("FOR UPDATE" in sql for sql in reads)
+
+
+# --- Accounts and groups, which have no version ---
+
+
+@pytest.fixture
+def account():
+    return User.objects.create_user("ann", first_name="Ann", is_staff=True)
+
+
+def fields_of(client, page: str) -> dict[str, str]:
+    """What the form of an active account sends if nothing is changed."""
+    form = filled(client.get(page))
+    kept = ("version", "username", "first_name", "is_active", "is_staff")
+    return {name: "on" if form[name] == "" else form[name] for name in kept}
+
+
+def said(response) -> list[str]:
+    return response.context["adminform"].form.non_field_errors() if response.context else []
+
+
+def test_an_account_that_somebody_deactivated_stays_so(staff_client, account):
+    page = reverse("admin:auth_user_change", args=[account.pk])
+    form = fields_of(staff_client, page)
+    User.objects.filter(pk=account.pk).update(is_active=False)
+    response = staff_client.post(page, form | {"first_name": "Anna"})
+    [text] = said(response)
+    assert text.endswith("Saving again replaces: First name, Active.")
+    account.refresh_from_db()
+    assert (account.first_name, account.is_active) == ("Ann", False)
+    # What was typed is kept, and saved once the person has been told.
+    again = form | {"first_name": "Anna", "version": filled(response)["version"]}
+    assert staff_client.post(page, again).status_code == 302
+    account.refresh_from_db()
+    assert (account.first_name, account.is_active) == ("Anna", True)
+
+
+def test_an_account_that_nobody_else_saved_is_saved(staff_client, account):
+    page = reverse("admin:auth_user_change", args=[account.pk])
+    form = fields_of(staff_client, page)
+    account.set_password("changed meanwhile, but on no page")
+    account.save()
+    assert staff_client.post(page, form | {"first_name": "Anna"}).status_code == 302
+
+
+def test_of_two_who_save_the_same_nobody_is_asked(staff_client, account):
+    page = reverse("admin:auth_user_change", args=[account.pk])
+    form = fields_of(staff_client, page) | {"first_name": "Anna"}
+    assert staff_client.post(page, form).status_code == 302
+    assert staff_client.post(page, form).status_code == 302
+
+
+def test_the_groups_that_somebody_gave_an_account_stay(staff_client, account):
+    page = reverse("admin:auth_user_change", args=[account.pk])
+    form = fields_of(staff_client, page)
+    account.groups.set(Group.objects.filter(name="Operators"))
+    response = staff_client.post(page, form | {"first_name": "Anna"})
+    assert said(response)[0].endswith("Saving again replaces: First name, Groups.")
+    assert account.groups.count() == 1
+
+
+def test_the_permissions_that_somebody_gave_a_group_stay(staff_client):
+    group = Group.objects.get(name="Operators")
+    page = reverse("admin:auth_group_change", args=[group.pk])
+    form = {"version": filled(staff_client.get(page))["version"], "name": "Operators"}
+    form["permissions"] = list(group.permissions.values_list("pk", flat=True))
+    added = Permission.objects.get(codename="add_book")
+    group.permissions.add(added)
+    assert len(said(staff_client.post(page, form))) == 1
+    assert added in group.permissions.all()

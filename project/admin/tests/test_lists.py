@@ -111,6 +111,21 @@ def test_a_list_with_another_key_than_id_is_paged(staffed, staff):
         assert len({pk for page in pages for pk in page}) == 3
 
 
+def test_the_first_page_begins_at_one_whatever_was_deleted_before_it(staffed):
+    members(6)
+    second = staffed.get(MEMBERS + staffed.get(MEMBERS + "?size=2").context["cl"].next_link)
+    third = staffed.get(MEMBERS + second.context["cl"].next_link).context["cl"]
+    Member.objects.filter(username__in=["ann0", "ann1", "ann2"]).delete()
+    assert staffed.get(MEMBERS + third.previous_link).context["cl"].shown == "1–1 of 3 members"
+
+
+def test_a_cursor_counts_at_any_size_of_the_page(staffed):
+    members(5)
+    following = staffed.get(f"{MEMBERS}?size=2").context["cl"].next_link
+    page = staffed.get(MEMBERS + following.replace("size=2", "size=25")).context["cl"]
+    assert page.shown == "3–5 of 5 members"
+
+
 @pytest.mark.parametrize("cursor", ["abc", "other order", "other list"])
 def test_a_cursor_of_another_list_leads_to_the_first_page(staffed, cursor):
     members(3)

@@ -26,7 +26,7 @@ ENDINGS = [ending for endings in FORMATS.values() for ending in endings]
 
 
 def format_of(name: str) -> str:
-    """ "" if none of ours."""
+    """A key of FORMATS, or "" if the name has another ending."""
     suffix = PurePath(name).suffix.lower()
     return next((kind for kind, endings in FORMATS.items() if suffix in endings), "")
 

@@ -19,7 +19,7 @@ from .rows import Row, UnreadableFileError, check_header, checked
 MAX_UNPACKED_SIZE = 256 * 2**20  # bytes
 MAX_RATIO = 200  # of unpacked to packed; spreadsheets have 5 to 50
 MIN_SUSPECT_SIZE = 2**20  # bytes, below which no ratio is suspect
-CHUNK_SIZE = 2**20  # bytes
+XML_CHUNK_BYTES = 2**20
 SCRIPT = Path(__file__).with_name("sheet_rows.py")
 DAMAGED = gettext_noop("This spreadsheet can’t be read: the file is damaged.")
 
@@ -124,7 +124,7 @@ def check_zip(path: str) -> None:
                 entry.file_size = MAX_UNPACKED_SIZE + 1  # else zipfile stops at what is claimed
                 start = unpacked
                 with archive.open(entry) as content:
-                    while chunk := content.read(CHUNK_SIZE):
+                    while chunk := content.read(XML_CHUNK_BYTES):
                         unpacked += len(chunk)
                         if unpacked > MAX_UNPACKED_SIZE:
                             raise too_large

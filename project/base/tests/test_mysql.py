@@ -21,6 +21,8 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
+from library.models import Book
+from library.tests.books import add
 from project.base import env
 
 driver: Any = connection.Database  # MySQLdb, which need not be installed where there is no MySQL
@@ -252,6 +254,28 @@ def test_a_transaction_is_its_statements_begin_and_commit():
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     assert count() - before == 4  # SELECT, BEGIN, COMMIT, and the second count
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_of_two_saves_at_once_raises_the_version():
+    """Else two states of a record would have one ETag."""
+    book = add()
+    later = Book.objects.get(pk=book.pk)
+    later.author = "Later"
+
+    def save() -> None:
+        later.save()
+        connection.close()
+
+    second = threading.Thread(target=save)
+    with transaction.atomic():
+        book.title = "First"
+        book.save()
+        second.start()
+        second.join(0.5)  # it waits for us
+    second.join()
+    stored = Book.objects.get(pk=book.pk)
+    assert (stored.title, stored.author, stored.version) == ("First", "Later", 3)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from library.models import Book
 from library.tests.books import add, index_is_right, unsaved
@@ -46,6 +47,17 @@ def work(books: list[Book]) -> None:
 @pytest.fixture
 def books() -> list[Book]:
     return [add(title=f"T{number}") for number in range(5)]
+
+
+@pytest.mark.mysql
+def test_records_are_locked_before_it_is_asked_who_changed_them(books):
+    work(books)
+    with CaptureQueriesContext(connection) as queries:
+        undo("import-7")
+    sql = [query["sql"] for query in queries]
+    first = next(i for i, each in enumerate(sql) if "FROM `library_book`" in each)
+    asked = next(i for i, each in enumerate(sql) if "`publication_year`" in each)
+    assert "FOR UPDATE" in sql[first] and first <= asked
 
 
 def test_a_batch_is_taken_back_whole(books, chunks):

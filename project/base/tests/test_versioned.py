@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.template import Context, Template
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from library.models import Book
@@ -239,6 +240,15 @@ def test_deleting_locks_the_row_before_its_words_go(delete, django_assert_max_nu
     assert not BookWord.objects.exists()
     if connection.features.has_select_for_update:
         assert any("FOR UPDATE" in sql for sql in reads)
+
+
+@pytest.mark.mysql
+def test_what_a_query_set_changes_is_locked_before_it_is_compared():
+    Book.objects.create(title="D", author="H", publication_year=1965, isbn="9780340839935")
+    with CaptureQueriesContext(connection) as queries:
+        Book.objects.update(author="Herbert")
+    reads = [q["sql"] for q in queries if q["sql"].startswith("SELECT") and "`version`" in q["sql"]]
+    assert "FOR UPDATE" in reads[0]
 
 
 def test_a_year_alone_leaves_the_word_index_alone(monkeypatch):
