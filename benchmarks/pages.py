@@ -304,7 +304,7 @@ def measure(pages: Iterator[Page], runs: int, slow: float, only: str) -> dict[st
         if database > slow:
             explained.append((name, watch.slowest))
     for name, (taken, sql, params) in explained:
-        text = sql[:2000] % params if len(params) < 30 else sql[:600]
+        text = (sql % tuple(params))[:2000] if len(params) < 30 else sql[:600]
         print(f"\n{name}: {taken * 1000:.1f} ms\n{text}")
         explain = "EXPLAIN FORMAT=TREE " if connection.vendor == "mysql" else "EXPLAIN QUERY PLAN "
         with connection.cursor() as cursor:
