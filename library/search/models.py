@@ -167,6 +167,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
     MIN_SAMPLE_ROWS = 50
     ASKED_BOOKS = 300  # of a sample, for the other conditions
     COUNTED_PAGES = 20
+    MANY_BOOKS = 200_000  # among fewer, a wrong index costs less than to find the right one
 
     def index(self, books: Iterable["Book"], new: bool = False) -> None:
         """Bring the words of these saved books in line with their titles and authors.
@@ -246,6 +247,8 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         if many and not narrowed:
             return Way.ORDERING
         last = self._last_book()
+        if by_relevance and last < self.MANY_BOOKS:
+            return Way.WORDS
         rows, hits, scale = self._sample(terms, last)
         held = len(hits) * scale
         share = 1.0

@@ -93,6 +93,7 @@ def samples(monkeypatch) -> int:
         for name in ("MAX_RARE_ROWS", "SAMPLE_BOOKS", "MIN_SORTED_BOOKS"):
             monkeypatch.setattr(BookWordQuerySet, name, 100)
         monkeypatch.setattr(BookWordQuerySet, "MAX_SORTED_ROWS", 300)
+        monkeypatch.setattr(BookWordQuerySet, "MANY_BOOKS", 0)
     words = BookWordQuerySet
     return (
         3 * words.MAX_RARE_ROWS
