@@ -26,12 +26,6 @@ def files(settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
 
 
-@pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
 def titles(client, query: str) -> list[str]:
     text = b"".join(client.get(f"{EXPORT}?format=csv&verbatim=1&{query}")).decode()
     return [row["title"] for row in csv.DictReader(io.StringIO(text))]

@@ -35,12 +35,6 @@ def files(settings, tmp_path):
 
 
 @pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
-@pytest.fixture
 def enqueued(monkeypatch) -> Mock:
     monkeypatch.setattr(pages, "enqueue", Mock())
     return pages.enqueue

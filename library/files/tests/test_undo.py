@@ -23,12 +23,6 @@ def files(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "enqueue", lambda pk: None)
 
 
-@pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
 def imported(*rows: str) -> Import:
     job = examined(*rows)
     begin(job)

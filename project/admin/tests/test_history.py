@@ -22,12 +22,6 @@ pytestmark = pytest.mark.django_db
 ACTIVITY = reverse("admin:library_historicalbook_changelist")
 
 
-@pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
 def group_member(client, group: str) -> User:
     user = User.objects.create_user(group, is_staff=True)
     user.groups.add(Group.objects.get(name=group))
