@@ -25,7 +25,7 @@ from project.imports.serializers import ImportSerializer
 from project.jobs.models import State
 from project.jobs.tasks import work
 
-from .test_jobs import HEADER, lines, worked_on
+from .imports import HEADER, lines, worked_on
 
 pytestmark = pytest.mark.django_db
 

@@ -20,7 +20,7 @@ from project.imports.models import PAGE_SIZE
 from project.jobs.models import WORKING, State
 from project.jobs.tasks import BROKE_OFF, work
 
-from .test_jobs import examined, lines, uploaded, worked_on
+from .imports import examined, lines, uploaded, worked_on
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ from project.imports import admin as pages
 from project.imports.engine import begin
 from project.jobs.models import State
 
-from .test_jobs import examined, lines, worked_on
+from .imports import examined, lines, worked_on
 
 pytestmark = pytest.mark.django_db
 
