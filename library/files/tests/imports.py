@@ -1,12 +1,15 @@
-"""Imports for tests: files of books, and what a worker does with them."""
+"""Imports for tests: files of books, what a worker does with them, and their pages."""
 
 from django.core.files.base import ContentFile
+from django.urls import reverse
 
 from library.files.models import Import
 from library.tests.books import isbn_number
 from project.jobs.tasks import work
 
 HEADER = "title,author,year,isbn"
+BAD = "No ISBN,Author,2000,"
+ADD = reverse("admin:library_import_add")
 
 
 def lines(*numbers: int, title: str = "Title") -> list[str]:
@@ -29,3 +32,13 @@ def worked_on(job: Import) -> Import:
 
 def examined(*rows: str, **values) -> Import:
     return worked_on(uploaded(*rows, **values))
+
+
+def url(job: Import, name: str = "change") -> str:
+    return reverse(f"admin:library_import_{name}", args=[job.pk])
+
+
+def html(client, job: Import, query: str = "") -> str:
+    response = client.get(url(job) + query)
+    assert response.status_code == 200
+    return response.content.decode()
