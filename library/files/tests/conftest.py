@@ -2,8 +2,11 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from rest_framework.test import APIClient
 
+from project.api.tests.programs import program
 from project.imports import admin as pages
+from project.jobs.tasks import work
 
 
 @pytest.fixture
@@ -17,3 +20,16 @@ def files(settings, tmp_path) -> Path:
 def enqueued(monkeypatch) -> Mock:
     monkeypatch.setattr(pages, "enqueue", Mock())
     return pages.enqueue
+
+
+@pytest.fixture
+def delay(monkeypatch) -> Mock:
+    """The worker's messages; each test does its work itself."""
+    delay = Mock()
+    monkeypatch.setattr(work, "delay", delay)
+    return delay
+
+
+@pytest.fixture
+def sync(db) -> APIClient:
+    return program("catalogue-sync")
