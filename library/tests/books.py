@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.test import APIClient
 from stdnum import ean
 
-from library.models import Book
+from library.models import Book, BookQuerySet
 from library.search.models import BookWord
 
 BOOKS = "/api/v1/books/"
@@ -45,6 +45,10 @@ def add(**values: Any) -> Book:
     book = unsaved(**values)
     book.save()
     return book
+
+
+def titles(books: BookQuerySet) -> list[str]:
+    return [book.title for book in books]
 
 
 def indexed(book: Book) -> set[tuple[str, int]]:
