@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from django.utils import translation
 from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling
@@ -110,6 +110,13 @@ def staff(db) -> User:
 def staff_api(staff) -> APIClient:
     client = APIClient()
     client.force_authenticate(staff)
+    return client
+
+
+@pytest.fixture
+def desk(client: Client, staff: User) -> Client:
+    """Staff in the admin."""
+    client.force_login(staff)
     return client
 
 

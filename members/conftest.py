@@ -5,6 +5,7 @@ from unittest.mock import Mock, patch
 from urllib.parse import urlsplit
 
 import pytest
+from django.contrib.auth.models import Group, User
 
 from members.models import Member, WelcomeEmail
 
@@ -65,3 +66,12 @@ def owed(db) -> Callable[..., WelcomeEmail]:
         return WelcomeEmail.objects.create(member=member, **columns)
 
     return create
+
+
+@pytest.fixture
+def operator(client):
+    """One of the group Operators, in the admin."""
+    account = User.objects.create_user("operator", is_staff=True)
+    account.groups.add(Group.objects.get(name="Operators"))
+    client.force_login(account)
+    return client

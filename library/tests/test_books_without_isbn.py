@@ -25,12 +25,6 @@ def optional(settings):
     settings.REQUIRE_ISBN = False
 
 
-@pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
 def import_file(folder, *rows: str) -> None:
     file = folder / "books.csv"
     file.write_text("\n".join(rows))

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from library.files.tests.test_jobs import examined
+from library.files.tests.imports import examined
 from library.models import Book, BulkChange
 from library.tests.books import THE_BOOK, add
 from members.files.tests.test_jobs import examined as member_file

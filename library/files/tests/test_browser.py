@@ -12,7 +12,7 @@ from project.jobs.models import State
 from project.jobs.tasks import work
 from project.tests.test_browser import log_in
 
-from .test_jobs import lines, uploaded
+from .imports import lines, uploaded
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

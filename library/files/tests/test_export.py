@@ -11,15 +11,9 @@ from library.management.commands import export_books
 from library.models import Book
 from library.tests.books import THE_BOOK, add, unsaved
 
-from .test_import import counts, run
+from .command import counts, run
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
 
 
 def exported() -> str:

@@ -13,23 +13,12 @@ from library.files import exporting
 from library.models import Book
 from library.tests.books import THE_BOOK, add
 
-from .test_jobs import examined
+from .imports import examined
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("files")]
 
 EXPORT = reverse("admin:library_book_export")
 LIST = reverse("admin:library_book_changelist")
-
-
-@pytest.fixture(autouse=True)
-def files(settings, tmp_path):
-    settings.MEDIA_ROOT = tmp_path
-
-
-@pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
 
 
 def titles(client, query: str) -> list[str]:

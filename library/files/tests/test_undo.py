@@ -12,7 +12,7 @@ from project.imports import admin as pages
 from project.imports.engine import begin
 from project.jobs.models import State
 
-from .test_jobs import examined, lines, worked_on
+from .imports import examined, lines, worked_on
 
 pytestmark = pytest.mark.django_db
 
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.django_db
 def files(settings, tmp_path, monkeypatch):
     settings.MEDIA_ROOT = tmp_path
     monkeypatch.setattr(pages, "enqueue", lambda pk: None)
-
-
-@pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
 
 
 def imported(*rows: str) -> Import:

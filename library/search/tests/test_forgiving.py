@@ -21,10 +21,6 @@ from project.base import keyset
 pytestmark = pytest.mark.django_db
 
 
-def titles(books: BookQuerySet) -> list[str]:
-    return [book.title for book in books]
-
-
 # --- Word forms ---
 
 

@@ -1,4 +1,4 @@
-"""Member files, for programs. What books and members share: library/files/tests/test_import_api.py."""
+"""Member files, for programs. What books and members share: library/files/tests/test_import_api*.py."""
 
 from unittest.mock import Mock
 

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 from django_celery_results.models import TaskResult
 
-from library.files.tests import test_jobs as of_books
+from library.files.tests import imports as of_books
 from library.models import Book
 from members.files.models import MemberImport
 from members.mail.actions import SEND_AGAIN

@@ -19,14 +19,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def operator(client):
-    account = User.objects.create_user("operator", is_staff=True)
-    account.groups.add(Group.objects.get(name="Operators"))
-    client.force_login(account)
-    return client
-
-
-@pytest.fixture
 def alive():
     for part in ("beat", "worker"):
         Dispatch.objects.current()

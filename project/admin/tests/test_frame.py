@@ -24,12 +24,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
-@pytest.fixture
 def book() -> Book:
     return Book.objects.create(
         title="dune & co", author="Herbert", publication_year=1965, isbn="9780340839935"

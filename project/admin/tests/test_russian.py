@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
-from library.files.tests.test_jobs import examined, worked_on
+from library.files.tests.imports import examined, worked_on
 from library.models import Book, BulkChange
 from members.files.tests.test_jobs import examined as member_file
 from members.mail import tasks

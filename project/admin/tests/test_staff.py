@@ -22,12 +22,6 @@ ANN = {"first_name": "Ann", "last_name": "Reader", "email": "ann@example.org", "
 
 
 @pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
-@pytest.fixture
 def no_mail(settings):
     settings.EMAIL_BACKEND = FILES
 

@@ -19,12 +19,6 @@ ACTIVITY = reverse("admin:activity")
 
 
 @pytest.fixture
-def desk(client, staff):
-    client.force_login(staff)
-    return client
-
-
-@pytest.fixture
 def ann() -> User:
     return User.objects.create_user("ann", first_name="Ann", last_name="Reed")
 
