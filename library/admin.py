@@ -327,11 +327,9 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
         return JsonResponse({"values": found}, headers={"Cache-Control": "no-store"})
 
     def history_value(self, field: Field, value: Any) -> str:
-        return (
-            hyphenated(value)
-            if field.name == "isbn" and value
-            else super().history_value(field, value)
-        )
+        if field.name == "isbn" and value:
+            return format_html('<span class="text-nowrap">{}</span>', hyphenated(value))
+        return super().history_value(field, value)
 
 
 @admin.register(Book.history.model)
