@@ -38,9 +38,9 @@ def heartbeat() -> None:
 
 @shared_task(ignore_result=True)
 def purge_results() -> str:
-    """Mark tasks that began too long ago to be alive; delete results older than CELERY_RESULT_EXPIRES.
+    """Delete results older than CELERY_RESULT_EXPIRES, and mark what runs too long to be alive.
 
-    Deletes in small batches, each its own transaction: one statement for millions of rows times out and
+    In small batches, each its own transaction: one statement for millions of rows times out and
     holds its locks meanwhile (celery/django-celery-results#117).
     """
     mark_lost(timezone.now() - MAX_TASK_AGE)
