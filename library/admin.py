@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from project.admin.activity import ActivityAdmin
 from project.admin.base import BaseChangeList, CappedPaginator
 from project.admin.conflicts import VersionedForm
+from project.admin.display import link
 from project.admin.filters import ChoiceFilter, RangeFilter, SinceFilter, TextFilter
 from project.admin.history import RecordedAdmin
 from project.admin.phrases import Phrases
@@ -28,6 +29,7 @@ from .bulk import admin as bulk_admin  # noqa: F401  # the pages of bulk changes
 from .bulk.actions import BulkActions
 from .files import admin as files_admin  # noqa: F401  # the pages of imports
 from .files.exporting import ExportingAdmin
+from .files.importing import BOOKS
 from .filters import MAX_YEAR, MIN_YEAR
 from .isbn import EXAMPLE, hyphenated, looks_like_isbn, normalise, with_leading_zeros
 from .lookup import MAX_ISBN_LENGTH, LookupAdmin
@@ -145,16 +147,27 @@ class BookForm(VersionedForm):
             return None
         other = Book.objects.filter(isbn=isbn).exclude(pk=self.instance.pk).first()
         if other is not None:
-            raise ValidationError(
-                format_html(
-                    '{} <a href="{}">{}</a>',
-                    IN_CATALOGUE,
-                    reverse("admin:library_book_change", args=[other.pk]),
-                    other.title,
-                ),
-                code="unique",
-            )
+            other_book = link("library_book", other.pk, other.title)
+            raise ValidationError(format_html("{} {}", IN_CATALOGUE, other_book), code="unique")
         return isbn
+
+    def _post_clean(self) -> None:
+        """Says once that a new book without an ISBN is in the catalogue, as an import knows it."""
+        super()._post_clean()
+        book = self.instance
+        if self.errors or book.pk:
+            return
+        twin = BOOKS.known_without_isbn([book]).get(tuple(BOOKS.identity(book)))
+        told = f"beside {twin}"  # in place of the version that a new book does not have
+        if twin and self.cleaned_data["version"] != told:
+            text = _(
+                "The catalogue already has “{book}” by this author, of this year."
+                " To add it a second time, save again."
+            )
+            self.add_error(None, format_html(text, book=link("library_book", twin, book.title)))
+            data: Any = self.data
+            self.data = again = data.copy()
+            again["version"] = told
 
 
 @admin.register(Book)
@@ -314,11 +327,9 @@ class BookAdmin(LookupAdmin, BulkActions, ExportingAdmin, RecordedAdmin):
         return JsonResponse({"values": found}, headers={"Cache-Control": "no-store"})
 
     def history_value(self, field: Field, value: Any) -> str:
-        return (
-            hyphenated(value)
-            if field.name == "isbn" and value
-            else super().history_value(field, value)
-        )
+        if field.name == "isbn" and value:
+            return format_html('<span class="text-nowrap">{}</span>', hyphenated(value))
+        return super().history_value(field, value)
 
 
 @admin.register(Book.history.model)

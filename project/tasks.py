@@ -12,11 +12,14 @@ from django_celery_results.models import GroupResult, TaskResult
 
 from project.admin.passwords import mail_password_links  # noqa: F401  # a task too
 from project.api import idempotency
+from project.base.results import mark_lost
 from project.imports.tasks import purge_imports  # noqa: F401  # tasks too
 from project.jobs.tasks import sweep_jobs, work  # noqa: F401
 
 PURGE_BATCH_SIZE = 2000
 MAX_PURGE_SECONDS = 60  # the rest waits for the next run
+# Longer than any task takes: the longest gets half an hour (project.jobs.tasks.MAX_TASK_SECONDS).
+MAX_TASK_AGE = timedelta(hours=1)
 
 
 def heartbeat_file() -> Path:
@@ -35,11 +38,12 @@ def heartbeat() -> None:
 
 @shared_task(ignore_result=True)
 def purge_results() -> str:
-    """Delete results older than CELERY_RESULT_EXPIRES.
+    """Delete results older than CELERY_RESULT_EXPIRES, and mark what runs too long to be alive.
 
     In small batches, each its own transaction: one statement for millions of rows times out and
     holds its locks meanwhile (celery/django-celery-results#117).
     """
+    mark_lost(timezone.now() - MAX_TASK_AGE)
     expired = timezone.now() - settings.CELERY_RESULT_EXPIRES
     stop = timezone.now() + timedelta(seconds=MAX_PURGE_SECONDS)
     deleted = 0

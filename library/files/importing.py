@@ -40,7 +40,7 @@ class Books(Records[Book]):
         rows = Book.objects.filter(isbn__in=[book.isbn for book in records if book.isbn])
         if lock:
             rows = rows.select_for_update()
-        known = self._known_without_isbn(records)
+        known = self.known_without_isbn(records)
         stored = {
             isbn: (version, texts)
             for isbn, version, *texts in rows.values_list("isbn", "version", *self.compared)
@@ -59,11 +59,13 @@ class Books(Records[Book]):
                 found.changed.append((book, texts))
         return found
 
-    def _known_without_isbn(self, books: Sequence[Book]) -> set[tuple[Any, ...]]:
+    def known_without_isbn(self, books: Sequence[Book]) -> dict[tuple[Any, ...], int]:
+        """The ids of stored books by their identity; among them all that these might be."""
         titles = [book.title for book in books if not book.isbn]
         if not titles:
-            return set()
-        return set(Book.objects.filter(title__in=titles).values_list(*self.compared))
+            return {}
+        rows = Book.objects.filter(title__in=titles).values_list("pk", *self.compared)
+        return {tuple(identity): pk for pk, *identity in rows}
 
     def write(self, found: Comparison[Book]) -> None:
         Book.objects.bulk_create(found.new)

@@ -305,3 +305,17 @@ def test_the_list_is_sorted_as_its_index_is(staff_client):
 def test_without_the_permission_the_catalogue_is_closed(client):
     client.force_login(User.objects.create_user("clerk", is_staff=True))
     assert client.get(LIST).status_code == 403
+
+
+def test_the_lists_of_changes_keep_an_isbn_on_one_line(staff_client):
+    saved = book(author="<b>")
+    saved.isbn = "9780375508325"
+    saved.save()
+    for name in ("activity", "library_historicalbook_changelist"):
+        html = staff_client.get(reverse(f"admin:{name}")).content.decode()
+        old, new = (
+            f'<span class="text-nowrap">{isbn}</span>'
+            for isbn in ("978-0-340-83993-5", "978-0-375-50832-5")
+        )
+        assert f"{old} → {new}" in html
+        assert f"&lt;b&gt; · 1965 · {old}" in html

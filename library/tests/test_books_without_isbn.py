@@ -52,6 +52,53 @@ def test_the_form_takes_several_books_without(optional, desk):
     assert change.context["adminform"].form["isbn"].value() in (None, "")
 
 
+def without_isbn(**changes) -> dict[str, str]:
+    return OLD | {"isbn": "", **changes}
+
+
+@pytest.mark.parametrize("isbn", [None, THE_BOOK])
+def test_the_form_says_once_that_the_catalogue_has_such_a_book(optional, desk, isbn):
+    book = add(**OLD, isbn=isbn)
+    page = desk.post(ADD, without_isbn(title=" Walden "))
+    address = reverse("admin:library_book_change", args=[book.pk])
+    assert f'The catalogue already has “<a href="{address}">Walden</a>”' in page.content.decode()
+    assert Book.objects.count() == 1
+    version = page.context["adminform"].form["version"].value()
+    assert desk.post(ADD, without_isbn(version=version)).status_code == 302
+    assert Book.objects.count() == 2
+
+
+def test_it_asks_anew_of_another_book(optional, desk):
+    add(**OLD, isbn=None)
+    add(**OLD | {"title": "Emma"}, isbn=None)
+    told = desk.post(ADD, without_isbn()).context["adminform"].form["version"].value()
+    page = desk.post(ADD, without_isbn(title="Emma", version=told))
+    assert "The catalogue already has" in page.content.decode()
+    assert Book.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": "walden"},  # an import takes it for another book too
+        {"author": "Thoreau"},
+        {"publication_year": 1855},
+        {"isbn": THE_BOOK},
+    ],
+)
+def test_it_does_not_ask_of_a_book_that_differs(optional, desk, changes):
+    add(**OLD, isbn=None)
+    assert desk.post(ADD, without_isbn(**changes)).status_code == 302
+
+
+def test_it_asks_only_when_a_book_is_added(optional, desk):
+    add(**OLD, isbn=None)
+    other = add(**OLD | {"title": "Emma"}, isbn=None)
+    change = reverse("admin:library_book_change", args=[other.pk])
+    assert desk.post(change, without_isbn(version=other.version)).status_code == 302
+    assert Book.objects.filter(title="Walden").count() == 2
+
+
 def test_an_isbn_can_be_added_and_taken_away(optional, desk, staff_api):
     url = f"{BOOKS}{staff_api.post(BOOKS, OLD).json()['id']}/"
     assert staff_api.patch(url, {"isbn": THE_BOOK}).json()["isbn"] == THE_BOOK

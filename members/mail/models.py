@@ -121,13 +121,12 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         is_paused = Exists(Dispatch.objects.pausing())
         return self.filter(~is_paused, state=State.QUEUED, next_attempt_at__lte=at)
 
-    def free_stuck(self) -> int:
+    def free_stuck(self, claimed_by: datetime) -> "list[WelcomeEmail]":
         """End the attempts of workers that died, which are one for each process."""
-        limit = timezone.now() - self.CLAIM_TIMEOUT
-        stuck = self.filter(state=State.SENDING, claimed_at__lte=limit).order_by("claimed_at")
+        stuck = self.filter(state=State.SENDING, claimed_at__lte=claimed_by).order_by("claimed_at")
         for welcome in stuck:
             welcome.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
-        return len(stuck)
+        return list(stuck)
 
     def take_due(self, limit: int) -> list[int]:
         """Ids of due rows of which no message is on its way, marked as enqueued."""

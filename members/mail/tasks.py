@@ -12,9 +12,10 @@ from django.utils.translation import gettext_noop as _
 
 from project.base.broker import publish
 from project.base.database import persistently
+from project.base.results import mark_lost
 
 from .delivery import deliver
-from .models import Dispatch, WelcomeEmail
+from .models import Dispatch, WelcomeEmail, WelcomeEmailQuerySet
 from .reasons import ConfigurationError, DeliveryError, PolicyError, TemporaryError
 
 logger = logging.getLogger(__name__)
@@ -129,10 +130,12 @@ def record_failure(welcome: WelcomeEmail, error: DeliveryError, others_pass: boo
 @shared_task(name="members.tasks.sweep_welcome_emails", ignore_result=True)
 def sweep_welcome_emails() -> str:
     """Free the rows of dead workers, and enqueue every due row of which no message is on its way."""
-    freed = WelcomeEmail.objects.free_stuck()
+    limit = timezone.now() - WelcomeEmailQuerySet.CLAIM_TIMEOUT
+    freed = WelcomeEmail.objects.free_stuck(limit)
+    mark_lost(limit, task_id__in=[welcome.task_id for welcome in freed])
     due = enqueue_due()
     Dispatch.objects.heartbeat("worker", "sweep")
-    return f"{timezone.now():%H:%M:%S} UTC: {due} due, {freed} freed."
+    return f"{timezone.now():%H:%M:%S} UTC: {due} due, {len(freed)} freed."
 
 
 def enqueue_due() -> int:

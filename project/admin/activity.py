@@ -243,7 +243,7 @@ class ActivityAdmin(ReadOnlyAdmin):
         changes = self.records.changes_in(row, row.before)
         if row.history_type != Kind.CHANGED or row.before is None:
             # The first of the fields names the record.
-            return " · ".join(change.new or change.old for change in changes[1:])
+            return format_html_join(" · ", "{}", ((each.new or each.old,) for each in changes[1:]))
         return format_html(
             '<ul class="desk-changes">{}</ul>',
             format_html_join(

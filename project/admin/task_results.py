@@ -13,6 +13,8 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext_lazy
 from django_celery_results import admin as results_admin  # noqa: F401  # to unregister its pages
 from django_celery_results.models import GroupResult, TaskResult
 
+from project.base.results import LOST
+
 from .base import ReadOnlyAdmin
 from .display import badge, moment
 from .filters import ChoiceFilter, SinceFilter
@@ -21,6 +23,7 @@ STATES = {
     "SUCCESS": (gettext_lazy("done"), "success"),
     "FAILURE": (gettext_lazy("failed"), "danger"),
     "STARTED": (gettext_lazy("running"), "info"),
+    LOST: (gettext_lazy("lost"), "danger"),
     "RETRY": (gettext_lazy("trying again"), "warning"),
     "REVOKED": (gettext_lazy("revoked"), "secondary"),
     "PENDING": (gettext_lazy("waiting"), "secondary"),

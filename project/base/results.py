@@ -1,11 +1,22 @@
+import json
+from datetime import datetime
+from typing import Any
+
 from celery.utils.log import get_logger
 from django.db import connections
 from django.db.utils import OperationalError
+from django.utils.translation import gettext_noop
 from django_celery_results.backends import DatabaseBackend
+from django_celery_results.models import TaskResult
 
 from .database import CONNECTION_ERRORS, LOCK_ERRORS
 
 logger = get_logger(__name__)
+
+LOST = "LOST"  # beside Celery's states: a FAILURE would claim to know when the task ended
+WORKER_LOST = gettext_noop(
+    "The worker stopped answering before the task ended. What was left goes to another task."
+)
 
 
 class RetryingBackend(DatabaseBackend):
@@ -22,3 +33,13 @@ class RetryingBackend(DatabaseBackend):
             connections[self.TaskModel._default_manager.db].close()
             return True
         return super().exception_safe_to_retry(exc)
+
+
+def mark_lost(began_by: datetime, **which: Any) -> None:
+    """Say of running tasks that their worker is lost.
+
+    Not of one that began later: a broker delivers the message of a lost worker again, with its id.
+    If a task ends after all, Celery writes its result over this.
+    """
+    running = TaskResult.objects.filter(status="STARTED", date_started__lte=began_by, **which)
+    running.update(status=LOST, result=json.dumps([[WORKER_LOST, {}]]))

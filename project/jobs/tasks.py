@@ -17,8 +17,9 @@ from django.utils.translation import gettext_noop
 
 from project.base.broker import publish
 from project.base.files.rows import Problem, UnreadableFileError
+from project.base.results import mark_lost
 
-from .models import MAX_CLAIMS, Job, LostClaimError, NotFinishedError, State
+from .models import HEARTBEAT_TIMEOUT, MAX_CLAIMS, Job, LostClaimError, NotFinishedError, State
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +92,15 @@ def work_now(job: Job) -> None:
 @shared_task(name="library.tasks.sweep_jobs", ignore_result=True)
 def sweep_jobs() -> str:
     """Enqueue what waits without a message, and what a dead worker left behind."""
-    since = timezone.now() - ENQUEUE_INTERVAL
+    now = timezone.now()
+    since = now - ENQUEUE_INTERVAL
     due = 0
     for jobs in job_models().values():
         waiting = jobs.objects.unattended().filter(Q(enqueued_at=None) | Q(enqueued_at__lt=since))
-        for job in waiting.only("pk").order_by("pk")[:MAX_JOBS_PER_SWEEP]:
+        waiting = waiting.only("pk", "claim", "task_id").order_by("pk")[:MAX_JOBS_PER_SWEEP]
+        dead = [job.task_id for job in waiting if job.claim]
+        mark_lost(now - HEARTBEAT_TIMEOUT, task_id__in=dead)
+        for job in waiting:
             enqueue(job)
             due += 1
     return f"{due} due."

@@ -222,14 +222,18 @@ def test_a_worker_killed_while_it_sends_loses_nothing(desk):
     finally:
         hanging.stop(no_assert=True)
     # Time passes.
-    [row] = desk.run(
-        "WelcomeEmail.objects.update(claimed_at=timezone.now() - timedelta(minutes=6))\n"
+    [row], results = desk.run(
+        "past = timezone.now() - timedelta(minutes=6)\n"
+        "WelcomeEmail.objects.update(claimed_at=past)\n"
+        "TaskResult.objects.update(date_started=past)\n"
         "sweep_welcome_emails()\n"
-        "answer(list(WelcomeEmail.objects.values('state', 'attempts', 'last_error_code')))\n"
+        "rows = WelcomeEmail.objects.values('state', 'attempts', 'last_error_code')\n"
+        "answer([list(rows), list(TaskResult.objects.values_list('status', flat=True))])\n"
         "WelcomeEmail.objects.update(next_attempt_at=timezone.now())\n"
         "sweep_welcome_emails()\n"
     )
     assert row == {"state": "queued", "attempts": 1, "last_error_code": "worker-lost"}
+    assert results == ["LOST"]
     with mail_server() as server:
         desk.mail_to(server.port)
         with desk.worker():
