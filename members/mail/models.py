@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from project.base.database import Change, persistently, update_rows
+from project.base.results import mark_lost
 
 from .reasons import ConfigurationError, in_words
 
@@ -121,12 +122,14 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         is_paused = Exists(Dispatch.objects.pausing())
         return self.filter(~is_paused, state=State.QUEUED, next_attempt_at__lte=at)
 
-    def free_stuck(self, claimed_by: datetime) -> "list[WelcomeEmail]":
+    def free_stuck(self) -> int:
         """End the attempts of workers that died, which are one for each process."""
-        stuck = self.filter(state=State.SENDING, claimed_at__lte=claimed_by).order_by("claimed_at")
+        limit = timezone.now() - self.CLAIM_TIMEOUT
+        stuck = self.filter(state=State.SENDING, claimed_at__lte=limit).order_by("claimed_at")
+        mark_lost(limit, task_id__in=[welcome.task_id for welcome in stuck])
         for welcome in stuck:
             welcome.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
-        return list(stuck)
+        return len(stuck)
 
     def take_due(self, limit: int) -> list[int]:
         """Ids of due rows of which no message is on its way, marked as enqueued."""

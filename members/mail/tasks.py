@@ -12,15 +12,14 @@ from django.utils.translation import gettext_noop as _
 
 from project.base.broker import publish
 from project.base.database import persistently
-from project.base.results import mark_lost
 
 from .delivery import deliver
-from .models import Dispatch, WelcomeEmail, WelcomeEmailQuerySet
+from .models import Dispatch, WelcomeEmail
 from .reasons import ConfigurationError, DeliveryError, PolicyError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
-MAX_MAILS_PER_TASK = 50  # mails of one task
+MAX_MAILS_PER_TASK = 50
 MAX_BATCH_SECONDS = 30.0  # after which other tasks have their turn
 LOOK_SECONDS = 1.0  # after which a batch looks whether sending is paused
 MAX_ROWS_PER_SWEEP = 10_000  # about as many as go out before the next
@@ -51,9 +50,8 @@ def send_welcome_emails(self: Task, *welcome_ids: int) -> Report:
     """
     due = WelcomeEmail.objects.due(timezone.now()).filter(pk__in=welcome_ids)
     due = due.select_related("member").order_by("next_attempt_at", "pk")
-    stop_at = monotonic() + MAX_BATCH_SECONDS
+    stop_at, look_at = monotonic() + MAX_BATCH_SECONDS, monotonic() + LOOK_SECONDS
     sent, left, failures = 0, 0, []
-    look_at = monotonic() + LOOK_SECONDS
     last: WelcomeEmail | None = None  # sent, and recorded with the claim of the next
     try:
         for welcome in persistently(lambda: list(due)):
@@ -130,12 +128,10 @@ def record_failure(welcome: WelcomeEmail, error: DeliveryError, others_pass: boo
 @shared_task(name="members.tasks.sweep_welcome_emails", ignore_result=True)
 def sweep_welcome_emails() -> str:
     """Free the rows of dead workers, and enqueue every due row of which no message is on its way."""
-    limit = timezone.now() - WelcomeEmailQuerySet.CLAIM_TIMEOUT
-    freed = WelcomeEmail.objects.free_stuck(limit)
-    mark_lost(limit, task_id__in=[welcome.task_id for welcome in freed])
+    freed = WelcomeEmail.objects.free_stuck()
     due = enqueue_due()
     Dispatch.objects.heartbeat("worker", "sweep")
-    return f"{timezone.now():%H:%M:%S} UTC: {due} due, {len(freed)} freed."
+    return f"{timezone.now():%H:%M:%S} UTC: {due} due, {freed} freed."
 
 
 def enqueue_due() -> int:
