@@ -158,9 +158,9 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             return self.none()
         terms, _many = BookWord.objects.order_by_rarity(terms)
         rarest, *others = terms
-        # Named after the word: if another word has become the rarest, an old cursor must not
-        # continue in its order.
-        key = f"_word{rarest.typed or rarest.ids[0]}"
+        # Named after the term: if another has become the rarest, of another word or of the same
+        # in another part, an old cursor must not continue in its order.
+        key = f"_{rarest.part.name}{rarest.typed or rarest.ids[0]}"
         row = ["words__book", "words__rank", "words__word"]
         if len(rarest.ids) == 1 or rarest.too_many:
             form: Any = F("words__word")
@@ -170,6 +170,7 @@ class SearchQuerySet(VersionedQuerySet["Book"]):
             # 0 for the word as it was typed, 1 for its other forms.
             typed = f"({{0}} <> {rarest.typed})" if rarest.typed else "1"
             form = Condition(typed, "words__word", output_field=IntegerField())
+            key += "_forms" if rarest.typed else "_longer"
             row += ["version"]
             # MySQL is to check this after sorting, only for the books of one page: so it names a
             # column of the book.

@@ -8,6 +8,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from library.models import Book
+from library.search.models import BookWordQuerySet
 
 from .books import BOOKS, THE_BOOK, add, listed, problem, unsaved, url
 
@@ -236,6 +237,22 @@ def test_a_search_whose_order_has_changed_meanwhile_refuses_the_cursor(api):
     link = api.get(f"{BOOKS}?search=sea+sky&page_size=1").json()["next"]  # in the order of sky
     add(title="sky")
     add(title="sky")
+    problem(api.get(link), 400, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("query", "later"),
+    [
+        ({"search": "sea"}, "Seas"),  # by then there is another form to come after the word
+        ({"search": "sea", "author": "sea"}, "Sea"),  # by then it is rarer as an author
+    ],
+)
+def test_so_does_one_whose_word_gives_another_order_by_now(api, monkeypatch, query, later):
+    monkeypatch.setattr(BookWordQuerySet, "MAX_RARE_ROWS", 1)
+    for title in ("Sea", "Sky", "Sun"):
+        add(title=title, author="Sea")
+    link = api.get(BOOKS, query | {"page_size": 1}).json()["next"]
+    add(title=later, author="X")
     problem(api.get(link), 400, "cursor")
 
 
