@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from project.admin.activity import ActivityAdmin
 from project.admin.base import BaseChangeList, CappedPaginator
-from project.admin.conflicts import VersionedForm
+from project.admin.conflicts import VersionedForm, ask_once
 from project.admin.display import link
 from project.admin.filters import ChoiceFilter, RangeFilter, SinceFilter, TextFilter
 from project.admin.history import RecordedAdmin
@@ -164,10 +164,7 @@ class BookForm(VersionedForm):
                 "The catalogue already has “{book}” by this author, of this year."
                 " To add it a second time, save again."
             )
-            self.add_error(None, format_html(text, book=link("library_book", twin, book.title)))
-            data: Any = self.data
-            self.data = again = data.copy()
-            again["version"] = told
+            ask_once(self, format_html(text, book=link("library_book", twin, book.title)), told)
 
 
 @admin.register(Book)

@@ -126,9 +126,9 @@ class WelcomeEmailQuerySet(models.QuerySet["WelcomeEmail"]):
         """End the attempts of workers that died, which are one for each process."""
         limit = timezone.now() - self.CLAIM_TIMEOUT
         stuck = self.filter(state=State.SENDING, claimed_at__lte=limit).order_by("claimed_at")
-        mark_lost(limit, task_id__in=[welcome.task_id for welcome in stuck])
         for welcome in stuck:
             welcome.retry(gettext_noop("The worker died while it was sending."), "worker-lost")
+        mark_lost(limit, task_id__in=[welcome.task_id for welcome in stuck])
         return len(stuck)
 
     def take_due(self, limit: int) -> list[int]:

@@ -108,11 +108,16 @@ class DigestForm(forms.ModelForm):
             text = _(
                 "Somebody else saved this after you opened it. Saving again replaces: %(fields)s."
             )
-            self.add_error(None, text % {"fields": ", ".join(differing)})
-            data: Any = self.data
-            self.data = again = data.copy()
-            again["version"] = stored
+            ask_once(self, text % {"fields": ", ".join(differing)}, stored)
         return cleaned
+
+
+def ask_once(form: forms.ModelForm, text: str, answer: str) -> None:
+    """Refuse it with this text; when it is sent again, its version is the answer."""
+    form.add_error(None, text)
+    data: Any = form.data
+    form.data = again = data.copy()
+    again["version"] = answer
 
 
 class VersionedAdmin(BaseAdmin):

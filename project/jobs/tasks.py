@@ -99,10 +99,10 @@ def sweep_jobs() -> str:
         waiting = jobs.objects.unattended().filter(Q(enqueued_at=None) | Q(enqueued_at__lt=since))
         waiting = waiting.only("pk", "claim", "task_id").order_by("pk")[:MAX_JOBS_PER_SWEEP]
         dead = [job.task_id for job in waiting if job.claim]
-        mark_lost(now - HEARTBEAT_TIMEOUT, task_id__in=dead)
         for job in waiting:
             enqueue(job)
             due += 1
+        mark_lost(now - HEARTBEAT_TIMEOUT, task_id__in=dead)
     return f"{due} due."
 
 
