@@ -225,11 +225,7 @@ class BookWordQuerySet(models.QuerySet["BookWord"]):
         return f"SELECT book_id FROM library_bookword hit WHERE {terms[0].among()}{allowed}"  # nosec
 
     def soonest(
-        self,
-        books: Any,
-        terms: list[Term],
-        many: bool = False,
-        by_relevance: bool = False,
+        self, books: Any, terms: list[Term], many: bool = False, by_relevance: bool = False
     ) -> Way:
         """How a page of these books with all these terms, rarest first, is found soonest.
 
