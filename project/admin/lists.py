@@ -29,11 +29,12 @@ class CappedPaginator(Paginator):
     """Counts at most MAX_ROWS rows: counting a million costs more than finding one."""
 
     MAX_ROWS = 10_000
+    counted_along: tuple[str, ...] = ()  # an ordering in which they are found sooner
 
     @cached_property
     def _counted(self) -> int:
         rows: QuerySet = self.object_list  # type: ignore[assignment]
-        return rows.order_by()[: self.MAX_ROWS + 1].count()
+        return rows.order_by(*self.counted_along)[: self.MAX_ROWS + 1].count()
 
     @property
     def capped(self) -> bool:

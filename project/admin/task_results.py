@@ -4,6 +4,8 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,6 +20,7 @@ from project.base.results import LOST
 from .base import ReadOnlyAdmin
 from .display import badge, moment
 from .filters import ChoiceFilter, SinceFilter
+from .lists import CappedPaginator
 
 STATES = {
     "SUCCESS": (gettext_lazy("done"), "success"),
@@ -89,6 +92,19 @@ class TaskResultAdmin(ReadOnlyAdmin):
         *("created", "started", "finished", "duration", "ran_on"),
         *("task_key", "arguments", "trace"),
     ]
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet, per_page: int, *args: Any
+    ) -> CappedPaginator:
+        """Counts those of a state and a period from the newest on.
+
+        By itself MySQL reads a state's results from its first on, and all before the period.
+        """
+        paginator = super().get_paginator(request, queryset, per_page, *args)
+        filters = TaskStateFilter, TaskCreatedFilter
+        if all(request.GET.get(filter_.parameter_name) for filter_ in filters):
+            paginator.counted_along = ("-pk",)
+        return paginator
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, result: Result) -> SafeString:

@@ -1,10 +1,16 @@
 """Welcome e-mails of failed tasks, sent again from the task results."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.urls import reverse
+from django.utils import timezone
+from django_celery_results.models import TaskResult
 
 from members.models import WelcomeEmail
+from project.admin.lists import CappedPaginator
 
 from .operators import RESULTS, State, result_of, text
 
@@ -50,3 +56,42 @@ def test_a_result_of_an_earlier_attempt_says_that_others_followed(operator, owed
     operator.post(retry, {"confirmed": 1})
     welcome.refresh_from_db()
     assert welcome.state == State.FAILED, "the latest attempt is another's"
+
+
+def add_results(number: int, days: int) -> None:
+    """One after the other, over this many days; one in ten failed."""
+    states = ["FAILURE", *["SUCCESS"] * 9]
+    rows = [TaskResult(task_id=str(n), status=states[n % 10]) for n in range(number)]
+    TaskResult.objects.bulk_create(rows)
+    start, each = timezone.now() - timedelta(days=days), timedelta(days=days) / number
+    for n, row in enumerate(TaskResult.objects.order_by("pk").only("pk")):
+        TaskResult.objects.filter(pk=row.pk).update(date_created=start + n * each)
+
+
+def rows_read() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(value) for _, value in cursor.fetchall())
+
+
+@pytest.mark.parametrize(("state", "most", "shown"), [("SUCCESS", 20, "20+"), ("FAILURE", 20, "5")])
+def test_results_of_a_state_and_a_period_are_counted(operator, monkeypatch, state, most, shown):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", most)
+    add_results(100, days=730)
+    page = operator.get(RESULTS, {"state": state, "created": "365"})
+    assert f"{shown} task results" in page.context_data["cl"].shown
+
+
+@pytest.mark.mysql
+@pytest.mark.django_db(transaction=True)
+def test_results_of_a_state_and_a_period_are_counted_without_those_before(operator, monkeypatch):
+    monkeypatch.setattr(CappedPaginator, "MAX_ROWS", 100)
+    add_results(3_000, days=1_000)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE TABLE {TaskResult._meta.db_table}")
+    page = operator.get(RESULTS, {"state": "SUCCESS", "created": "365"})
+    paginator = page.context_data["cl"].paginator
+    del paginator._counted
+    before = rows_read()
+    assert paginator.capped
+    assert rows_read() - before < 500
