@@ -72,8 +72,13 @@ class BaseAdmin(SpeakingAdmin):
         return row
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """By an address; a malformed expression is an error of the database, and any reads all."""
-        return not lookup.endswith("regex") and super().lookup_allowed(lookup, value, request)
+        """By an address; a malformed expression is an error of the database, and any reads all.
+
+        A range takes two values, of which an address gives one.
+        """
+        if lookup.endswith(("regex", "range")):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def get_action_choices(self, request: HttpRequest, *args: Any) -> list[tuple[str, str]]:
         return super().get_action_choices(request, [("", _("Choose an action"))])

@@ -110,7 +110,11 @@ class BaseChangeList(ChangeList):
         return found
 
     def get_results(self, request: HttpRequest) -> None:
-        self._count(request)
+        try:
+            self._count(request)
+        except OverflowError:  # SQLite takes no number of more than 64 bits, and no row has one
+            self.queryset = self.queryset.none()
+            self._count(request)
         ordering = keyset.total_ordering(self.queryset)
         parameters = [(name, str(value)) for name, value in self.filter_params.items()]
         parameters = [(name, value) for name, value in parameters if name != SIZE]

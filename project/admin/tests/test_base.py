@@ -56,10 +56,17 @@ def test_a_count_ends_at_its_bound(monkeypatch, rows, number):
     assert bounded(Member.objects.all()) == str(rows), "a whole table, exactly"
 
 
-@pytest.mark.parametrize("lookup", ["username__regex", "username__iregex"])
-def test_an_address_filters_by_no_regular_expression(staffed, lookup):
+@pytest.mark.parametrize("lookup", ["username__regex", "username__iregex", "id__range"])
+def test_an_address_filters_by_no_regular_expression_or_range(staffed, lookup):
     assert staffed.get(MEMBERS, {lookup: "("}).status_code == 400
     assert staffed.get(MEMBERS, {"username__gte": "("}).status_code == 200
+
+
+def test_no_row_has_a_number_of_more_than_64_bits(staffed):
+    members(1)
+    page = staffed.get(MEMBERS, {"id__in": 10**20})
+    assert page.status_code == 200
+    assert not page.context_data["cl"].result_list
 
 
 def test_lists_are_bounded():
