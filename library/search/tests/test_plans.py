@@ -20,6 +20,7 @@ from library.search.terms import Part, Term
 from library.search.words import bloom_of, stem_of
 from library.tests.books import isbn_number
 from project.base import keyset
+from project.base.tests.reads import rows_read
 
 pytestmark = [pytest.mark.mysql, pytest.mark.django_db]
 
@@ -102,22 +103,6 @@ def samples(monkeypatch) -> int:
         + words.SAMPLE_BOOKS
         + 2 * words.SAMPLE_GROWTH * words.MIN_SAMPLE_ROWS
     )
-
-
-def read() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
-        return sum(int(value) for name, value in cursor.fetchall())
-
-
-def rows_read(page: Any) -> int:
-    start = read()
-    cost_of_asking = read() - start
-    before = read()
-    rows = page()
-    after = read() - before - cost_of_asking
-    assert rows, "nothing to measure"
-    return after
 
 
 def page_of(books: BookQuerySet, ordering: list[str], keys: list[Any] | None = None) -> list[Any]:
